@@ -1,0 +1,48 @@
+# Every target does its own set-up in .venv, once, and repeats cheaply. PYTHON=… chooses another interpreter.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+RUN = .venv/bin/python
+DATASET ?= ../shared/data/fer2013
+
+.PHONY: app test lint format results train-cnn clean
+
+app: .venv/app  ## serve the page on http://127.0.0.1:7860
+	$(RUN) app.py
+
+test: .venv/test  ## everything
+	$(RUN) -m pytest
+
+lint: .venv/test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: .venv/test
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+results: .venv/test  ## rewrite the tables of README and cards from metrics.json and the measured figures
+	$(RUN) -m training.results
+
+train-cnn: .venv/test  ## DATASET=path or Hub id
+	$(RUN) -m training.train --model cnn --dataset $(DATASET) --out runs/cnn
+	$(RUN) -m training.export --run runs/cnn --dataset $(DATASET) --out runs/cnn/checkpoint
+	$(RUN) -m training.evaluate --checkpoint runs/cnn/checkpoint --dataset $(DATASET) --split validation --out runs/cnn/checkpoint
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/python:
+	@test -n "$(PYTHON)" || { echo "DeepFER needs Python 3.11 or 3.12; none was found (PYTHON=/path/to/python)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# YuNet, the better face detector, is tried for once; without it the page serves with the embedded Haar.
+.venv/app: .venv/python requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(RUN) -m deepfer --detector yunet ui/examples/astronaut.jpg || echo "Going on with the embedded Haar detector."
+	@touch $@
+
+.venv/test: .venv/app training/requirements.txt tests/requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r training/requirements.txt -r tests/requirements.txt
+	@touch $@

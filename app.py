@@ -1,0 +1,96 @@
+"""The DeepFER page: `python app.py`, and what a Hugging Face Space runs."""
+
+import argparse
+import html
+import os
+import sys
+from collections.abc import Sequence
+
+import gradio as gr
+
+from deepfer import DeepFERError, EmotionRecognizer
+from deepfer.drawing import STYLES
+from ui.image_tab import image_tab
+from ui.theme import CSS, THEME
+
+TITLE = "DeepFER"
+SENTENCE = "Finds every face in a picture and tells which of seven emotions it shows, and how sure it is."
+PRIVACY = (
+    "Privacy: your pictures are read on the machine that serves this page, for your answer and nothing else, "
+    "and deleted from it within two hours."
+)
+CACHE_S = 3600  # how often Gradio looks for files to delete, and how old they must be: together the two hours above
+MAX_FILE_SIZE = "20mb"  # a phone's largest photos are about half of it
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; environment variables stand in for what it leaves out."""
+    parser = argparse.ArgumentParser(description=SENTENCE)
+    parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)")
+    parser.add_argument(
+        "--model",
+        metavar="SOURCE",
+        default=os.environ.get("DEEPFER_MODEL") or None,
+        help="embedded model, checkpoint folder, or user/name on the Hub (default: DEEPFER_MODEL, else cnn)",
+    )
+    parser.add_argument(
+        "--revision",
+        metavar="REV",
+        default=os.environ.get("DEEPFER_REVISION") or None,
+        help="branch, tag or commit on the Hub (default: DEEPFER_REVISION)",
+    )
+    parser.add_argument("--share", action="store_true", help="also serve at a public gradio.live address")
+    return parser.parse_args(arguments)
+
+
+def load_recognizer(source: str | None, revision: str | None) -> tuple[EmotionRecognizer, str | None]:
+    """The recognizer asked for; where it cannot be had, the embedded one and a sentence that says so."""
+    if source is None:
+        return EmotionRecognizer.from_pretrained(), None
+    try:
+        return EmotionRecognizer.from_pretrained(source, revision=revision), None
+    except (DeepFERError, ValueError) as error:
+        return EmotionRecognizer.from_pretrained(), f"The model asked for cannot be used: {error}."
+
+
+def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.Blocks:
+    """The page around its tabs; `warning` stands above them."""
+    emotions = "".join(
+        f'<li style="--c: {style.hex}"><span class="fer-emoji" aria-hidden="true">{style.emoji}</span> {label}</li>'
+        for label, style in STYLES.items()
+    )
+    header = f'<header class="fer-header"><h1>{TITLE}</h1><p>{SENTENCE}</p><ul>{emotions}</ul></header>'
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as page:
+        gr.HTML(header, apply_default_css=False)
+        if warning:
+            gr.HTML(
+                '<div class="fer-note fer-warning" role="alert"><strong>This is the embedded model.</strong> '
+                f"{html.escape(warning)}</div>",
+                apply_default_css=False,
+            )
+        with gr.Tabs():
+            image_tab(recognizer)
+        gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False)
+    return page
+
+
+# Spaces and `gradio app.py` want `demo` at module level; only as a program does this read the command line.
+args = parse_arguments(None if __name__ == "__main__" else [])
+recognizer, warning = load_recognizer(args.model, args.revision)
+if warning:
+    print(f"{warning} The page shows the embedded model instead.", file=sys.stderr)
+demo = build_page(recognizer, warning)
+
+if __name__ == "__main__":
+    demo.launch(
+        server_name=args.host,
+        server_port=args.port,
+        share=args.share or None,  # None leaves GRADIO_SHARE its say
+        theme=THEME,
+        css_paths=CSS,
+        footer_links=["api", "settings", "gradio"],
+        max_file_size=MAX_FILE_SIZE,
+        run_history=False,  # it would keep a visitor's pictures in their browser
+        ssr_mode=False,  # nothing to gain here, and it would want Node
+    )

@@ -1,0 +1,124 @@
+"""How long an answer takes: cold from the command line, warm through the pipeline, and the classifier alone.
+
+    python -m benchmarks.speed --detector yunet
+
+Writes `benchmarks/speed.json`. Everything is a median; machines are noisy, so the ratios tell more than the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from skimage.data import astronaut
+
+from deepfer import EmotionRecognizer
+
+OUT = Path(__file__).with_name("speed.json")
+COLD_RUNS, WARM_RUNS = 9, 200
+
+# Prints the child's wall-clock seconds and peak memory (KiB) after its own output.
+MEASURED = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run([sys.executable, "-m", "deepfer", *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def picture() -> np.ndarray:
+    """NASA's astronaut in a 640x480 frame: one face."""
+    frame = np.full((480, 640, 3), 90, np.uint8)
+    frame[:, 80:560] = cv2.resize(astronaut(), (480, 480), interpolation=cv2.INTER_AREA)
+    return frame
+
+
+def milliseconds(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Median of each call; they take turns, so that a slow moment of the machine meets them all."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(runs + 5):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn >= 5:  # the first ones warm up
+                taken[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def cold(photo: Path, detector: str) -> dict[str, float]:
+    """A new process each time, its files in the disk cache."""
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", MEASURED, str(photo), "--detector", detector],
+            capture_output=True, text=True, check=True,
+        ).stdout.split()
+        for _ in range(COLD_RUNS + 1)
+    ][1:]  # fmt: skip
+    return {
+        "seconds": statistics.median(float(seconds) for seconds, _ in done),
+        "peak_memory_mb": statistics.median(int(kib) / 1000 for _, kib in done),
+    }
+
+
+def processor() -> str:
+    """The processor's name and how many cores there are."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def main() -> int:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
+    args = parser.parse_args()
+    cv2.setNumThreads(os.cpu_count() or 1)
+    recognizer = EmotionRecognizer.from_pretrained(detector=args.detector)
+    frame = picture()
+    faces = recognizer.recognize(frame)
+    assert len(faces) == 1, f"one face expected, {len(faces)} found"
+    crops = np.repeat(recognizer.crop(frame, faces[0])[None], 32, axis=0)
+    warm = milliseconds(
+        {"recognize": lambda: recognizer.recognize(frame), "detect": lambda: recognizer.detector.detect(frame)},
+        WARM_RUNS,
+    )
+    classifier = milliseconds(
+        {
+            "batch_1": lambda: recognizer.classifier.predict(crops[:1]),
+            "batch_32": lambda: recognizer.classifier.predict(crops),
+        },
+        WARM_RUNS,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "photo.jpg"
+        Image.fromarray(frame).save(photo, quality=92)
+        result = {
+            "processor": processor(),
+            "python": platform.python_version(),
+            "detector": recognizer.detector_name,
+            "cold": cold(photo, args.detector),
+            "picture_640x480_ms": {**warm, "ratio": warm["recognize"] / warm["detect"]},
+            "classifier_ms": classifier,
+        }
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

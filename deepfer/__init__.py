@@ -1,0 +1,45 @@
+"""DeepFER: every face in a picture, with one of seven emotions and calibrated probabilities.
+
+    from deepfer import EmotionRecognizer
+    faces = EmotionRecognizer.from_pretrained().recognize(rgb)
+
+Conventions, everywhere in the package:
+
+- An image is RGB, `uint8 (H, W, 3)`.
+- A box is `(x1, y1, x2, y2)` in pixels, half-open, clipped to the image.
+- Times are seconds. Sizes say their order: `(width, height)`.
+- Labels come in the order of `LABELS`: angry, disgust, fear, happy, neutral, sad, surprise.
+- Probabilities are `float32`, sum to 1, and are calibrated (the checkpoint's temperature).
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from deepfer.classifier import EmotionClassifier
+from deepfer.detection import HaarDetector, YuNetDetector, load_detector
+from deepfer.drawing import draw_faces
+from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubError, PictureError
+from deepfer.face import LABELS, Face
+from deepfer.picture import read_picture
+from deepfer.recognizer import EmotionRecognizer
+
+try:
+    __version__ = version("deepfer")
+except PackageNotFoundError:  # run from a checkout, as a Space does
+    __version__ = "0.1.0"
+
+__all__ = [
+    "LABELS",
+    "CheckpointError",
+    "DeepFERError",
+    "DetectorError",
+    "EmotionClassifier",
+    "EmotionRecognizer",
+    "Face",
+    "HaarDetector",
+    "HubError",
+    "PictureError",
+    "YuNetDetector",
+    "draw_faces",
+    "load_detector",
+    "read_picture",
+]

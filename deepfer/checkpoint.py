@@ -1,0 +1,156 @@
+"""Checkpoint: a folder with a served model and all that is needed to use it, local or on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepfer.alignment import CropGeometry
+from deepfer.errors import CheckpointError
+from deepfer.face import LABELS
+from deepfer.hub import HUB_ID, pull
+from deepfer.limits import MAX_MODEL_BYTES
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+MODEL = "model.tflite"
+EMBEDDED = Path(__file__).parent / "checkpoints"
+DEFAULT = "cnn"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checked checkpoint folder.
+
+    Attributes:
+        folder: Where its files are.
+        name: What was asked for: "cnn", a path, or "user/name".
+        revision: The commit on the Hub that it came from; None for a local one.
+        labels: The model's own order of the seven labels.
+        input_size: Side of the square input, pixels.
+        channels: 1 (gray) or 3.
+        outputs: Our name of each output ("logits", and where there are any "fer2013_logits", "activation_map") to the
+            model's own.
+        temperature: What each logits output is divided by before softmax (Guo et al. 2017).
+        geometry: How faces are cut out.
+    """
+
+    folder: Path
+    name: str
+    revision: str | None
+    labels: tuple[str, ...]
+    input_size: int
+    channels: int
+    outputs: Mapping[str, str]
+    temperature: Mapping[str, float]
+    geometry: CropGeometry
+
+    @property
+    def model_file(self) -> Path:
+        """The LiteRT file."""
+        return self.folder / MODEL
+
+
+def resolve(source: str | Path | None, revision: str | None = None, local_files_only: bool = False) -> Checkpoint:
+    """Find a checkpoint, fetch it where it is on the Hub, and check it.
+
+    Args:
+        source: None for the embedded default; the name of an embedded checkpoint; an existing folder; or "user/name" on
+            the Hub.
+        revision: A branch, tag or commit on the Hub.
+        local_files_only: Take a Hub checkpoint from the cache, without any connection.
+
+    Raises:
+        ValueError: `source` is none of these.
+        CheckpointError: The folder is no checkpoint that this version can serve.
+        HubError: The Hub, the repo or the revision cannot be reached.
+    """
+    name = DEFAULT if source is None else str(source)
+    embedded = sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG}"))
+    if name in embedded:
+        return read(EMBEDDED / name, name)
+    if name and Path(name).exists():
+        return read(Path(name), name)
+    if HUB_ID.fullmatch(name):
+        folder, commit = pull(name, [CONFIG, MODEL], revision, local_files_only)
+        return read(folder, name, commit)
+    raise ValueError(
+        f"no model {name!r}: give {' or '.join(map(repr, embedded)) or 'an embedded name'}, "
+        "an existing checkpoint folder, or 'user/name' on the Hugging Face Hub"
+    )
+
+
+def read(folder: Path, name: str | None = None, revision: str | None = None) -> Checkpoint:
+    """Read and check a checkpoint folder.
+
+    Raises:
+        CheckpointError: A file or field is missing, damaged or out of range; the line says which.
+    """
+    config = read_config(folder)
+
+    def fail(what: str) -> CheckpointError:
+        return CheckpointError(f"{folder / CONFIG}: {what}")
+
+    try:
+        version, size, channels = config["format_version"], config["input"]["size"], config["input"]["channels"]
+        labels, outputs, temperature = tuple(config["labels"]), dict(config["outputs"]), dict(config["temperature"])
+        crop, hashes = config["crop"], dict(config["sha256"])
+        geometry = CropGeometry(
+            tuple((float(x), float(y)) for x, y in crop["template"]), float(crop["margin"]), tuple(crop["center"])
+        )
+    except KeyError as error:
+        raise fail(f"the field {error} is missing") from error
+    except (TypeError, ValueError) as error:
+        raise fail(f"a field has another form than it should: {error}") from error
+    if version != FORMAT_VERSION:
+        raise fail(f"format_version {version!r}, but this version reads {FORMAT_VERSION}: update deepfer")
+    if sorted(labels) != sorted(LABELS):
+        raise fail(f"labels {list(labels)} are not the seven of {list(LABELS)}")
+    if not (isinstance(size, int) and 8 <= size <= 1024 and channels in (1, 3)):
+        raise fail(f"input of {size!r} pixels and {channels!r} channels; 8 to 1024 and 1 or 3 are served")
+    if "logits" not in outputs or set(temperature) != {key for key in outputs if key.endswith("logits")}:
+        raise fail("outputs need 'logits', and each logits output a temperature")
+    if not all(isinstance(t, int | float) and math.isfinite(t) and t > 0 for t in temperature.values()):
+        raise fail("a temperature is not a positive number")
+    if len(geometry.template) != 5 or not (0 < geometry.margin < 10 and len(geometry.center) == 2):
+        raise fail("crop needs a template of 5 points, a positive margin and a centre")
+    if not (folder / MODEL).is_file():
+        raise CheckpointError(
+            f"{folder} holds no {MODEL}; a .keras or .h5 file of your own is converted with training.export --keras"
+        )
+    if (folder / MODEL).stat().st_size > MAX_MODEL_BYTES:
+        raise CheckpointError(f"{folder / MODEL} is larger than {MAX_MODEL_BYTES // 1_000_000} MB")
+    if sha256(folder / MODEL) != hashes.get(MODEL):
+        raise CheckpointError(f"{folder / MODEL} is not the file that {CONFIG} names: its sha256 differs")
+    return Checkpoint(
+        folder, name or str(folder), revision, labels, size, channels, outputs, temperature, geometry
+    )  # fmt: skip
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A checkpoint folder's `config.json` as it is.
+
+    Raises:
+        CheckpointError: It is not there, or no JSON object.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} is no checkpoint folder: {CONFIG} cannot be read ({error.strerror})"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder / CONFIG} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder / CONFIG} is not a JSON object")
+    return config
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

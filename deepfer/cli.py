@@ -1,0 +1,453 @@
+"""`python -m deepfer photo.jpg folder/ …`: pictures in; out comes a line for each to read, or JSON, or CSV.
+
+Exit status: 0 where every input gave a result, 1 where some failed, 2 for wrong usage, 70 for a bug, 130 after Ctrl-C,
+141 where whoever read the output has gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from deepfer import __version__
+from deepfer.errors import DeepFERError, PictureError
+from deepfer.result import COLUMNS, Result
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deepfer.face import Face
+    from deepfer.recognizer import EmotionRecognizer
+
+# What else takes its time to load, or is not always needed, is imported where it is used.
+
+MANY = 5  # inputs from which on there is a progress bar
+CLIPS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ogv")
+EXIT_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_CLOSED = 1, 2, 70, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        argv: The arguments, without the program's name; None for the process's own.
+
+    Raises:
+        SystemExit: Wrong usage (2), or `--help` and `--version` (0).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no fault
+    args = _parser().parse_intermixed_args(argv)  # options may stand between inputs
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        _note("interrupted" + ("; with --resume the same command goes on from here" if args.output else ""))
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `| head`: nobody reads on
+        return EXIT_CLOSED
+    except _CannotWriteError as error:
+        _note(str(error))
+        return EXIT_FAILED
+    except DeepFERError as error:
+        _note(str(error))
+        return EXIT_FAILED
+    except Exception as error:  # a bug: told, kept, and never taken for a result
+        _report_bug(error, args.debug)
+        return EXIT_BUG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deepfer",
+        description="Find every face in pictures and tell its emotion.",
+        epilog="Exit status: 0 where every input gave a result, 1 where some failed, 2 for wrong usage.",
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="a picture, or a folder, which is searched with its subfolders")
+    add("--json", action="store_true", help="one JSON object per line and input, instead of a line to read")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write results to FILE.jsonl (one JSON object per input) or FILE.csv (one row per face), each as soon as "
+        "it is there; an existing FILE is replaced when the first result is there, unless --resume is given",
+    )
+    add("--resume", action="store_true", help="go on with --output: skip the inputs that stand in it, failed ones too")
+    add(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="write annotated pictures to DIR under their own names, those from a folder as they lie in it; where two "
+        "share a name, the folders they are in go before it; what is neither JPEG nor PNG becomes NAME.png",
+    )
+    add("--model", metavar="SOURCE", help='"cnn" (default), "resnet50v2", a checkpoint folder, or a Hub repo user/name')
+    add("--revision", metavar="REV", help="branch, tag or commit of a Hub repo")
+    add(
+        "--detector",
+        default="auto",
+        metavar="auto|yunet|haar|FILE.onnx",
+        help="auto (default): yunet where it has been downloaded, else haar; yunet: downloaded where it has not been",
+    )
+    add("--debug", action="store_true", help="show a bug's traceback instead of writing it to a log file")
+    add("--version", action="version", version=f"deepfer {__version__}")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.resume and not args.output:
+        _usage("--resume needs --output")
+    if args.output and args.output.suffix.lower() not in (".jsonl", ".csv"):
+        _usage(f"--output {args.output}: the name must end in .jsonl or .csv")
+    inputs = _find_inputs(args.inputs, args.save)
+    targets = _save_targets(inputs, args.save) if args.save else {}
+    done = _read_back(args.output) if args.resume else {}
+    todo = [item for item in inputs if str(item.path) not in done]
+    failed_before = any(done.get(str(item.path)) for item in inputs)
+    if len(todo) < len(inputs):
+        _note(f"{len(inputs) - len(todo)} of {len(inputs)} inputs stand in {args.output} already")
+    if not todo:
+        return EXIT_FAILED if failed_before else 0
+
+    recognizer = _load(args)
+    faces = failed = 0
+    with _Console(len(todo)) as console, _Output(args.output, args.resume) as output:
+        for item in todo:
+            result, rgb = _recognize(recognizer, item)
+            if rgb is not None and args.save:
+                _save(targets[item.path], rgb, result.faces)
+            if args.output:
+                output.write(result)  # after the annotated picture, so that what stands here is complete
+            elif args.json:
+                console.result(json.dumps(result.to_dict()))
+            elif not result.error:
+                console.result(result.line())
+            if result.error:
+                console.note(result.error)
+                failed += 1
+            faces += len(result.faces)
+            console.step()
+    if args.output:
+        _note(f"{len(todo)} inputs, {faces} faces, {failed} failed: {args.output}")
+    return EXIT_FAILED if failed or failed_before else 0
+
+
+@contextmanager
+def _runtime_silenced() -> Iterator[None]:
+    """LiteRT greets on the process's own stderr when its first model is loaded, and has no switch for it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _load(args: argparse.Namespace) -> EmotionRecognizer:
+    from deepfer.checkpoint import resolve
+    from deepfer.classifier import EmotionClassifier
+    from deepfer.detection import load_detector
+    from deepfer.recognizer import EmotionRecognizer
+
+    try:
+        checkpoint = resolve(args.model, args.revision)
+        with _runtime_silenced():
+            classifier = EmotionClassifier(checkpoint)
+        recognizer = EmotionRecognizer(classifier, load_detector(args.detector))
+    except ValueError as error:  # --model, --revision or --detector is of no known form
+        _usage(str(error))
+    name = recognizer.detector_name
+    if name == "haar" and args.detector == "auto":
+        _note("detector: haar; yunet finds more faces: --detector yunet downloads it once (0.2 MB)")
+    else:
+        _note(f"detector: {name}")
+    return recognizer
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One picture to read, or what is wrong with it already."""
+
+    path: Path
+    depth: int = 1  # how many of its last parts name it in --save
+    fault: str | None = None
+
+
+def _find_inputs(arguments: Sequence[str], save: Path | None) -> list[_Input]:
+    """The pictures that are meant, each once, in order of the arguments and sorted within a folder."""
+    found: dict[str, _Input] = {}
+    for argument in arguments:
+        if not argument:
+            _usage("an input's name is empty")
+        path = Path(argument)
+        if os.path.isdir(path):
+            items = _walk(path, save)
+        elif path.suffix.lower() in CLIPS:
+            items = [_Input(path, fault="clips are not read yet, only pictures")]
+        else:
+            items = [_Input(path)]  # whatever its name: its content decides
+        for item in items:
+            found.setdefault(os.path.abspath(item.path), item)
+    return list(found.values())
+
+
+def _walk(folder: Path, save: Path | None) -> list[_Input]:
+    """The pictures in a folder and below, and the subfolders that cannot be read.
+
+    Hidden files are left out, links to folders (they may lead round in a circle), and the folder of --save.
+    """
+    from deepfer.picture import SUFFIXES
+
+    own = os.path.realpath(save) if save else None
+    found: list[_Input] = []
+
+    def unreadable(error: OSError) -> None:
+        found.append(_Input(Path(error.filename), fault=error.strerror))
+
+    for root, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and os.path.realpath(Path(root, name)) != own
+        ]
+        paths = [Path(root, name) for name in files if not name.startswith(".")]
+        found += [
+            _Input(path, depth=len(path.relative_to(folder).parts)) for path in paths if path.suffix.lower() in SUFFIXES
+        ]
+    return sorted(found, key=lambda item: item.path) or [_Input(folder, fault="no pictures in this folder")]
+
+
+def _recognize(recognizer: EmotionRecognizer, item: _Input) -> tuple[Result, np.ndarray | None]:
+    """(what is said about an input, its picture or None where there is none)."""
+    from deepfer.picture import printable, read_picture
+
+    model = recognizer.model_name, recognizer.revision, recognizer.detector_name
+    try:
+        if item.fault:
+            raise PictureError(f"{printable(item.path)}: {item.fault}")
+        rgb = read_picture(item.path)
+    except PictureError as error:
+        return Result(str(item.path), *model, error=str(error)), None
+    height, width = rgb.shape[:2]
+    return Result(str(item.path), *model, width, height, recognizer.recognize(rgb)), rgb
+
+
+class _Output:
+    """--output, written input by input: a kill costs at most the one in hand."""
+
+    def __init__(self, path: Path | None, resume: bool) -> None:
+        """Open the file; unless it is resumed, what stands in it goes when the first result is there, not before."""
+        self._path, self._replace = path, not resume
+        if path:
+            with _writing(path):
+                self._file = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
+
+    def __enter__(self) -> _Output:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._path:
+            self._file.close()
+
+    def write(self, result: Result) -> None:
+        assert self._path is not None
+        with _writing(self._path):
+            if self._replace:
+                self._file.truncate(0)
+                self._replace = False
+            if self._path.suffix.lower() == ".csv":
+                text = io.StringIO()
+                table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+                if self._file.seek(0, io.SEEK_END) == 0:
+                    table.writeheader()
+                table.writerows(result.rows())
+                line = text.getvalue()
+            else:
+                line = json.dumps(result.to_dict()) + "\n"
+            self._file.write(line.encode("utf-8", "surrogateescape"))  # names that are no UTF-8 come back as they were
+            self._file.flush()
+
+
+def _read_back(path: Path) -> dict[str, bool]:
+    """What stands in an output: each input's path -> whether it failed.
+
+    A last line without its end, or a table's last input without all its faces, was cut by a kill: it is cut off.
+    """
+    if not path.exists():
+        return {}
+    is_table = path.suffix.lower() == ".csv"
+    start = ",".join(COLUMNS).encode() if is_table else b'{"path": '
+    try:
+        data = path.read_bytes()
+        if not data.startswith(start) and not start.startswith(data):  # or a cut in the first line would pass for ours
+            raise ValueError("its first line is none of ours")
+        whole = data[: data.rfind(b"\n") + 1]
+        done, length = _read_back_table(whole) if is_table else _read_back_lines(whole)
+    except OSError as error:
+        _usage(f"--output {path}: {error.strerror}")
+    except (ValueError, KeyError, TypeError, csv.Error) as error:  # no JSON or CSV, or not with what every result has
+        _usage(f"--output {path} holds something else than results, so there is nothing to resume: {error}")
+    if length < len(data):
+        with _writing(path):
+            os.truncate(path, length)
+    return done
+
+
+def _read_back_lines(data: bytes) -> tuple[dict[str, bool], int]:
+    results = [json.loads(line) for line in data.splitlines()]
+    return {result["path"]: result["error"] is not None for result in results}, len(data)
+
+
+def _read_back_table(data: bytes) -> tuple[dict[str, bool], int]:
+    done: dict[str, bool] = {}
+    read = length = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal read
+        for line in io.BytesIO(data):
+            read += len(line)
+            yield line.decode("utf-8", "surrogateescape")
+
+    for row in csv.DictReader(lines()):
+        if None in row.values():  # cut within a name that holds a line's end
+            break
+        if int(row["faces"]) == int(row["face"] or 0):  # an input's last row
+            done[row["path"]] = bool(row["error"])
+            length = read
+    return done, length
+
+
+def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, Path]:
+    """Each input's annotated picture, a name that depends on the inputs alone, so that --resume finds the same.
+
+    That is the file's name, or its path within the folder that was given; where two are the same, as many of the
+    folders above go before it as tell them apart.
+    """
+    from deepfer.picture import WRITERS
+
+    pictures = {item.path: item.depth for item in inputs if not item.fault}
+    parts = {path: [part.strip("/\\:") for part in Path(os.path.abspath(path)).parts] for path in pictures}
+    while True:
+        names = {path: tuple(parts[path][-depth:]) for path, depth in pictures.items()}
+        count = Counter(names.values())
+        clashing = [path for path in pictures if count[names[path]] > 1]
+        if not clashing:
+            break
+        for path in clashing:
+            pictures[path] += 1
+
+    targets: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    originals = {os.path.realpath(path) for path in pictures}
+    for path in sorted(pictures, key=lambda path: path.suffix.lower() not in WRITERS):  # who can keeps its own name
+        target = Path(save, *names[path])
+        while target.suffix.lower() not in WRITERS or target in taken:
+            target = target.with_name(target.name + ".png")
+        if os.path.realpath(target) in originals:
+            _usage(f"--save {save} would overwrite {target}, which is an input: name another folder")
+        targets[path] = target
+        taken.add(target)
+    return targets
+
+
+def _save(target: Path, rgb: np.ndarray, faces: list[Face]) -> None:
+    from deepfer.drawing import draw_faces
+    from deepfer.picture import write_picture
+
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(target, draw_faces(rgb, faces))
+
+
+class _Console:
+    """Results on stdout, faults on stderr, and over many inputs a progress bar there, none writing into another."""
+
+    def __init__(self, total: int) -> None:
+        self._bar: Any = None
+        if total >= MANY:
+            from tqdm import tqdm
+
+            # A log file gets a line's worth now and then, not ten a second.
+            self._bar = tqdm(total=total, unit=" inputs", mininterval=0.1 if sys.stderr.isatty() else 10)
+
+    def __enter__(self) -> _Console:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def result(self, line: str) -> None:
+        with self._bar_aside(sys.stdout):
+            try:
+                print(line, flush=True)
+            except OSError as error:
+                # What is still to be written goes nowhere: Python would try it again at exit, and complain.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                if isinstance(error, BrokenPipeError):
+                    raise
+                raise _CannotWriteError(f"stdout cannot be written: {error.strerror}") from error
+
+    def note(self, line: str) -> None:
+        with self._bar_aside(sys.stderr):
+            _note(line)
+
+    def step(self) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    @contextmanager
+    def _bar_aside(self, stream: TextIO) -> Iterator[None]:
+        terminal = sys.stderr.isatty()
+        in_the_way = self._bar is not None and (stream is sys.stderr or (terminal and stream.isatty()))
+        if in_the_way:
+            self._bar.clear()
+        yield
+        if in_the_way and terminal:
+            self._bar.refresh()
+
+
+class _CannotWriteError(Exception):
+    """A result cannot be written: the disk is full, or what is in the way cannot be replaced."""
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` while writing, which is expected, into a `_CannotWriteError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise _CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _note(line: str) -> None:
+    print(f"deepfer: {line}", file=sys.stderr)
+
+
+def _usage(line: str) -> NoReturn:
+    _note(line)
+    raise SystemExit(EXIT_USAGE)
+
+
+def _report_bug(error: Exception, debug: bool) -> None:
+    told = "".join(traceback.format_exception(error))
+    if debug:
+        _note(f"a bug: {type(error).__name__}\n{told}")
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="deepfer-", suffix=".log", delete=False) as log:
+        log.write(f"deepfer {__version__}, Python {sys.version}\n{sys.argv}\n{told}")
+    _note(f"a bug, {type(error).__name__}; its traceback is in {log.name}")

@@ -1,0 +1,309 @@
+"""Face detectors: YuNet, from the Hugging Face Hub, and a Haar cascade, which comes with OpenCV; `load_detector` picks.
+
+detector = load_detector("auto")     # YuNet where it is cached, else Haar; never a connection
+faces = detector.detect(rgb)         # largest first
+"""
+
+from __future__ import annotations
+
+import cmath
+import hashlib
+import math
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepfer.errors import DetectorError
+from deepfer.face import Face, area, clip, intersection, iou
+from deepfer.hub import pull
+from deepfer.limits import MAX_FACES, MAX_MODEL_BYTES
+from deepfer.picture import check_image
+from deepfer.warp import similarity, warp
+
+YUNET_REPO = "opencv/face_detection_yunet"
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+# Pinned by its content, which holds whatever the repo's main branch comes to be.
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+HAAR_FILE = "haarcascade_frontalface_alt2.xml"
+
+# The figures below were chosen on pictures as `benchmarks.detection` makes them, and on training pictures placed as
+# `training.evaluate --pipeline` places them.
+PHOTO_SIDE = 1024  # pixels of a photo's longer side at the first glance
+SURE = 0.88  # a score that needs no second look
+DOUBT = 0.2  # below it, nothing is looked at again
+ACCEPT = 0.75  # a score that is a face, when looked at closely
+# The closer looks: pixels of the face, of the view, and the least score. The third is for faces that still lean.
+CLOSER = ((96, 192, 0.4), (160, 256, ACCEPT), (160, 256, ACCEPT))
+# YuNet's landmarks tell a fifth to a half of how much a face leans, so a sure face that leans a little is levelled too.
+LEANS = math.radians(3)
+UPRIGHT = math.radians(1)
+STEEPEST = math.radians(25)  # the furthest that a view is turned on from the one before
+MAX_DOUBTS = 24  # candidates looked at again: a bound on time in pictures full of texture
+TILTS = (35.0, -35.0)  # degrees by which a picture without faces is turned: YuNet misses half of what leans by 45
+SMALL = 48  # pixels: where the first glance finds such faces, or none, smaller ones may be there
+SEARCH_SCALE, SEARCH_PIXELS = 1.5, 8_000_000  # how far, and to what size at most, a picture is enlarged to find them
+TILE_OVERLAP = 0.125  # share of a tile
+HAAR_SIDE = 1024  # pixels of the longer side: the time of the cascade grows with the picture
+HAAR_NEIGHBOURS = 4  # windows that must agree; with 3 it takes folds of cloth for faces
+
+
+class YuNetDetector:
+    """YuNet (Wu et al. 2023): a score and five landmarks for each face; safe to call from many threads.
+
+    It glances at the whole picture, looks closely at what is in doubt, levelled, and where nothing or only small faces
+    are found, searches: the picture tilted, with a margin, and enlarged in tiles.
+    """
+
+    name = "yunet"
+
+    def __init__(self, path: str | Path, long_side: int = PHOTO_SIDE, search: bool = True) -> None:
+        """Load the network.
+
+        Args:
+            path: The `.onnx` file.
+            long_side: Pixels of the picture's longer side at the first glance; larger pictures are shrunk.
+            search: Look further than the first glance. Without it a frame of a video takes the least time.
+
+        Raises:
+            DetectorError: The file is not there, or holds no YuNet.
+        """
+        self.long_side = long_side
+        self.search = search
+        self._lock = threading.Lock()  # setInputSize changes the network: one picture at a time
+        try:
+            if Path(path).stat().st_size > MAX_MODEL_BYTES:
+                raise DetectorError(f"{path} is larger than {MAX_MODEL_BYTES // 1_000_000} MB: no YuNet file")
+            self._net = cv2.FaceDetectorYN.create(str(path), "", (32, 32), DOUBT, 0.3, 5000)
+            self._net.detect(np.zeros((32, 32, 3), np.uint8))  # a network of another kind fails here, not later
+        except OSError as error:
+            raise DetectorError(f"{path} cannot be read: {error.strerror}") from error
+        except cv2.error as error:
+            raise DetectorError(f"{path} is no YuNet face detector") from error
+
+    def detect(self, rgb: np.ndarray) -> list[Face]:
+        """Every face in an RGB uint8 `(H, W, 3)` image, largest first; `[]` where there is none.
+
+        Raises:
+            ValueError: The image has another dtype or shape.
+        """
+        check_image(rgb)
+        height, width = rgb.shape[:2]
+        scale = min(1.0, self.long_side / max(height, width))
+        glance = self._look(rgb, complex(scale), 0j, (math.ceil(width * scale), math.ceil(height * scale)))
+        if not self.search:
+            return _largest_first(face for face in glance if _score(face) >= ACCEPT)
+        faces = self._confirm(rgb, glance, [])
+        if not faces:
+            faces = self._confirm(rgb, self._tilted(rgb, scale), faces)
+        if not faces or min(max(_sides(face)) for face in faces) * scale < SMALL:
+            faces = self._confirm(rgb, self._enlarged(rgb), faces)
+        return _largest_first(faces)
+
+    def _look(self, rgb: np.ndarray, a: complex, b: complex, size: tuple[int, int]) -> list[Face]:
+        """What YuNet sees through the similarity `z -> a z + b` in a view of `size`, in the picture's coordinates."""
+        view = cv2.cvtColor(warp(rgb, similarity(a, b), size), cv2.COLOR_RGB2BGR)
+        with self._lock:
+            self._net.setInputSize(size)
+            rows = self._net.detect(view)[1]
+        if rows is None:
+            return []
+        finite = rows[np.isfinite(rows).all(axis=1)]  # in views a pixel wide YuNet divides by nothing
+        return [_face(row, a, b, rgb.shape[1], rgb.shape[0]) for row in finite.tolist()]
+
+    def _confirm(self, rgb: np.ndarray, candidates: list[Face], known: list[Face]) -> list[Face]:
+        """The known faces, and the candidates that are sure or stand a closer look, each face once."""
+        faces, doubts = list(known), 0
+        for face in sorted(candidates, key=_score, reverse=True):
+            if not area(face.box) or any(_same(face, other) for other in faces):
+                continue
+            found: Face | None = face
+            sure = _score(face) >= SURE
+            if not sure or abs(_lean(face)) > LEANS:
+                doubts += not sure
+                found = self._closer(rgb, face) if doubts <= MAX_DOUBTS else None
+                found = found or (face if sure else None)
+            if found and not any(_same(found, other) for other in faces):
+                faces.append(found)
+        return faces
+
+    def _closer(self, rgb: np.ndarray, face: Face) -> Face | None:
+        """The face in two views of its own, levelled; None where it does not look like one from near.
+
+        The first view is turned by the lean that the landmarks tell, the next by what two readings together say: the
+        secant through them meets zero where the face is upright.
+        """
+        turn, before = _lean(face), (0.0, _lean(face))
+        found = None
+        for face_side, side, least in CLOSER:
+            a = cmath.rect(face_side / max(_sides(face)), -turn)
+            x1, y1, x2, y2 = face.box
+            b = complex(side, side) / 2 - a * complex(x1 + x2, y1 + y2) / 2
+            seen = [other for other in self._look(rgb, a, b, (side, side)) if _same(face, other)]
+            best = max(seen, key=_score, default=None)
+            if best is None or _score(best) < least or not area(best.box):
+                return found
+            face = best
+            found = face if least >= ACCEPT else None
+            now = (turn, math.remainder(_lean(face) - turn, math.tau))  # the view's turn, and what it still shows
+            if found and abs(now[1]) < UPRIGHT:
+                break
+            turn, before = _upright(before, now), now
+        return found
+
+    def _tilted(self, rgb: np.ndarray, scale: float) -> list[Face]:
+        """Candidates in the picture turned either way, with a margin about it: faces that lean, or that fill it."""
+        height, width = rgb.shape[:2]
+        side = round(math.hypot(width, height) * scale)
+        found = []
+        for tilt in (0.0, *TILTS):
+            a = cmath.rect(scale, math.radians(tilt))
+            found += self._look(rgb, a, complex(side, side) / 2 - a * complex(width, height) / 2, (side, side))
+        return found
+
+    def _enlarged(self, rgb: np.ndarray) -> list[Face]:
+        """Candidates in the picture enlarged, tile by tile."""
+        height, width = rgb.shape[:2]
+        scale = min(SEARCH_SCALE, math.sqrt(SEARCH_PIXELS / (width * height)))
+        found = []
+        for top, bottom in _tiles(height * scale, self.long_side):
+            for left, right in _tiles(width * scale, self.long_side):
+                found += self._look(rgb, complex(scale), -complex(left, top), (right - left, bottom - top))
+        return found
+
+
+def _face(row: list[float], a: complex, b: complex, width: int, height: int) -> Face:
+    """A row of YuNet's answer, seen through `z -> a z + b`, as a Face in the picture."""
+    x, y, w, h, *points, score = row
+    center = (complex(x + w / 2, y + h / 2) - b) / a
+    # The upright box about the ellipse of a face that was seen turned.
+    turn, half = -cmath.phase(a), (w / 2 / abs(a), h / 2 / abs(a))
+    reach_x = math.hypot(half[0] * math.cos(turn), half[1] * math.sin(turn))
+    reach_y = math.hypot(half[0] * math.sin(turn), half[1] * math.cos(turn))
+    box = center.real - reach_x, center.imag - reach_y, center.real + reach_x, center.imag + reach_y
+    landmarks = ((complex(*point) - b) / a for point in zip(points[0::2], points[1::2], strict=True))
+    return Face(clip(box, width, height), min(score, 1.0), tuple((z.real, z.imag) for z in landmarks))
+
+
+def _score(face: Face) -> float:
+    return face.detection_score or 0.0
+
+
+def _upright(before: tuple[float, float], now: tuple[float, float]) -> float:
+    """The turn at which a face would read upright, from two turns and what was read at each, radians."""
+    (turn, read), (next_turn, next_read) = before, now
+    fall = (read - next_read) / (next_turn - turn) if abs(next_turn - turn) > LEANS else 1.0
+    return next_turn + min(max(next_read / min(max(fall, 0.15), 1.0), -STEEPEST), STEEPEST)
+
+
+def _lean(face: Face) -> float:
+    """How far the line through the eyes leans, radians, clockwise as seen."""
+    right, left = (complex(*point) for point in face.landmarks[:2])
+    return cmath.phase(left - right)
+
+
+def _sides(face: Face) -> tuple[int, int]:
+    x1, y1, x2, y2 = face.box
+    return x2 - x1, y2 - y1
+
+
+def _same(a: Face, b: Face) -> bool:
+    """Whether two boxes are one face: they overlap, or one lies mostly inside the other."""
+    smaller = min(area(a.box), area(b.box))
+    return smaller > 0 and (iou(a.box, b.box) > 0.3 or intersection(a.box, b.box) > 0.6 * smaller)
+
+
+def _tiles(length: float, side: int) -> list[tuple[int, int]]:
+    """Starts and ends of overlapping tiles of at most `side` that cover `length`."""
+    end = math.ceil(length)
+    if end <= side:
+        return [(0, end)]
+    count = math.ceil((end - side) / (side * (1 - TILE_OVERLAP))) + 1
+    return [(start, start + side) for start in (round(i * (end - side) / (count - 1)) for i in range(count))]
+
+
+def _largest_first(faces: Iterable[Face]) -> list[Face]:
+    return sorted((face for face in faces if area(face.box)), key=lambda face: -area(face.box))[:MAX_FACES]
+
+
+class HaarDetector:
+    """OpenCV's frontal-face cascade: embedded, no scores, no landmarks; safe to call from many threads."""
+
+    name = "haar"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # a cascade keeps the picture it works on
+        self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / HAAR_FILE))
+
+    def detect(self, rgb: np.ndarray) -> list[Face]:
+        """Every face in an RGB uint8 `(H, W, 3)` image, largest first; `[]` where there is none.
+
+        Raises:
+            ValueError: The image has another dtype or shape.
+        """
+        check_image(rgb)
+        height, width = rgb.shape[:2]
+        scale = min(1.0, HAAR_SIDE / max(height, width))
+        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        if scale < 1:
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+        with self._lock:
+            boxes = self._cascade.detectMultiScale(gray, 1.1, HAAR_NEIGHBOURS)
+        faces: list[Face] = []
+        for x, y, w, h in sorted((tuple(map(int, box)) for box in boxes), key=lambda box: -box[2]):
+            box = clip((x / scale, y / scale, (x + w) / scale, (y + h) / scale), width, height)
+            face = Face(box)
+            if not any(_same(face, other) for other in faces):
+                faces.append(face)
+        return _largest_first(faces)
+
+
+def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) -> YuNetDetector | HaarDetector:
+    """The detector of that name.
+
+    Args:
+        name: "auto" (YuNet where it is cached, else Haar; never a connection), "yunet" (fetched from the Hub where it
+            is not cached), "haar", or the path of a YuNet `.onnx` file.
+        local_files_only: Take YuNet from the cache alone.
+
+    Raises:
+        ValueError: `name` is none of these.
+        DetectorError: The file is not there, or is no YuNet; or what the Hub sent is not the pinned file.
+        HubError: The Hub cannot be reached.
+    """
+    if name == "haar":
+        return HaarDetector()
+    if name == "auto":
+        cached = _cached_yunet()
+        return YuNetDetector(cached) if cached else HaarDetector()
+    if name == "yunet":
+        return YuNetDetector(_cached_yunet() or _fetch_yunet(local_files_only))
+    if Path(name).suffix == ".onnx":
+        return YuNetDetector(name)
+    raise ValueError(f"no detector {str(name)!r}: give 'auto', 'yunet', 'haar', or the path of a YuNet .onnx file")
+
+
+def _cached_yunet() -> Path | None:
+    """The pinned file in the Hub's cache, without any connection; None where it is not there, or is another."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(YUNET_REPO, YUNET_FILE)
+    return Path(path) if isinstance(path, str) and _is_pinned(Path(path)) else None
+
+
+def _is_pinned(path: Path) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == YUNET_SHA256
+    except OSError:
+        return False
+
+
+def _fetch_yunet(local_files_only: bool) -> Path:
+    folder, _commit = pull(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
+    path = folder / YUNET_FILE
+    if not _is_pinned(path):
+        raise DetectorError(f"{YUNET_REPO} sent another {YUNET_FILE} than the pinned one (sha256 {YUNET_SHA256[:12]}…)")
+    return path

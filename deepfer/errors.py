@@ -1,0 +1,21 @@
+"""The faults that DeepFER expects, each with one line that says what to do; anything else that is raised is a bug."""
+
+
+class DeepFERError(Exception):
+    """Base of them all."""
+
+
+class PictureError(DeepFERError):
+    """A file is no picture that can be read, or one past a limit."""
+
+
+class DetectorError(DeepFERError):
+    """A face detector is not there, or is not what it should be."""
+
+
+class CheckpointError(DeepFERError):
+    """A checkpoint folder is incomplete, damaged, or made for something else."""
+
+
+class HubError(DeepFERError):
+    """The Hugging Face Hub, or what was asked of it, cannot be reached."""

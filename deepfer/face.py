@@ -1,0 +1,80 @@
+"""Face: one detected face and what it shows, and the geometry of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+Box = tuple[int, int, int, int]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in an image.
+
+    Attributes:
+        box: `(x1, y1, x2, y2)` in pixels, half-open, inside the image.
+        detection_score: The detector's confidence from 0 to 1, or None where the detector has none.
+        landmarks: Five points `(x, y)` in pixels (right eye, left eye, nose, right and left corner of
+            the mouth, the person's own right and left), or `()` where the detector finds none.
+        probabilities: Label to calibrated probability, in the order of `LABELS`; empty until classified.
+        track_id: The number that follows this person through a video, or None for a single picture.
+    """
+
+    box: Box
+    detection_score: float | None = None
+    landmarks: tuple[Point, ...] = ()
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    track_id: int | None = None
+
+    @property
+    def emotion(self) -> str | None:
+        """The most probable label, or None before classification."""
+        if not self.probabilities:
+            return None
+        return max(self.probabilities, key=lambda label: self.probabilities[label])
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of `emotion`, or None before classification."""
+        return max(self.probabilities.values()) if self.probabilities else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, ready for `json.dumps`: the same in Python, on the command line and from the endpoints."""
+        return {
+            "box": list(self.box),
+            "detection_score": self.detection_score,
+            "landmarks": [list(point) for point in self.landmarks],
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            "probabilities": dict(self.probabilities),
+            "track_id": self.track_id,
+        }
+
+
+def area(box: Box) -> int:
+    """Pixels inside a box; 0 for an empty one."""
+    x1, y1, x2, y2 = box
+    return max(0, x2 - x1) * max(0, y2 - y1)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, from 0 (apart) to 1 (equal)."""
+    shared = intersection(a, b)
+    union = area(a) + area(b) - shared
+    return shared / union if union else 0.0
+
+
+def intersection(a: Box, b: Box) -> int:
+    """Pixels that two boxes share."""
+    return area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+
+
+def clip(box: tuple[float, float, float, float], width: int, height: int) -> Box:
+    """Round a box to whole pixels and cut it to an image of `width` x `height`; it may come out empty."""
+    x1, y1, x2, y2 = (round(value) for value in box)
+    return min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height)

@@ -1,0 +1,91 @@
+"""EmotionRecognizer: a picture -> its faces with their emotions: detect, align, classify."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deepfer.checkpoint import resolve
+from deepfer.classifier import EmotionClassifier
+from deepfer.detection import HaarDetector, YuNetDetector, load_detector
+from deepfer.face import LABELS, Face
+from deepfer.picture import check_image
+
+
+class EmotionRecognizer:
+    """Finds every face in a picture and tells its emotion; safe to call from many threads.
+
+    Attributes:
+        classifier: The `EmotionClassifier`.
+        detector: The face detector.
+        model_name: What the model was asked for as: "cnn", a path, or "user/name".
+        revision: The commit on the Hub that the model came from, or None.
+    """
+
+    def __init__(self, classifier: EmotionClassifier, detector: YuNetDetector | HaarDetector) -> None:
+        self.classifier = classifier
+        self.detector = detector
+        self.model_name = classifier.checkpoint.name
+        self.revision = classifier.checkpoint.revision
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        detector: str = "auto",
+        local_files_only: bool = False,
+    ) -> EmotionRecognizer:
+        """Load a model and a detector.
+
+        Args:
+            source: None for the embedded CNN; "cnn" or "resnet50v2" for that embedded checkpoint; an existing path for
+                that checkpoint folder; "user/name" for the Hub.
+            revision: A branch, tag or commit on the Hub.
+            detector: "auto" (YuNet where it is cached, else Haar; never a connection), "yunet" (downloaded where it is
+                not cached), "haar", or the path of a YuNet `.onnx` file.
+            local_files_only: Never open a connection.
+
+        Raises:
+            ValueError: `source` or `detector` is none of these.
+            CheckpointError: The checkpoint cannot be served.
+            DetectorError: The detector cannot be used.
+            HubError: The Hub, or what was asked of it, cannot be reached.
+        """
+        checkpoint = resolve(source, revision, local_files_only)
+        return cls(EmotionClassifier(checkpoint), load_detector(detector, local_files_only=local_files_only))
+
+    @property
+    def detector_name(self) -> str:
+        """Which detector is at work: "yunet" or "haar"."""
+        return self.detector.name
+
+    def recognize(self, image: np.ndarray) -> list[Face]:
+        """Every face in an RGB uint8 `(H, W, 3)` image, largest first; `[]` where there is none.
+
+        Raises:
+            ValueError: The image has another dtype or shape.
+        """
+        check_image(image)
+        faces = self.detector.detect(image)
+        if not faces:
+            return []
+        size = self.classifier.input_size
+        geometry = self.classifier.checkpoint.geometry
+        crops = np.stack([geometry.crop(image, face, size) for face in faces])
+        return [
+            replace(face, probabilities=dict(zip(LABELS, map(float, row), strict=True)))
+            for face, row in zip(faces, self.classifier.predict(crops), strict=True)
+        ]
+
+    def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
+        """The gray uint8 `(S, S)` crop of a face that the classifier sees.
+
+        Raises:
+            ValueError: The image is no RGB uint8 `(H, W, 3)`.
+        """
+        check_image(image)
+        return self.classifier.checkpoint.geometry.crop(image, face, self.classifier.input_size)

@@ -1,0 +1,67 @@
+"""The page as a visitor meets it: `python app.py` in a process of its own, on a free port."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 60  # it takes about four on a quiet machine
+
+
+@dataclass
+class AppServer:
+    """A running page: its address, its process, and the file that takes what it prints."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def free_port() -> int:
+    """A port that nothing listened on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serve(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[AppServer]:
+    """Serve the page until the block ends; `folder` takes its log and its uploads."""
+    port, log = free_port(), folder / "app.log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_")}
+    environment |= {"GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_SERVER_PORT": str(port)} | dict(env or {})
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", *arguments], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+        try:
+            server = AppServer(f"http://127.0.0.1:{port}/", process, log)
+            wait(server)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait(server: AppServer) -> None:
+    """Return once the page answers."""
+    end = time.monotonic() + PATIENCE_S
+    while server.process.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(server.url, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise RuntimeError(f"app.py does not serve; it printed:\n{server.log.read_text(errors='replace')}")

@@ -1,0 +1,161 @@
+"""The page's endpoint, its arguments and its faults, against `python app.py` in a process of its own."""
+
+import json
+import struct
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from app_server import ROOT, AppServer, serve
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from deepfer import LABELS
+from ui.image_tab import download_html, error_html
+
+ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    with serve(tmp_path_factory.mktemp("app")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with_files = tmp_path_factory.mktemp("client")
+    client = Client(server.url, verbose=False, download_files=with_files)
+    yield client
+    client.close()
+
+
+def recognize(client: Client, path: Path) -> tuple[str, dict]:
+    return client.predict(handle_file(path), api_name="/recognize_image")
+
+
+def listening(server: AppServer) -> set[str]:
+    connections = psutil.Process(server.process.pid).net_connections("inet")
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def test_the_endpoint_finds_the_astronaut_happy(client: Client) -> None:
+    annotated, found = recognize(client, ASTRONAUT)
+    assert list(found) == ["width", "height", "model", "revision", "detector", "faces", "error"]
+    assert [found[key] for key in ("width", "height", "model", "revision", "error")] == [512, 512, "cnn", None, None]
+    (face,) = found["faces"]
+    assert face["emotion"] == "happy"
+    assert tuple(face["probabilities"]) == LABELS
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    x1, y1, x2, y2 = face["box"]
+    assert 150 < x1 < 200 < x2 < 300
+    assert 40 < y1 < 100 < y2 < 220
+
+    drawn, photo = cv2.imread(annotated), cv2.imread(str(ASTRONAUT))
+    assert drawn.shape == photo.shape
+    difference = np.abs(drawn.astype(int) - photo).max(axis=2)
+    assert (difference[y1:y2, x1 - 2 : x1 + 3].max(axis=1) > 60).mean() > 0.8  # the left side of the box
+    assert difference[300:].mean() < 5  # and nothing far from it
+
+
+def test_a_picture_without_a_face(client: Client, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((120, 160, 3), 128, np.uint8))
+    _, found = recognize(client, tmp_path / "gray.png")
+    assert (found["faces"], found["width"], found["height"]) == ([], 160, 120)
+
+
+def test_a_large_picture_is_shown_smaller_but_told_in_its_own_pixels(client: Client, tmp_path: Path) -> None:
+    wide = cv2.copyMakeBorder(cv2.imread(str(ASTRONAUT)), 0, 0, 2000, 500, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+    cv2.imwrite(str(tmp_path / "wide.png"), wide)
+    annotated, found = recognize(client, tmp_path / "wide.png")
+    assert (found["width"], found["height"]) == (3012, 512)
+    assert cv2.imread(annotated).shape[1] == 2048
+    assert 2150 < found["faces"][0]["box"][0] < 2200
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 3.6 gigapixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("notes.jpg", b"these are words\n", "not a picture"),
+        ("empty.png", b"", "empty"),
+        ("cut.jpg", ASTRONAUT.read_bytes()[:20_000], "cut short"),
+        ("bomb.png", bomb(), "megapixels"),
+    ],
+    ids=["text", "empty", "cut", "bomb"],
+)
+def test_what_is_no_picture_is_told_in_one_line(
+    client: Client, server: AppServer, tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AppError) as caught:
+        recognize(client, tmp_path / name)
+    message = str(caught.value)
+    assert message.startswith(f"{name}: ")  # the file's name, and not where the server keeps it
+    assert reason in message
+    assert "\n" not in message
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("meta", ['{"_type": "gradio.FileData"}', "{}"])
+def test_other_files_of_the_machine_are_not_read(server: AppServer, meta: str) -> None:
+    body = f'{{"data": [{{"path": {json.dumps(str(ASTRONAUT))}, "meta": {meta}}}]}}'
+    call = f"{server.url}gradio_api/call/recognize_image"
+    request = urllib.request.Request(call, body.encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{call}/{event}", timeout=20) as answer:
+        told = answer.read().decode()
+    assert "event: error" in told
+    assert "happy" not in told
+
+
+def test_the_api_page_names_one_endpoint_and_describes_it(server: AppServer) -> None:
+    with urllib.request.urlopen(f"{server.url}gradio_api/info", timeout=10) as answer:
+        endpoints = json.load(answer)["named_endpoints"]
+    assert list(endpoints) == ["/recognize_image"]
+    assert [each["parameter_name"] for each in endpoints["/recognize_image"]["parameters"]] == ["image"]
+    assert "emotion" in endpoints["/recognize_image"]["description"]
+
+
+def test_by_default_it_listens_on_this_machine_alone(server: AppServer) -> None:
+    assert listening(server) == {"127.0.0.1"}
+
+
+def test_the_environment_opens_it_and_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    env = {"GRADIO_SERVER_NAME": "0.0.0.0", "DEEPFER_MODEL": "overruled", "DEEPFER_REVISION": ""}
+    with serve(tmp_path, "--model", "nonsense", env=env) as server:
+        assert listening(server) == {"0.0.0.0"}
+        with urllib.request.urlopen(server.url, timeout=10) as answer:
+            page = answer.read().decode()
+        assert "This is the embedded model." in page
+        assert "nonsense" in page
+        assert "nonsense" in server.log.read_text()
+        client = Client(server.url, verbose=False, download_files=tmp_path)
+        _, found = recognize(client, ASTRONAUT)
+        client.close()
+    assert (found["model"], found["faces"][0]["emotion"]) == ("cnn", "happy")
+
+
+def test_names_are_shown_as_text_not_as_page() -> None:
+    page = error_html("<img src=x onerror=alert(1)>.jpg: damaged")
+    assert "<img" not in page
+    assert "&lt;img" in page
+    link = download_html("CSV", '"><script>.csv', "text/csv", "a,b\n")
+    assert "<script" not in link

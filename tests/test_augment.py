@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training.augment import Augmentation
+
+NOTHING = Augmentation(flip=False, rotation=0, zoom=(1, 1), shift=0, brightness=0, contrast=0, erase=0)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    y, x = np.indices((48, 48))
+    return np.stack([(x * 2 + y + 20 + n % 7) % 200 for n in range(64)]).astype(np.uint8)
+
+
+def augmented(settings: Augmentation, images: np.ndarray, seed: int = 0) -> np.ndarray:
+    return settings(images, np.random.default_rng(seed))
+
+
+def test_shape_range_and_the_same_for_the_same_seed(images: np.ndarray) -> None:
+    before = images.copy()
+    out = augmented(Augmentation(), images)
+    assert out.shape == images.shape
+    assert out.dtype == np.float32
+    assert out.min() >= 0
+    assert out.max() <= 255
+    assert np.array_equal(images, before)
+    assert np.array_equal(out, augmented(Augmentation(), images))
+    assert not np.array_equal(out, augmented(Augmentation(), images, seed=1))
+
+
+def test_nothing_asked_for_changes_nothing(images: np.ndarray) -> None:
+    assert augmented(NOTHING, images) == pytest.approx(images.astype(np.float32), abs=1e-3)
+
+
+def test_flip_mirrors_about_half(images: np.ndarray) -> None:
+    out = augmented(replace(NOTHING, flip=True), images)
+    mirrored = [np.allclose(o, i[:, ::-1], atol=1e-3) for o, i in zip(out, images, strict=True)]
+    kept = [np.allclose(o, i, atol=1e-3) for o, i in zip(out, images, strict=True)]
+    assert all(m != k for m, k in zip(mirrored, kept, strict=True))
+    assert 16 < sum(mirrored) < 48
+
+
+def disc(size: int = 48, radius: float = 8) -> np.ndarray:
+    y, x = np.indices((size, size)) - (size - 1) / 2
+    return np.repeat((255 * (np.hypot(x, y) < radius)).astype(np.uint8)[None], 200, axis=0)
+
+
+def test_zoom_and_shift_reach_their_limits_and_not_beyond() -> None:
+    areas = augmented(replace(NOTHING, zoom=(0.5, 2.0)), disc()).sum(axis=(1, 2)) / disc().sum(axis=(1, 2))
+    scale = np.sqrt(areas)
+    assert 0.45 < scale.min() < 0.6
+    assert 1.7 < scale.max() < 2.1
+    out = augmented(replace(NOTHING, shift=0.1), disc())
+    weight = out / out.sum(axis=(1, 2), keepdims=True)
+    for axis in (1, 2):
+        position = (weight.sum(axis=3 - axis) * np.arange(48)).sum(axis=1) - 23.5
+        assert 4 < np.abs(position).max() <= 4.9
+
+
+def test_rotation_turns_about_the_centre() -> None:
+    bar = np.zeros((200, 48, 48), np.uint8)
+    bar[:, 22:26, 8:40] = 255
+    out = augmented(replace(NOTHING, rotation=30), bar)
+    y, x = np.indices((48, 48)) - 23.5
+    angle = np.degrees(0.5 * np.arctan2(2 * (out * x * y).sum((1, 2)), (out * (x * x - y * y)).sum((1, 2))))
+    assert np.abs(angle).max() == pytest.approx(30, abs=2)
+    assert angle.min() < -20 < 20 < angle.max()
+
+
+def test_light(images: np.ndarray) -> None:
+    brighter = augmented(replace(NOTHING, brightness=0.1), images).mean(axis=(1, 2)) - images.mean(axis=(1, 2))
+    assert 15 < np.abs(brighter).max() <= 25.6
+    contrast = augmented(replace(NOTHING, contrast=0.2), images).std(axis=(1, 2)) / images.std(axis=(1, 2))
+    assert 0.79 < contrast.min() < 0.9 < 1.1 < contrast.max() < 1.21
+
+
+def test_erasing_overwrites_some_of_the_images(images: np.ndarray) -> None:
+    out = augmented(replace(NOTHING, erase=0.5, erase_area=(0.1, 0.1)), images)
+    changed = (np.abs(out - images) > 1e-3).mean(axis=(1, 2))
+    assert 0.3 < np.mean(changed > 0) < 0.7
+    assert changed[changed > 0] == pytest.approx(np.full((changed > 0).sum(), 0.1), abs=0.03)

@@ -1,0 +1,499 @@
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepfer import LABELS, EmotionRecognizer, __version__, draw_faces, read_picture
+from deepfer.cli import COLUMNS, main
+
+ROOT = Path(__file__).parents[1]
+HAAR = ["--detector", "haar"]
+KEYS = ["path", "width", "height", "model", "revision", "detector", "faces", "error"]
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
+    """One face, 150x130."""
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(astronaut[:260, 80:380]).resize((150, 130)).save(path)
+    return path
+
+
+@pytest.fixture
+def many(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    """A folder of 40 pictures that take long enough to be interrupted."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    Image.fromarray(astronaut).save(folder / "00.jpg", quality=95)
+    for number in range(1, 40):
+        (folder / f"{number:02}.jpg").symlink_to("00.jpg")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: Path) -> Path:
+    """Five pictures (of three with a face two share a name, three a stem), one broken, and what is to be left out."""
+    folder = tmp_path / "photos"
+    for name in ("a/face.png", "b/face.png", ".hidden/no.png", ".no.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, folder / name)
+    Image.open(photo).save(folder / "b/face.jpg", quality=95)
+    Image.new("L", (40, 30), 90).save(folder / "b/nobody.gif")
+    Image.new("RGB", (1, 1)).save(folder / "Z.PNG")
+    (folder / "c").mkdir()
+    (folder / "c/broken.jpg").write_text("no picture")
+    (folder / "notes.txt").write_text("no picture, and not named like one")
+    (folder / "c/loop").symlink_to(folder)
+    return folder
+
+
+NAMES = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif", "c/broken.jpg"]
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@contextmanager
+def started(*arguments: object, **options: object) -> Iterator[subprocess.Popen]:
+    """The command line as a program of its own, gone afterwards."""
+    command = [sys.executable, "-m", "deepfer", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# One picture
+
+
+def test_a_line_a_person_reads(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, *HAAR) == 0
+    told, noted = capsys.readouterr()
+    pattern = re.escape(str(photo)) + r"  150x130  1 face: happy \d+ % at \((\d+), (\d+), (\d+), (\d+)\)\n"
+    match = re.fullmatch(pattern, told)
+    assert match
+    (face,) = EmotionRecognizer.from_pretrained(detector="haar").recognize(read_picture(photo))
+    assert tuple(map(int, match.groups())) == face.box
+    assert noted.count("haar") == 1
+
+
+def test_json_is_the_contract(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--json", *HAAR) == 0
+    (found,) = lines(capsys.readouterr().out)
+    assert list(found) == KEYS
+    recognizer = EmotionRecognizer.from_pretrained(detector="haar")
+    faces = [json.loads(json.dumps(face.to_dict())) for face in recognizer.recognize(read_picture(photo))]
+    assert len(faces) == 1
+    expected = {"path": str(photo), "width": 150, "height": 130, "model": "cnn", "revision": None, "detector": "haar"}
+    assert found == expected | {"faces": faces, "error": None}
+
+
+def test_no_face_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (40, 30), 90).save(tmp_path / "gray.bmp")
+    assert run(tmp_path / "gray.bmp", *HAAR) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'gray.bmp'}  40x30  no face found\n"
+
+
+def test_two_faces(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = tmp_path / "pair.png"
+    Image.fromarray(np.hstack([read_picture(photo)] * 2)).save(pair)
+    assert run(pair, *HAAR) == 0
+    assert re.search(r"300x130  2 faces: happy \d+ % at \(.+\); happy \d+ % at \(.+\)\n$", capsys.readouterr().out)
+
+
+def test_a_better_detector_is_pointed_out_where_auto_takes_haar(
+    photo: Path, hub: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(photo, "--json") == 0  # the loopback Hub's cache is empty
+    told, noted = capsys.readouterr()
+    assert lines(told)[0]["detector"] == "haar"
+    assert noted.count("--detector yunet") == 1
+
+
+def test_yunet_by_its_file(photo: Path, yunet_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--json", "--detector", yunet_file) == 0
+    told, noted = capsys.readouterr()
+    (found,) = lines(told)
+    assert found["detector"] == "yunet"
+    assert len(found["faces"][0]["landmarks"]) == 5
+    assert "--detector yunet" not in noted
+
+
+# Many, and some that fail
+
+
+def test_a_folder_is_searched_in_sorted_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--json", *HAAR) == 1  # for the broken one
+    told, noted = capsys.readouterr()
+    found = lines(told)
+    assert [result["path"] for result in found] == [str(folder / name) for name in NAMES]
+    assert [len(result["faces"]) for result in found] == [0, 1, 1, 1, 0, 0]
+    assert [result["error"] for result in found[:-1]] == [None] * 5
+    assert found[-1] | {"error": ""} == dict.fromkeys(KEYS) | {
+        "path": str(folder / "c/broken.jpg"), "model": "cnn", "detector": "haar", "faces": [], "error": "",
+    }  # fmt: skip
+    assert found[-1]["error"].startswith(str(folder / "c/broken.jpg"))
+    assert f"deepfer: {found[-1]['error']}\n" in noted
+    assert "6/6" in noted  # the progress bar
+
+
+def test_what_fails_is_named_and_the_rest_goes_on(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run(empty, "clip.mp4", tmp_path / "missing.jpg", photo, *HAAR) == 1
+    told, noted = capsys.readouterr()
+    assert told.startswith(f"{photo}  150x130")
+    assert len(told.splitlines()) == 1
+    assert f"deepfer: {empty}: no pictures in this folder\n" in noted
+    assert "deepfer: clip.mp4: clips are not read yet, only pictures\n" in noted
+    assert f"deepfer: {tmp_path / 'missing.jpg'}: No such file or directory\n" in noted
+    assert "/4" not in noted  # no progress bar for so few
+
+
+def test_a_subfolder_that_cannot_be_read_is_named(folder: Path) -> None:
+    from deepfer.cli import _find_inputs
+
+    with tempfile.TemporaryDirectory() as reachable:  # by everybody, as pytest's folders are not
+        Path(reachable).chmod(0o755)
+        photos = Path(shutil.copytree(folder, Path(reachable, "photos"), symlinks=True))
+        (photos / "a").chmod(0)
+        own = os.geteuid(), os.getegid()
+        if own[0] == 0:  # root may read everything: be nobody for a moment
+            os.setegid(65_534)
+            os.seteuid(65_534)
+        try:
+            found = _find_inputs([str(photos)], None)
+        finally:
+            os.seteuid(own[0])
+            os.setegid(own[1])
+        expected = [name.replace("a/face.png", "a") for name in NAMES]
+        assert [str(item.path.relative_to(photos)) for item in found] == expected
+        assert {item.path.name: item.fault for item in found if item.fault} == {"a": "Permission denied"}
+
+
+def test_an_input_is_taken_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    face = folder / "a/face.png"
+    assert run(face, folder / "a", face, folder / "b/../a/face.png", "--json", *HAAR) == 0
+    assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(face)]
+
+
+@pytest.mark.parametrize("name", [b"two\nlines.png", b"caf\xe9.png", "größe 🙂.png".encode()])
+def test_odd_names(tmp_path: Path, photo: Path, name: bytes, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    shutil.copy(photo, path)
+    assert run(path, *HAAR) == 0
+    assert len(capfdbinary.readouterr().out.splitlines()) == 1
+    for suffix in (".jsonl", ".csv"):
+        output = tmp_path / f"out{suffix}"
+        assert run(path, "--output", output, *HAAR) == 0
+        whole = output.read_bytes()
+        assert run(path, "--output", output, "--resume", *HAAR) == 0
+        assert output.read_bytes() == whole
+        assert b"1 of 1 inputs stand in" in capfdbinary.readouterr().err
+    assert lines((tmp_path / "out.jsonl").read_text())[0]["path"] == str(path)
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "INPUT"),
+        (["x.jpg", "--nonsense"], "--nonsense"),
+        (["x.jpg", "--resume"], "--resume needs --output"),
+        (["x.jpg", "--output", "results.txt"], r"results\.txt: the name must end in \.jsonl or \.csv"),
+        (["x.jpg", "--model", "nonsense"], "nonsense"),
+        ([""], "empty"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    out, noted = capsys.readouterr()
+    assert out == ""
+    assert re.search(told, noted.splitlines()[-1])
+
+
+@pytest.mark.parametrize("arguments", [["--model", "nobody/nothing"], ["--detector", "missing.onnx"]])
+def test_a_model_or_detector_that_is_not_there(
+    photo: Path, hub: object, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(photo, *arguments) == 1
+    out, noted = capsys.readouterr()
+    assert out == ""
+    assert arguments[1] in noted.splitlines()[-1]
+    assert "Traceback" not in noted
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for argument, told in (("--version", f"deepfer {__version__}\n"), ("--help", "--resume")):
+        with pytest.raises(SystemExit) as caught:
+            main([argument])
+        assert caught.value.code == 0
+        assert told in capsys.readouterr().out
+
+
+# --output and --resume
+
+
+def test_output_as_jsonl_is_what_json_prints(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--json", *HAAR) == 1
+    printed = capsys.readouterr().out
+    assert run(folder, "--output", tmp_path / "out.jsonl", *HAAR) == 1
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "out.jsonl").read_text() == printed
+    assert len(printed.splitlines()) == 6
+
+
+def test_output_as_csv(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.hstack([read_picture(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
+    assert run(folder, "--json", *HAAR) == 1
+    results = lines(capsys.readouterr().out)
+    assert run(folder, "--output", tmp_path / "out.csv", *HAAR) == 1
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert tuple(rows[0]) == COLUMNS
+    expected = []
+    for result in results:
+        for number, face in enumerate(result["faces"] or [None], 1):
+            row = {name: result[name] for name in ("path", "width", "height", "model", "revision", "detector", "error")}
+            row |= {"faces": len(result["faces"])}
+            if face:
+                row |= dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True)) | face["probabilities"]
+                row |= {name: face[name] for name in ("detection_score", "emotion", "confidence")} | {"face": number}
+            expected.append({name: "" if row.get(name) is None else str(row[name]) for name in COLUMNS})
+    assert rows == expected
+    assert len(rows) == 8  # seven inputs, one with two faces
+    assert set(LABELS) < set(rows[0])
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
+    folder: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.hstack([read_picture(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
+    output = tmp_path / f"out{suffix}"
+    command = [folder, "--output", output, "--resume", *HAAR]
+    assert run(*command) == 1  # nothing to resume yet: a run like any other
+    whole = output.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    assert len(ends) == (7 if suffix == ".jsonl" else 9)
+    stamp = output.stat().st_mtime_ns
+    assert run(*command) == 1  # still 1: an input that failed before is an input that failed
+    assert output.stat().st_mtime_ns == stamp
+    assert "7 of 7 inputs stand in" in capsys.readouterr().err
+    cuts = {0: 0, 5: 0, ends[2]: None, ends[3] - 1: None, len(whole) - 1: 6}  # where -> how many inputs then stand
+    if suffix == ".csv":
+        cuts |= {ends[0]: 0, ends[3]: 2}  # after the header; between the two faces of one picture
+    for cut, standing in cuts.items():
+        output.write_bytes(whole[:cut])
+        assert run(*command) == 1
+        assert output.read_bytes() == whole, cut
+        noted = capsys.readouterr().err
+        if standing is not None:
+            assert (f"{standing} of 7 inputs stand in" in noted) == (standing > 0)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+@pytest.mark.parametrize(
+    "content",
+    [b"shopping list", b"shopping list\n", b'{"path": "x"}\n', b"[1]\n", b'{"path": 1\n\xff\n', b"path,a\n1,2\n"],
+)
+def test_what_holds_no_results_is_not_resumed_and_not_touched(
+    photo: Path, tmp_path: Path, suffix: str, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / f"out{suffix}"
+    output.write_bytes(content)
+    with pytest.raises(SystemExit) as caught:
+        run(photo, "--output", output, "--resume", *HAAR)
+    assert caught.value.code == 2
+    assert output.read_bytes() == content
+    assert "nothing to resume" in capsys.readouterr().err
+
+
+def test_an_output_that_is_there_is_replaced_but_not_before_there_is_a_result(photo: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_text("older\n")
+    with pytest.raises(SystemExit):
+        run(photo, "--output", output, "--model", "nonsense")
+    assert output.read_text() == "older\n"
+    assert run(photo, "--output", output, *HAAR) == 0
+    assert [result["path"] for result in lines(output.read_text())] == [str(photo)]
+
+
+def test_an_output_that_cannot_be_written(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "missing" / "out.jsonl"
+    assert run(photo, "--output", output, *HAAR) == 1
+    assert f"deepfer: {output} cannot be written: No such file or directory\n" in capsys.readouterr().err
+
+
+def test_killed_in_the_middle_and_resumed(many: Path, tmp_path: Path) -> None:
+    for number in range(10, 40):
+        (many / f"{number:02}.jpg").unlink()
+    output, out = tmp_path / "out.jsonl", tmp_path / "saved"
+    command = [many, "--output", output, "--save", out, *HAAR]
+    with started(*command) as process:
+        deadline = time.monotonic() + 60
+        while not output.exists() or output.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    before = output.read_bytes()
+    assert 3 <= before.count(b"\n") < 10
+    assert all((out / Path(result["path"]).name).exists() for result in lines(before[: before.rfind(b"\n")].decode()))
+    assert run(*command, "--resume") == 0
+    found = lines(output.read_text())
+    assert output.read_bytes().startswith(before)
+    assert [result["path"] for result in found] == [str(many / f"{number:02}.jpg") for number in range(10)]
+    assert all(result["faces"] == found[0]["faces"] for result in found)
+    assert len(found[0]["faces"]) == 1
+    assert sorted(path.name for path in out.glob("[!.]*")) == [f"{number:02}.jpg" for number in range(10)]
+
+
+# --save
+
+
+def test_saved_pictures_are_annotated(photo: Path, tmp_path: Path) -> None:
+    assert run(photo, "--save", tmp_path / "new/out", *HAAR) == 0
+    rgb = read_picture(photo)
+    expected = draw_faces(rgb, EmotionRecognizer.from_pretrained(detector="haar").recognize(rgb))
+    assert np.array_equal(read_picture(tmp_path / "new/out/photo.png"), expected)
+    assert not np.array_equal(expected, rgb)
+    assert [path.name for path in (tmp_path / "new/out").iterdir()] == ["photo.png"]
+
+
+def saved(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder_keeps_its_order_when_it_is_saved(folder: Path, tmp_path: Path) -> None:
+    assert run(folder, "--save", tmp_path / "out", *HAAR) == 1
+    expected = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif.png"]
+    assert saved(tmp_path / "out") == expected
+
+
+def test_two_of_one_name_are_told_apart_by_their_folders(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other/a/face.png"
+    other.parent.mkdir(parents=True)
+    Image.new("RGB", (50, 40)).save(other)
+    inputs = [folder / "a/face.png", folder / "b/face.png", folder / "b/face.jpg", other]
+    assert run(*inputs, "--save", tmp_path / "out", *HAAR) == 0
+    assert saved(tmp_path / "out") == ["b/face.png", "face.jpg", "other/a/face.png", "photos/a/face.png"]
+    assert read_picture(tmp_path / "out/other/a/face.png").shape == (40, 50, 3)
+    # In another order of the inputs, every one has the same name.
+    assert run(*inputs[::-1], "--save", tmp_path / "again", *HAAR) == 0
+    assert saved(tmp_path / "again") == saved(tmp_path / "out")
+    assert read_picture(tmp_path / "again/other/a/face.png").shape == (40, 50, 3)
+
+
+def test_a_name_that_another_one_becomes(tmp_path: Path) -> None:
+    for number, name in enumerate(("x.gif", "x.gif.png", "x.gif.png.png", "x"), 1):
+        Image.new("RGB", (number, 1)).save(tmp_path / name, "PNG")
+    assert (
+        run(*(tmp_path / name for name in ("x", "x.gif", "x.gif.png", "x.gif.png.png")), "--save", tmp_path / "out")
+        == 0
+    )
+    widths = {name: read_picture(tmp_path / "out" / name).shape[1] for name in saved(tmp_path / "out")}
+    assert widths == {"x.gif.png": 2, "x.gif.png.png": 3, "x.gif.png.png.png": 1, "x.png": 4}
+
+
+def test_saving_never_overwrites_an_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {name: (folder / name).read_bytes() for name in saved(folder)}
+    for inputs, out in (
+        ([folder], folder),
+        ([folder / "a/face.png"], folder / "a"),
+        ([folder / "a"], folder / "c/../a"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            run(*inputs, "--save", out, *HAAR)
+        assert caught.value.code == 2
+        assert "would overwrite" in capsys.readouterr().err
+    assert {name: (folder / name).read_bytes() for name in saved(folder)} == before
+
+
+def test_annotated_pictures_are_no_inputs_of_the_next_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert run(folder, "--save", folder / "out", "--json", *HAAR) == 1
+        assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(folder / name) for name in NAMES]
+    assert len(saved(folder / "out")) == 5
+
+
+# How it ends
+
+
+def test_stdout_closed_early_is_no_fault_of_ours(many: Path) -> None:
+    with started(many, *HAAR) as process:
+        assert "happy" in process.stdout.readline()
+        process.stdout.close()
+        noted = process.stderr.read()
+        assert process.wait() == 141
+    assert "Traceback" not in noted
+    assert "Exception" not in noted
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_told_in_a_line(photo: Path) -> None:
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "deepfer", photo, *HAAR], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+    assert found.returncode == 1
+    assert found.stderr.endswith("deepfer: stdout cannot be written: No space left on device\n")
+
+
+def test_ctrl_c(many: Path) -> None:
+    with started(many, *HAAR) as process:
+        assert "happy" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, noted = process.communicate()
+        assert process.returncode == 130
+    assert noted.endswith("deepfer: interrupted\n")
+    assert "Traceback" not in noted
+    assert len(out.splitlines()) < 39
+
+
+def test_a_bug_is_never_swallowed(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def divide(*_: object) -> None:
+        raise ZeroDivisionError("made for this test")
+
+    monkeypatch.setattr(EmotionRecognizer, "recognize", divide)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(photo, *HAAR) == 70
+    out, noted = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in noted
+    match = re.search(r"deepfer: a bug, ZeroDivisionError; its traceback is in (\S+)\n$", noted)
+    assert match
+    assert "made for this test" in Path(match[1]).read_text()
+    assert "Traceback" in Path(match[1]).read_text()
+    assert run(photo, "--debug", *HAAR) == 70
+    assert "made for this test" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,209 @@
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from deepfer import LABELS, Face, draw_faces
+from deepfer.drawing import DARK, STYLES, UNCLASSIFIED, text_colour
+
+GROUND = 128  # of the pictures drawn on, a gray that nothing is drawn in
+# Linear RGB as it is seen without one kind of cone (Machado, Oliveira, Fernandes 2009, severity 1).
+SIGHT = {
+    "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def blank(height: int = 480, width: int = 640) -> np.ndarray:
+    return np.full((height, width, 3), GROUND, np.uint8)
+
+
+def face(box: tuple[int, int, int, int], emotion: str = "happy", confidence: float = 0.93) -> Face:
+    rest = (1 - confidence) / 6
+    return Face(box, probabilities={label: confidence if label == emotion else rest for label in LABELS})
+
+
+def touched(picture: np.ndarray) -> tuple[int, int, int, int]:
+    """The box around everything that is not ground."""
+    y, x = np.nonzero((picture != GROUND).any(axis=2))
+    return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
+
+
+def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
+    return int((picture == colour).all(axis=2).sum())
+
+
+def letters(picture: np.ndarray, emotion: str) -> int:
+    """How many pixels are nearly in the colour of this emotion's letters, which is nowhere else."""
+    away = np.abs(picture.astype(int) - text_colour(STYLES[emotion].colour)).max(axis=2)
+    return int((away < 60).sum())
+
+
+def linear(colour: tuple[int, int, int]) -> np.ndarray:
+    channels = np.array(colour) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
+    """WCAG's, from 1 to 21."""
+    low, high = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) for colour in (a, b))
+    return (high + 0.05) / (low + 0.05)
+
+
+# The table
+
+
+def test_every_emotion_has_a_style_of_its_own() -> None:
+    assert tuple(STYLES) == LABELS
+    assert len({style.colour for style in STYLES.values()}) == len({style.emoji for style in STYLES.values()}) == 7
+    for style in STYLES.values():
+        assert bytes.fromhex(style.hex.removeprefix("#")) == bytes(style.colour)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_no_two_emotions_look_alike_to_anybody(sight: str) -> None:
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    def seen(colour: tuple[int, int, int]) -> np.ndarray:
+        light = np.clip(np.array(SIGHT[sight]) @ linear(colour), 0, 1)
+        return rgb2lab(np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055))
+
+    for (one, a), (other, b) in itertools.combinations(STYLES.items(), 2):
+        assert deltaE_ciede2000(seen(a.colour), seen(b.colour)) > 15.5, (one, other)
+
+
+@pytest.mark.parametrize("emotion", LABELS)
+def test_colours_stand_out_and_letters_on_them_can_be_read(emotion: str) -> None:
+    colour = STYLES[emotion].colour
+    assert contrast(colour, (255, 255, 255)) >= 1.99
+    assert contrast(colour, (24, 24, 27)) >= 2.99  # Gradio's dark page
+    assert contrast(colour, text_colour(colour)) >= 4.5
+
+
+# What is drawn
+
+
+def test_no_faces_is_a_copy() -> None:
+    picture = blank()
+    drawn = draw_faces(picture, [])
+    assert np.array_equal(drawn, picture)
+    assert not np.shares_memory(drawn, picture)
+
+
+def test_the_picture_given_is_left_alone() -> None:
+    picture = blank()
+    picture.flags.writeable = False
+    assert not np.array_equal(draw_faces(picture, [face((100, 100, 200, 200))]), picture)
+    assert (picture == GROUND).all()
+
+
+@pytest.mark.parametrize("emotion", LABELS)
+def test_a_face_gets_a_box_and_a_tag_in_its_emotions_colour(emotion: str) -> None:
+    box = (200, 150, 320, 290)
+    drawn = draw_faces(blank(), [face(box, emotion)])
+    assert drawn.dtype == np.uint8
+    assert drawn.shape == (480, 640, 3)
+    colour = STYLES[emotion].colour
+    for x, y in ((260, 150), (260, 289), (200, 220), (319, 220)):  # the middle of each edge
+        edge = drawn[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5]
+        assert count(edge, colour) >= 9
+    assert (drawn[170:270, 220:300] == GROUND).all()  # the face itself stays visible
+    assert touched(drawn)[1] < 140  # the tag, above
+    tag = drawn[:148]
+    assert count(tag, colour) > 500
+    assert count(tag, text_colour(colour)) > 30  # its letters
+    assert (drawn[295:] == GROUND).all()
+
+
+def test_the_tag_tells_emotion_and_confidence() -> None:
+    box = (200, 150, 320, 290)
+    drawn = [draw_faces(blank(), [face(box, "happy", confidence)]) for confidence in (0.931, 0.934, 0.94)]
+    assert np.array_equal(drawn[0], drawn[1])  # both are 93 %
+    assert not np.array_equal(drawn[1], drawn[2])
+
+
+def test_a_face_without_probabilities_gets_only_its_box() -> None:
+    drawn = draw_faces(blank(), [Face((200, 150, 320, 290))])
+    assert count(drawn, UNCLASSIFIED) > 400
+    assert np.abs(np.subtract(touched(drawn), (200, 150, 320, 290))).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("box", "with_room"),
+    [
+        ((0, 0, 60, 60), (290, 200, 350, 260)),
+        ((580, 0, 640, 60), (290, 200, 350, 260)),
+        ((0, 420, 60, 480), (290, 200, 350, 260)),
+        ((580, 420, 640, 480), (290, 200, 350, 260)),
+        ((0, 0, 640, 480), (0, 200, 640, 260)),
+        ((0, 0, 640, 10), (0, 200, 640, 260)),
+    ],
+)
+def test_at_the_edges_no_letter_is_cut(box: tuple[int, int, int, int], with_room: tuple[int, int, int, int]) -> None:
+    found, expected = (letters(draw_faces(blank(), [face(at, "surprise")]), "surprise") for at in (box, with_room))
+    assert found == expected > 100
+
+
+def test_boxes_outside_the_picture_are_cut_or_not_drawn() -> None:
+    assert np.array_equal(draw_faces(blank(), [face((700, 10, 800, 90)), face((5, 5, 5, 50))]), blank())
+    drawn = draw_faces(blank(), [Face((-50, -50, 100, 100))])
+    assert np.array_equal(drawn, draw_faces(blank(), [Face((0, 0, 100, 100))]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 5000), (5000, 1), (12, 12), (24, 24), (40, 200)])
+def test_tiny_and_narrow_pictures(shape: tuple[int, int]) -> None:
+    height, width = shape
+    drawn = draw_faces(blank(height, width), [face((0, 0, width, height)), face((0, 0, 1, 1)), Face((0, 0, 1, 1))])
+    assert drawn.shape == (height, width, 3)
+    assert (drawn != GROUND).any()
+
+
+def test_neighbours_tags_do_not_cover_each_other() -> None:
+    # Two columns of stacked faces: a tag above the lower one would lie on the upper one.
+    boxes = [(x, y, x + 60, y + 60) for x in (100, 400) for y in (100, 190, 280)]
+    together = draw_faces(blank(), [face(box, "sad") for box in boxes])
+    alone = [draw_faces(blank(), [face(box, "sad")]) for box in boxes]
+    assert letters(alone[0], "sad") > 50
+    assert letters(together, "sad") == sum(letters(drawn, "sad") for drawn in alone)
+
+
+def test_letters_and_lines_grow_with_the_picture() -> None:
+    def height_of_tag(scale: int) -> int:
+        drawn = draw_faces(
+            blank(480 * scale, 640 * scale), [face((200 * scale, 150 * scale, 320 * scale, 290 * scale))]
+        )
+        return 150 * scale - touched(drawn)[1]
+
+    small = height_of_tag(1)
+    assert 14 <= small <= 40
+    assert height_of_tag(4) == pytest.approx(4 * small, rel=0.1)
+
+
+def test_an_array_that_is_no_image() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        draw_faces(np.zeros((4, 4), np.uint8), [])
+
+
+def test_views_that_are_not_contiguous() -> None:
+    flipped = np.arange(480 * 640 * 3, dtype=np.uint32).astype(np.uint8).reshape(480, 640, 3)[:, ::-1]
+    drawn = draw_faces(flipped, [face((200, 150, 320, 290))])
+    assert np.array_equal(drawn[300:], flipped[300:])
+    assert not np.array_equal(drawn, flipped)
+
+
+def test_quick() -> None:
+    picture, faces = blank(), [face((200, 150, 320, 290))]
+    draw_faces(picture, faces)
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        draw_faces(picture, faces)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.01  # 1 ms where nothing else runs
+    start = time.perf_counter()
+    drawn = draw_faces(picture, [face((x, y, x + 20, y + 20)) for x in range(0, 640, 40) for y in range(0, 480, 30)])
+    assert time.perf_counter() - start < 5  # 256 faces, each tag looking for a free place
+    assert count(drawn, DARK) > 1000

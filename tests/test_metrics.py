@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from deepfer.classifier import softmax
+from deepfer.face import LABELS
+from training.data import Split
+from training.metrics import blend_score, ece, fit_temperature, log_loss, measure
+
+
+def test_measured_by_hand() -> None:
+    truth = np.array([0, 0, 3, 3])
+    probabilities = np.full((4, 7), 0.05, np.float32)
+    for row, (label, p) in enumerate([(0, 0.7), (3, 0.7), (3, 0.7), (3, 0.7)]):
+        probabilities[row, label] = p
+    m = measure(probabilities, truth)
+    assert m["n"] == 4
+    assert m["accuracy"] == 0.75
+    assert m["balanced_accuracy"] == 0.75
+    assert m["per_class"]["angry"] == {
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+        "roc_auc": 0.75,
+        "support": 2,
+    }
+    assert m["per_class"]["disgust"]["recall"] is None
+    assert m["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)
+    assert m["confusion_matrix"][0] == [1, 0, 0, 1, 0, 0, 0]
+    assert m["ece"] == pytest.approx(0.05)
+    assert m["log_loss"] == pytest.approx(-(3 * np.log(0.7) + np.log(0.05)) / 4)
+
+
+def test_calibration_error_by_hand() -> None:
+    confident = np.zeros((10, 7))
+    confident[:, 0], confident[:, 1] = 0.9, 0.1
+    assert ece(confident, np.array([0] * 9 + [1])) == pytest.approx(0, abs=1e-9)
+    assert ece(confident, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_made_the_labels_is_found(true_temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 7))
+    p = softmax(logits / true_temperature).astype(float)
+    truth = (p.cumsum(axis=1) < rng.random((len(p), 1))).sum(axis=1).clip(0, 6)
+    found = fit_temperature(logits, truth)
+    assert found == pytest.approx(true_temperature, rel=0.05)
+    assert log_loss(softmax(logits / found), truth) <= log_loss(softmax(logits), truth) + 1e-9
+
+
+def test_the_blend_is_scored_on_both_label_sets() -> None:
+    truth = np.arange(14) % 7
+    perfect, blind = 9 * np.eye(7)[truth], np.zeros((14, 7))
+    split = Split(
+        np.zeros((14, 48, 48), np.uint8), truth, np.zeros((14, 7), np.float32), np.where(truth == 0, -1, truth)
+    )
+    assert blend_score({"fer2013": perfect, "ferplus": blind}, 1.0, split) == 1.0
+    assert blend_score({"fer2013": perfect, "ferplus": blind}, 0.0, split) < 0.3
+    assert len(LABELS) == 7

@@ -1,0 +1,80 @@
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import deepfer
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_public_name_is_there() -> None:
+    assert sorted(deepfer.__all__) == sorted(set(deepfer.__all__))
+    for name in deepfer.__all__:
+        assert getattr(deepfer, name).__doc__ or name == "LABELS"
+
+
+def test_the_package_stands_alone() -> None:
+    code = (
+        "import sys, pkgutil, importlib, deepfer\n"
+        "for module in pkgutil.iter_modules(deepfer.__path__, 'deepfer.'):\n"
+        "    module.name == 'deepfer.__main__' or importlib.import_module(module.name)\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    names = set(loaded.stdout.split())
+    assert "deepfer" in names
+    assert not names & {"gradio", "tensorflow", "keras", "datasets", "training", "ui", "matplotlib", "sklearn"}
+
+
+def test_the_package_names_the_requirements_of_the_space() -> None:
+    def bounds(lines: list[str]) -> dict[str, str]:
+        return {re.split("[<>=]", line)[0].replace("_", "-"): line.split("#")[0].strip() for line in lines}
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [
+        line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")
+    ]
+    served = bounds(listed)
+    assert served.pop("gradio")
+    assert bounds(project["dependencies"]) == served
+
+
+def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],
+        check=True, capture_output=True, cwd=tmp_path,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("deepfer-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert "deepfer/checkpoints/cnn/model.tflite" in names
+    assert not [name for name in names if not name.startswith(("deepfer/", "deepfer-"))]
+    from PIL import Image
+    from skimage.data import astronaut
+
+    photo = tmp_path / "photo.png"
+    Image.fromarray(astronaut()).save(photo)
+    # The dependencies alone beside it: what `pip install` would have put there, without the checkout.
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "import deepfer; assert 'site' in deepfer.__file__, deepfer.__file__\n"
+        "recognizer = deepfer.EmotionRecognizer.from_pretrained(detector='haar')\n"
+        "faces = recognizer.recognize(deepfer.read_picture(sys.argv[1]))\n"
+        "print(len(faces), faces[0].emotion)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code, photo], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split() == ["1", "happy"], done.stderr
+
+
+@pytest.mark.parametrize("readme", [ROOT / "README.md", ROOT / "deepfer/checkpoints/cnn/README.md"])
+def test_tables_are_those_of_the_measured_files(readme: Path) -> None:
+    from training.results import stale
+
+    assert readme.exists()
+    assert stale() == []

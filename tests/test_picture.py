@@ -1,0 +1,455 @@
+import io
+import os
+import struct
+import tempfile
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepfer import PictureError, read_picture
+from deepfer.limits import MAX_FILE_BYTES
+from deepfer.picture import FORMATS, SUFFIXES, check_image, write_picture
+
+HEIGHT, WIDTH = 16, 24
+RAMP = np.add.outer(np.arange(HEIGHT) * 6, np.arange(WIDTH) * 5).astype(np.uint8)  # 0 to 205; no symmetry
+COLOURS = np.stack([RAMP, 255 - RAMP, np.full_like(RAMP, 90)], axis=2)
+
+
+def file_bytes(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: int) -> None:
+    assert found.dtype == np.uint8
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= tolerance
+
+
+def gray(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[:, :, None], 3, axis=2)
+
+
+PNG = file_bytes(COLOURS, "PNG")
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)  # a file long enough to damage
+
+
+# What a person may bring
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "tolerance"),
+    [
+        ("PNG", {}, 0),
+        ("BMP", {}, 0),
+        ("DIB", {}, 0),
+        ("PPM", {}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("JPEG2000", {"irreversible": False}, 0),
+        ("WEBP", {"quality": 95}, 12),
+        ("AVIF", {"quality": 95, "subsampling": "4:4:4"}, 12),
+        ("JPEG", {"quality": 95, "subsampling": 0}, 12),
+        ("JPEG", {"quality": 95, "subsampling": 0, "progressive": True}, 12),
+        ("MPO", {"quality": 95, "subsampling": 0}, 12),
+    ],
+)
+def test_colours(kind: str, options: dict, tolerance: int) -> None:
+    assert_close(read_picture(file_bytes(COLOURS, kind, **options)), COLOURS, tolerance)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(kind: str, orientation: int) -> None:
+    stored = {  # how the upright picture lies in the file, by EXIF's definition: where its first row and column are
+        1: COLOURS,  # top, left
+        2: COLOURS[:, ::-1],  # top, right
+        3: COLOURS[::-1, ::-1],  # bottom, right
+        4: COLOURS[::-1],  # bottom, left
+        5: COLOURS.swapaxes(0, 1),  # left, top
+        6: np.rot90(COLOURS, 1),  # right, top
+        7: COLOURS[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+        8: np.rot90(COLOURS, -1),  # left, bottom
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}.get(kind, {"quality": 95})
+    data = file_bytes(np.ascontiguousarray(stored), kind, exif=exif, **options)
+    assert_close(read_picture(data), COLOURS, 16 if kind in ("JPEG", "AVIF") else 0)
+
+
+def test_a_damaged_or_senseless_orientation_leaves_the_picture_as_it_is() -> None:
+    for exif in (b"Exif\0\0MM\0*\0\0", b"Exif\0\0" + os.urandom(40), b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own, while writing
+            data = file_bytes(COLOURS, "PNG", exif=exif)
+        assert_close(read_picture(data), COLOURS, 0)
+    nine = Image.Exif()
+    nine[0x0112] = 9
+    assert_close(read_picture(file_bytes(COLOURS, "PNG", exif=nine)), COLOURS, 0)
+
+
+def test_gray_and_one_bit() -> None:
+    assert_close(read_picture(file_bytes(RAMP, "PNG")), gray(RAMP), 0)
+    bits = RAMP > 100
+    assert_close(read_picture(file_bytes(Image.fromarray(bits), "PNG")), gray(bits * np.uint8(255)), 0)
+    assert_close(read_picture(file_bytes(Image.fromarray(bits), "TIFF", compression="group4")), gray(bits * 255), 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_gray_keeps_its_full_scale(kind: str) -> None:
+    values = RAMP.astype(np.uint16) * 257  # 65,535 is white
+    data = file_bytes(values, kind)
+    assert Image.open(io.BytesIO(data)).mode in ("I;16", "I")
+    assert_close(read_picture(data), gray(RAMP), 0)
+    if kind != "PPM":  # dark stays dark; of a 32-bit file, as Pillow reads a 16-bit PPM, that cannot be known
+        assert_close(read_picture(file_bytes(values // 257, kind)), gray(np.rint(RAMP / 257).astype(np.uint8)), 0)
+
+
+def test_big_endian_16_bit_tiff() -> None:
+    image = Image.fromarray((RAMP.astype(np.uint16) * 257).astype(">u2"))
+    assert image.mode == "I;16B"
+    assert_close(read_picture(file_bytes(image, "TIFF")), gray(RAMP), 0)
+
+
+def test_32_bit_gray() -> None:
+    for scale in (1, 257):
+        image = Image.fromarray(RAMP.astype(np.int32) * scale)
+        assert image.mode == "I"
+        assert_close(read_picture(file_bytes(image, "TIFF")), gray(RAMP), 0)
+    stretched = gray(np.rint(RAMP * (255 / RAMP.max())).astype(np.uint8))
+    assert_close(read_picture(file_bytes(Image.fromarray(RAMP.astype(np.int32) * 100_000), "TIFF")), stretched, 1)
+
+
+@pytest.mark.parametrize("scale", [1 / 255, 1, 257])
+def test_float_tiff(scale: float) -> None:
+    values = RAMP.astype(np.float32) * np.float32(scale)
+    assert_close(read_picture(file_bytes(values, "TIFF")), gray(RAMP), 1)
+
+
+def test_float_tiff_outside_every_usual_range() -> None:
+    stretched = gray(np.rint(RAMP * (255 / RAMP.max())).astype(np.uint8))
+    assert_close(read_picture(file_bytes(RAMP.astype(np.float32) - 100, "TIFF")), stretched, 1)
+    assert_close(read_picture(file_bytes(RAMP.astype(np.float32) * 1e6, "TIFF")), stretched, 1)
+    odd = RAMP.astype(np.float32) / 255
+    odd[0, 0], odd[0, 1] = np.nan, 0.5
+    found = read_picture(file_bytes(odd, "TIFF"))
+    assert found[0, 0].tolist() == [0, 0, 0]
+    assert found[0, 1].tolist() == [128, 128, 128]
+    wild = np.array([[-np.inf, -3e38, 0, 3e38, np.inf, np.nan]], np.float32)
+    assert read_picture(file_bytes(wild, "TIFF")).shape == (1, 6, 3)
+    flat = np.full((2, 2), -5, np.float32)
+    assert read_picture(file_bytes(flat, "TIFF")).shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_transparency_is_in_front_of_white(kind: str) -> None:
+    rgba = np.dstack([COLOURS, np.full_like(RAMP, 255)])
+    rgba[:4, :, 3] = 0
+    rgba[4:8, :, 3] = 128
+    expected = COLOURS.copy()
+    expected[:4] = 255
+    expected[4:8] = np.rint(COLOURS[4:8] * (128 / 255) + 127)
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    assert_close(read_picture(file_bytes(rgba, kind, **options)), expected, 1)
+
+
+def test_gray_with_alpha() -> None:
+    alpha = np.where(RAMP > 100, 255, 0).astype(np.uint8)
+    image = Image.merge("LA", [Image.fromarray(RAMP), Image.fromarray(alpha)])
+    assert_close(read_picture(file_bytes(image, "PNG")), gray(np.where(RAMP > 100, RAMP, 255).astype(np.uint8)), 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_palette_with_a_transparent_colour(kind: str) -> None:
+    image = Image.fromarray((RAMP > 100).astype(np.uint8))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    expected = np.where((RAMP > 100)[:, :, None], (200, 100, 50), (255, 255, 255)).astype(np.uint8)
+    assert image.mode == "P"
+    assert_close(read_picture(file_bytes(image, kind, transparency=0)), expected, 0)
+    expected[RAMP <= 100] = (10, 20, 30)
+    assert_close(read_picture(file_bytes(image, kind)), expected, 0)
+
+
+def test_a_palette_with_an_alpha_for_each_colour() -> None:
+    image = Image.fromarray((RAMP > 100).astype(np.uint8))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    expected = np.where((RAMP > 100)[:, :, None], (200, 100, 50), (255, 255, 255)).astype(np.uint8)
+    assert_close(read_picture(file_bytes(image, "PNG", transparency=b"\0\xff")), expected, 0)
+
+
+def test_a_transparent_colour_in_rgb() -> None:
+    expected = COLOURS.copy()
+    expected[0, 0] = 255
+    assert_close(read_picture(file_bytes(COLOURS, "PNG", transparency=tuple(COLOURS[0, 0].tolist()))), expected, 0)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("JPEG", 16), ("TIFF", 1)])
+def test_cmyk(kind: str, tolerance: int) -> None:
+    data = file_bytes(Image.fromarray(COLOURS).convert("CMYK"), kind, **({"quality": 95} if kind == "JPEG" else {}))
+    assert Image.open(io.BytesIO(data)).mode == "CMYK"
+    if kind == "JPEG":
+        assert b"Adobe" in data  # as Photoshop writes it: with the inks inverted
+    assert_close(read_picture(data), COLOURS, tolerance)
+
+
+def test_lab_tiff() -> None:
+    data = file_bytes(
+        Image.new("LAB", (3, 2), (138, 209, 195)), "TIFF"
+    )  # sRGB red: L 54 %, a 81, b 67, a and b from 128
+    assert Image.open(io.BytesIO(data)).mode == "LAB"
+    assert_close(read_picture(data), np.full((2, 3, 3), (255, 0, 0), np.uint8), 12)
+
+
+def test_ycbcr_tiff() -> None:
+    data = file_bytes(COLOURS, "TIFF", compression="jpeg", quality=95)
+    assert_close(read_picture(data), COLOURS, 24)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
+def test_the_first_frame_of_what_is_animated(kind: str, options: dict) -> None:
+    red, blue = (Image.new("RGB", (12, 8), colour) for colour in ("#ff0000", "#0000ff"))
+    data = file_bytes(red, kind, save_all=True, append_images=[blue, red], duration=50, **options)
+    assert Image.open(io.BytesIO(data)).n_frames > 1
+    assert_close(read_picture(data), np.full((8, 12, 3), (255, 0, 0), np.uint8), 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (300, 700)])
+def test_tiny_narrow_and_of_several_bands(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert_close(read_picture(file_bytes(picture, "PNG")), picture, 0)
+
+
+def test_50_megapixels() -> None:
+    picture = np.zeros((6_250, 8_000), np.uint8)
+    picture[6_000:, 7_000:] = 200
+    found = read_picture(file_bytes(picture, "PNG", compress_level=1))
+    assert found.shape == (6_250, 8_000, 3)
+    assert found[5_999, 6_999].tolist() == [0, 0, 0]
+    assert found[6_000, 7_000].tolist() == found[-1, -1].tolist() == [200, 200, 200]
+
+
+def test_every_way_to_give_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "größe 1.jpg"  # what is in it decides, not its name
+    path.write_bytes(PNG)
+    for source in (path, str(path), PNG, io.BytesIO(PNG)):
+        assert_close(read_picture(source), COLOURS, 0)
+    with path.open("rb") as file:
+        assert_close(read_picture(file), COLOURS, 0)
+    link = tmp_path / "link.png"
+    link.symlink_to(path)
+    assert_close(read_picture(link), COLOURS, 0)
+    assert read_picture(PNG).flags.writeable
+
+
+def test_threads_read_as_one_does() -> None:
+    files = [file_bytes(np.roll(COLOURS, shift, axis=1), "PNG") for shift in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read_picture, files * 4))
+    for shift, picture in enumerate(found):
+        assert_close(picture, np.roll(COLOURS, shift % 8, axis=1), 0)
+
+
+# What is no picture
+
+
+def png_header(width: int, height: int) -> bytes:
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + PNG[33:]
+
+
+def tiff_with_tiles(side: int) -> bytes:
+    """A 16x16 TIFF whose one tile claims to be `side` x `side`."""
+    data = zlib.compress(bytes(1000))
+    tags = [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side)]
+    tags += [(324, 8 + 2 + 12 * 10 + 4), (325, len(data))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+NO_PICTURES = {
+    "empty": (b"", "empty"),
+    "text": (b"Dear diary, this is no picture.\n" * 9, "not a picture"),
+    "EPS, which would start Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+    "PNG cut in its header": (PNG[:40], "cut off"),
+    **{
+        f"{kind} cut": (file_bytes(NOISE, kind)[:-600], "damaged or cut short")
+        for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+    },
+    "an AVIF cut": (file_bytes(NOISE, "AVIF")[:-600], "cut off"),
+    "past the limit": (png_header(8_001, 8_000), "64 megapixels"),
+    "where Pillow would warn": (png_header(10_000, 10_000), "64 megapixels"),
+    "where Pillow would refuse": (png_header(60_000, 60_000), "64 megapixels"),
+    "a small TIFF with a huge tile": (tiff_with_tiles(40_000), "64 megapixels"),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), NO_PICTURES.values(), ids=NO_PICTURES)
+def test_no_picture(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match=reason) as caught:
+        read_picture(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(PictureError, match=reason):
+        read_picture(io.BytesIO(data))
+
+
+def test_the_tile_limit_refuses_no_honest_tiles() -> None:
+    with pytest.raises(PictureError, match="damaged"):  # a tile of 16x16 passes the limit and fails on its data
+        read_picture(tiff_with_tiles(16)[:-5])
+
+
+def test_a_bomb_is_refused_without_decoding() -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(PictureError):
+            read_picture(png_header(8_001, 8_000))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(PNG)
+    os.truncate(path, MAX_FILE_BYTES)
+    assert_close(read_picture(path), COLOURS, 0)  # what follows the picture's end is no concern
+    os.truncate(path, MAX_FILE_BYTES + 1)
+    with pytest.raises(PictureError, match=r"large\.png: larger than 100 MB"):
+        read_picture(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    fifo, loop = tmp_path / "fifo.jpg", tmp_path / "loop.jpg"
+    os.mkfifo(fifo)
+    loop.symlink_to(loop)
+    for path, reason in (
+        (tmp_path, "a folder"),
+        (tmp_path / "missing.jpg", "No such file"),
+        (tmp_path / ("x" * 300), "name too long"),
+        (fifo, "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+        (loop, "symbolic links"),
+        ("nul\0.jpg", "null byte"),
+    ):
+        with pytest.raises(PictureError, match=reason) as caught:
+            read_picture(path)
+        assert Path(path).name.split("\0")[0] in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_no_permission() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # which everybody can reach, as pytest's cannot be
+        Path(folder).chmod(0o755)
+        readable, secret = Path(folder, "photo.png"), Path(folder, "secret.png")
+        for path in (readable, secret):
+            path.write_bytes(PNG)
+        secret.chmod(0)
+        own = os.geteuid(), os.getegid()
+        if own[0] == 0:  # root may read everything: be nobody for a moment
+            os.setegid(65_534)
+            os.seteuid(65_534)
+        try:
+            assert_close(read_picture(readable), COLOURS, 0)
+            with pytest.raises(PictureError, match=r"secret\.png: Permission denied"):
+                read_picture(secret)
+        finally:
+            os.seteuid(own[0])
+            os.setegid(own[1])
+
+
+def test_a_name_with_a_newline_stays_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PictureError) as caught:
+        read_picture(tmp_path / "two\nlines.jpg")
+    assert "two\\nlines.jpg" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "DIB"])
+def test_damage_is_always_a_picture_error(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    whole = file_bytes(COLOURS, kind)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole[: rng.integers(1, len(whole))] if rng.random() < 0.3 else whole)
+        for place in rng.integers(min(len(data), 400), size=rng.integers(1, 6)):
+            data[place] = rng.integers(256)
+        try:
+            assert read_picture(bytes(data)).shape[2] == 3
+        except PictureError:
+            refused += 1
+    assert refused > 20
+
+
+def test_every_suffix_that_folders_are_searched_for_is_of_a_kind_that_is_read() -> None:
+    known = Image.registered_extensions()
+    assert {known[suffix] for suffix in SUFFIXES} <= {*FORMATS}
+
+
+# Arrays
+
+
+def test_an_image_is_rgb_uint8() -> None:
+    check_image(COLOURS)
+    check_image(COLOURS[:, ::-1])
+    check_image(np.zeros((1, 1, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (COLOURS.astype(np.float32) / 255, r"float32, shape \(16, 24, 3\)"),
+        (np.full((4, 4, 3), np.nan), "float64 with NaN"),
+        (COLOURS.astype(np.int64), "int64"),
+        (COLOURS > 100, "bool"),
+        (RAMP, r"uint8, shape \(16, 24\)"),
+        (np.dstack([COLOURS, RAMP]), r"\(16, 24, 4\)"),
+        (COLOURS[None], r"\(1, 16, 24, 3\)"),
+        (COLOURS[:0], r"\(0, 24, 3\)"),
+        (COLOURS[:, :0], r"\(16, 0, 3\)"),
+        (COLOURS.tolist(), "list"),
+        (Image.fromarray(COLOURS), "Image"),
+        (None, "NoneType"),
+    ],
+)
+def test_no_image(image: object, told: str) -> None:
+    with pytest.raises(ValueError, match=told) as caught:
+        check_image(image)
+    assert "uint8 and shape (H, W, 3)" in str(caught.value)
+
+
+# Writing
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("a.png", 0), ("a.jpg", 12), ("a.JPEG", 12)])
+def test_what_is_written_is_read_back(tmp_path: Path, name: str, tolerance: int) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"older")
+    write_picture(path, COLOURS)
+    assert_close(read_picture(path), COLOURS, tolerance)
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.mkdir()  # cannot be replaced by a file
+    with pytest.raises(OSError, match="directory"):
+        write_picture(path, COLOURS)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+    with pytest.raises(ValueError, match=r"\.png"):
+        write_picture(tmp_path / "a.gif", COLOURS)
+    with pytest.raises(ValueError, match="uint8"):
+        write_picture(tmp_path / "b.png", RAMP)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]

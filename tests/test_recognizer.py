@@ -1,0 +1,119 @@
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfer import LABELS, EmotionRecognizer, Face
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> EmotionRecognizer:
+    return EmotionRecognizer.from_pretrained(detector="haar")
+
+
+def test_the_astronaut_is_happy(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
+    faces = recognizer.recognize(astronaut)
+    assert len(faces) == 1
+    face = faces[0]
+    assert isinstance(face, Face)
+    assert face.emotion == "happy"
+    assert face.confidence == max(face.probabilities.values())
+    assert tuple(face.probabilities) == LABELS
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    x1, y1, x2, y2 = face.box
+    assert 150 < x1 < 200 < x2 < 300
+    assert 40 < y1 < 100 < y2 < 220
+    assert recognizer.detector_name == "haar"
+    assert (recognizer.model_name, recognizer.revision) == ("cnn", None)
+
+
+def test_to_dict_is_the_contract(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
+    (face,) = recognizer.recognize(astronaut)
+    found = face.to_dict()
+    assert list(found) == [
+        "box", "detection_score", "landmarks", "emotion", "confidence", "probabilities", "track_id",
+    ]  # fmt: skip
+    assert found["box"] == list(face.box)
+    assert (found["landmarks"], found["detection_score"], found["track_id"]) == ([], None, None)
+
+
+def test_no_face(recognizer: EmotionRecognizer) -> None:
+    assert recognizer.recognize(np.full((200, 300, 3), 128, np.uint8)) == []
+    assert recognizer.recognize(np.zeros((1, 1, 3), np.uint8)) == []
+
+
+def test_faces_come_largest_first_each_with_its_own_answer(
+    recognizer: EmotionRecognizer, astronaut: np.ndarray
+) -> None:
+    alone = recognizer.recognize(astronaut)[0]
+    picture = np.full((600, 900, 3), 128, np.uint8)
+    picture[20:532, 20:532] = astronaut
+    picture[100:356, 600:856] = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)
+    large, small = recognizer.recognize(picture)
+    assert large.box[2] < 540 < small.box[0]
+    assert large.emotion == small.emotion == "happy"
+    assert large.probabilities["happy"] == pytest.approx(alone.probabilities["happy"], abs=0.1)
+
+
+def test_the_crop_is_what_is_classified(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
+    (face,) = recognizer.recognize(astronaut)
+    crop = recognizer.crop(astronaut, face)
+    assert crop.shape == (recognizer.classifier.input_size,) * 2
+    assert crop.dtype == np.uint8
+    probabilities = recognizer.classifier.predict(crop[None])[0]
+    assert probabilities == pytest.approx(np.array(list(face.probabilities.values())))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 4), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+        np.full((10, 10, 3), np.nan),
+        np.zeros((0, 10, 3), np.uint8),
+        "photo.jpg",
+        None,
+    ],
+)
+def test_other_images_are_refused(recognizer: EmotionRecognizer, wrong: object) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        recognizer.recognize(wrong)  # type: ignore[arg-type]
+
+
+def test_two_threads_give_the_answers_of_one(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
+    pictures = [astronaut, np.ascontiguousarray(astronaut[:, ::-1]), astronaut[:300, :400]]
+    expected = [recognizer.recognize(picture) for picture in pictures]
+    answers: list[list[list[Face]]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append([recognizer.recognize(picture) for picture in pictures]))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [expected, expected]
+
+
+def test_an_unknown_source_or_detector_names_the_forms() -> None:
+    with pytest.raises(ValueError, match="user/name"):
+        EmotionRecognizer.from_pretrained("nonsense")
+    with pytest.raises(ValueError, match="haar"):
+        EmotionRecognizer.from_pretrained(detector="nonsense")
+
+
+def test_the_embedded_model_gives_its_recorded_labels(fer2013: Path) -> None:
+    """On at least 998 of the 1,000 recorded validation rows: the same answers on this machine as where it was made."""
+    from deepfer.checkpoint import EMBEDDED, read_config
+    from training.data import load
+
+    images = load(fer2013)["validation"].images
+    for name in sorted(path.parent.name for path in EMBEDDED.glob("*/config.json")):
+        recorded = read_config(EMBEDDED / name)["recorded_labels"]
+        classifier = EmotionRecognizer.from_pretrained(name, detector="haar").classifier
+        labels = classifier.predict(images[: len(recorded)]).argmax(axis=1)
+        assert len(recorded) == 1000
+        assert sum(int(a) == b for a, b in zip(recorded, labels, strict=True)) >= 998, name

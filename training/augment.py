@@ -1,0 +1,86 @@
+"""Augmentation: one random affine warp, light and erasing for every image of a batch, fresh each epoch.
+
+Plain NumPy and OpenCV on the CPU, so that it is the same under every Keras backend and is never part of a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each image may be changed; everything is drawn uniformly and independently.
+
+    Attributes:
+        flip: Mirror half of the images.
+        rotation: Largest turn either way, degrees.
+        zoom: Smallest and largest scale; below 1 shows more than the picture holds (its border is repeated).
+        shift: Largest move either way along each axis, share of the side.
+        brightness: Largest change of the mean, share of full scale.
+        contrast: Largest change of the contrast, as a factor either way (0.3 is 0.7 to 1.3).
+        erase: Probability that a rectangle is overwritten with noise (Zhong et al. 2017, Random Erasing).
+        erase_area: Smallest and largest share of the image that such a rectangle covers.
+    """
+
+    flip: bool = True
+    rotation: float = 15.0
+    zoom: tuple[float, float] = (0.85, 1.2)
+    shift: float = 0.1
+    brightness: float = 0.15
+    contrast: float = 0.3
+    erase: float = 0.4
+    erase_area: tuple[float, float] = (0.02, 0.2)
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Augment uint8 `(N, S, S)` into float32 `(N, S, S)`, 0 to 255; the input is left as it is."""
+        out = self.warp(images, rng)
+        self.light(out, rng)
+        self.erase_rectangles(out, rng)
+        return np.clip(out, 0, 255, out=out)
+
+    def warp(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Rotate, zoom, shift and mirror, in one interpolation."""
+        count, size = images.shape[:2]
+        angle = np.radians(rng.uniform(-self.rotation, self.rotation, count))
+        scale = np.exp(rng.uniform(np.log(self.zoom[0]), np.log(self.zoom[1]), count))
+        move = rng.uniform(-self.shift, self.shift, (count, 2)) * size
+        mirror = np.where(self.flip & (rng.random(count) < 0.5), -1.0, 1.0)
+        centre = (size - 1) / 2
+        matrices = np.empty((count, 2, 3))
+        matrices[:, 0, 0] = mirror * scale * np.cos(angle)
+        matrices[:, 0, 1] = -scale * np.sin(angle)
+        matrices[:, 1, 0] = mirror * scale * np.sin(angle)
+        matrices[:, 1, 1] = scale * np.cos(angle)
+        matrices[:, :, 2] = centre + move - matrices[:, :, :2].sum(axis=2) * centre
+        out = np.empty(images.shape, np.float32)
+        for image, matrix, target in zip(images, matrices, out, strict=True):
+            target[:] = cv2.warpAffine(
+                image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+        return out
+
+    def light(self, images: np.ndarray, rng: np.random.Generator) -> None:
+        """Change contrast about each image's own mean, and brightness, in place."""
+        count = len(images)
+        factor = rng.uniform(1 - self.contrast, 1 + self.contrast, (count, 1, 1)).astype(np.float32)
+        offset = 255 * rng.uniform(-self.brightness, self.brightness, (count, 1, 1)).astype(np.float32)
+        mean = images.mean(axis=(1, 2), keepdims=True)
+        images -= mean
+        images *= factor
+        images += mean + offset
+
+    def erase_rectangles(self, images: np.ndarray, rng: np.random.Generator) -> None:
+        """Overwrite a rectangle of some images with noise, in place."""
+        size = images.shape[1]
+        chosen = np.flatnonzero(rng.random(len(images)) < self.erase)
+        covered = rng.uniform(*self.erase_area, len(chosen)) * size * size
+        aspect = np.exp(rng.uniform(np.log(0.4), np.log(2.5), len(chosen)))
+        heights = np.clip(np.sqrt(covered * aspect), 1, size).astype(int)
+        widths = np.clip(np.sqrt(covered / aspect), 1, size).astype(int)
+        for index, height, width in zip(chosen, heights, widths, strict=True):
+            top, left = rng.integers(0, size - height + 1), rng.integers(0, size - width + 1)
+            images[index, top : top + height, left : left + width] = rng.uniform(0, 255, (height, width))

@@ -1,0 +1,68 @@
+"""The networks: gray faces, 0 to 255, in; two heads of seven logits out. Any Keras 3 backend."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from deepfer.face import LABELS
+
+FEATURES = "features"  # the layer whose output the pooling averages: an activation map is a Dense layer applied to it
+HEADS = ("fer2013", "ferplus")
+
+
+def build_cnn(
+    size: int = 48,
+    widths: tuple[int, ...] = (48, 96, 192),
+    blocks: int = 2,
+    stem: int = 32,
+    dropout: float = 0.3,
+) -> keras.Model:
+    """A residual network with squeeze-and-excitation (He et al. 2016; Hu et al. 2018), made for 48-pixel faces.
+
+    Args:
+        size: Side of the input, pixels.
+        widths: Channels of the stages; each halves the resolution.
+        blocks: Residual blocks per stage.
+        stem: Channels at full resolution.
+        dropout: Share of pooled features dropped in training.
+
+    Returns:
+        Model of `(N, size, size, 1)` gray 0 to 255 to `{"fer2013": (N, 7), "ferplus": (N, 7)}` logits.
+    """
+    inputs = keras.Input((size, size, 1), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = _convolution(x, stem)
+    x = _convolution(x, stem)
+    for width in widths:
+        for block in range(blocks):
+            x = _residual(x, width, stride=2 if block == 0 else 1)
+    return keras.Model(inputs, _heads(layers.Activation("linear", name=FEATURES)(x), dropout), name="cnn")
+
+
+def _heads(x: keras.KerasTensor, dropout: float) -> dict[str, keras.KerasTensor]:
+    """Global average pooling and a Dense layer per label set: averaging makes the activation map exact (Zhou 2016)."""
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(dropout)(x)
+    return {head: layers.Dense(len(LABELS), name=head, dtype="float32")(x) for head in HEADS}
+
+
+def _convolution(x: keras.KerasTensor, width: int, stride: int = 1, activate: bool = True) -> keras.KerasTensor:
+    x = layers.Conv2D(width, 3, stride, "same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.ReLU()(x) if activate else x
+
+
+def _residual(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
+    shortcut = x
+    if stride > 1:
+        shortcut = layers.AveragePooling2D(stride)(shortcut)
+    if shortcut.shape[-1] != width:
+        shortcut = layers.Conv2D(width, 1, use_bias=False, kernel_initializer="he_normal")(shortcut)
+        shortcut = layers.BatchNormalization(momentum=0.9)(shortcut)
+    x = _convolution(x, width, stride)
+    x = _convolution(x, width, activate=False)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(max(8, width // 8), 1, activation="relu")(gate)
+    gate = layers.Conv2D(width, 1, activation="sigmoid")(gate)
+    return layers.ReLU()(layers.Add()([layers.Multiply()([x, gate]), shortcut]))
