@@ -130,7 +130,7 @@ class YuNetDetector:
         return faces
 
     def _closer(self, rgb: np.ndarray, face: Face) -> Face | None:
-        """The face in two views of its own, levelled; None where it does not look like one from near.
+        """The face in views of its own, levelled; None where it does not look like one from near.
 
         The first view is turned by the lean that the landmarks tell, the next by what two readings together say: the
         secant through them meets zero where the face is upright.

@@ -211,7 +211,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     splits = load(args.dataset, args.size)
     pack(splits, args.out)
     for name, split in splits.items():
-        print(f"{name}: {len(split)} images, {np.count_nonzero(split.majority >= 0)} with a FER+ majority")
+        voted = split.majority >= 0
+        agreed = (
+            f", its label the same in {np.mean(split.labels[voted] == split.majority[voted]):.1%}"
+            if voted.any()
+            else ""
+        )
+        print(f"{name}: {len(split)} images, {np.count_nonzero(voted)} with a FER+ majority{agreed}")
     return 0
 
 
