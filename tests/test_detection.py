@@ -252,7 +252,12 @@ def test_a_face_that_fills_the_picture(yunet: YuNetDetector, astronaut: np.ndarr
     assert area(face.box) > 0.6 * side * side
 
 
-@pytest.mark.parametrize("degrees", [-20, 20, 40])
+LEVELLING = pytest.mark.xfail(
+    strict=True, reason="known fault: this lean is read with the wrong sign, and not levelled"
+)
+
+
+@pytest.mark.parametrize("degrees", [pytest.param(-40, marks=LEVELLING), -20, 20, 40])
 def test_a_turned_face(yunet: YuNetDetector, astronaut: np.ndarray, degrees: float) -> None:
     center = ((FACE[0] + FACE[2]) / 2, (FACE[1] + FACE[3]) / 2)
     turn = cv2.getRotationMatrix2D(center, degrees, 1.0)
