@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from drawn_faces import drawn
+from drawn_faces import drawn, textured
 
 from training.data import Split
 from training.duplicates import between, find
@@ -9,12 +9,7 @@ from training.duplicates import between, find
 
 @pytest.fixture(scope="module")
 def faces() -> np.ndarray:
-    """Textured like photographs: drawn faces alone differ in little more than their mouths."""
-    rng = np.random.default_rng(0)
-    texture = np.stack(
-        [cv2.resize(rng.normal(0, 45, (12, 12)), (48, 48), interpolation=cv2.INTER_CUBIC) for _ in range(60)]
-    )
-    return np.clip(drawn(60, 0).images + texture + rng.normal(0, 3, texture.shape), 0, 255).astype(np.uint8)
+    return textured(drawn(60, 0), 1).images
 
 
 def moved(face: np.ndarray, scale: float, degrees: float, shift: tuple[float, float]) -> np.ndarray:

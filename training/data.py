@@ -273,6 +273,12 @@ def _decoded(pictures: Pictures, size: int) -> Split:
     return Split(pictures.gray(size), pictures.labels, shares, majority)
 
 
+def joined(splits: Mapping[str, Split]) -> Split:
+    """All splits as one."""
+    parts = list(splits.values())
+    return Split(*(np.concatenate([vars(part)[key] for part in parts]) for key in vars(parts[0])))
+
+
 def require_trainable(splits: Mapping[str, Split]) -> None:
     """Say, before hours are spent, what would make training pointless.
 
@@ -351,7 +357,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=48, help="side of the square images, pixels")
     parser.add_argument("--out", type=Path, help="the .npz to write")
     args = parser.parse_args(argv)
-    from training.duplicates import between
+    from training.duplicates import between  # which builds upon this module
 
     try:
         splits = load(args.dataset, args.size)

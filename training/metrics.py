@@ -9,9 +9,10 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 
 from deepfer.classifier import softmax
 from deepfer.face import LABELS
-from training.data import Split
+from training.data import DataError, Split
 
 ECE_BINS = 15
+RESAMPLES = 10_000  # of the bootstrap
 
 
 def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -21,7 +22,12 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         probabilities: float `(N, 7)`.
         truth: int `(N,)`, indices into `LABELS`. Labels that do not occur get null precision, recall, F1 and AUC, and
             do not count in the balanced accuracy and the macro F1.
+
+    Raises:
+        DataError: No images.
     """
+    if not len(truth):
+        raise DataError("no images to measure on")
     predicted = probabilities.argmax(axis=1)
     precision, recall, f1, support = precision_recall_fscore_support(
         truth, predicted, labels=range(len(LABELS)), zero_division=0
@@ -36,6 +42,7 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     return {
         "n": len(truth),
         "accuracy": float(np.mean(predicted == truth)),
+        "accuracy_interval": interval(predicted == truth),
         "balanced_accuracy": float(recall[there].mean()),
         "macro_f1": float(f1[there].mean()),
         "ece": ece(probabilities, truth),
@@ -52,6 +59,15 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         },
         "confusion_matrix": confusion_matrix(truth, predicted, labels=range(len(LABELS))).tolist(),
     }
+
+
+def interval(right: np.ndarray) -> list[float]:
+    """The 95 % bootstrap interval of an accuracy (percentiles; Efron 1979), from bool `(N,)`.
+
+    Of N images drawn anew with replacement, the number that is right is binomial: that is drawn at once.
+    """
+    drawn = np.random.default_rng(0).binomial(len(right), right.mean(), RESAMPLES) / len(right)
+    return [float(bound) for bound in np.quantile(drawn, (0.025, 0.975))]
 
 
 def ece(probabilities: np.ndarray, truth: np.ndarray) -> float:
