@@ -26,7 +26,7 @@ import numpy as np
 from deepfer.checkpoint import MODEL, read_config, resolve
 from deepfer.classifier import HEADS, EmotionClassifier, softmax
 from deepfer.detection import load_detector
-from deepfer.errors import DeepFERError, PictureError
+from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
 from deepfer.recognizer import EmotionRecognizer
 from training import duplicates, plots, robustness
@@ -56,7 +56,12 @@ def probabilities(classifier: EmotionClassifier, images: np.ndarray) -> np.ndarr
 
 
 def evaluate(
-    classifier: EmotionClassifier, split: Split, plot_folder: Path, name: str, alone: np.ndarray | None = None
+    classifier: EmotionClassifier,
+    split: Split,
+    plot_folder: Path,
+    name: str,
+    alone: np.ndarray | None = None,
+    mistakes_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Both outputs against FER2013's labels, the served one against FER+'s majority; writes the plots of `split`.
 
@@ -66,6 +71,7 @@ def evaluate(
         plot_folder: Where the plots go.
         name: Of the split, for files and titles.
         alone: bool `(N,)`, the images without a near-duplicate in the training split; None where there is none.
+        mistakes_folder: Where the most confident mistakes are drawn, if anywhere.
     """
     outputs = logits(classifier, split.images)
     mirrored = logits(classifier, np.ascontiguousarray(split.images[:, :, ::-1]))
@@ -104,18 +110,19 @@ def evaluate(
         found["ferplus"] = {"served": measured("served", truth)}
     m = (found["ferplus"] or found["fer2013"])["served"]
     draw(f"Served, {truth_name}", f"{name}-{'ferplus' if found['ferplus'] else 'served'}", "served", truth, m)
-    rows, served = truth >= 0, outputs["served"]
+    rows = truth >= 0
+    untempered, served = (softmax(outputs["served"][rows] / t) for t in (1, temperature["served"]))
     plots.calibration(
         {
-            f"before: ECE {m['ece_untempered']:.3f}": (softmax(served[rows]), truth[rows]),
-            f"as served, divided by {temperature['served']:g}: ECE {m['ece']:.3f}": (
-                softmax(served[rows] / temperature["served"]),
-                truth[rows],
-            ),
+            f"before: ECE {m['ece_untempered']:.3f}": (untempered, truth[rows]),
+            f"as served, divided by {temperature['served']:g}: ECE {m['ece']:.3f}": (served, truth[rows]),
         },
         f"Calibration of the served output against {truth_name} ({name})",
         plot_folder / f"{name}-calibration.png",
     )
+    if mistakes_folder:
+        path = mistakes_folder / f"mistakes-{name}.png"
+        mistakes(split.images[rows], served, truth[rows], truth_name, path)
     return found
 
 
@@ -147,23 +154,20 @@ def withstand(classifier: EmotionClassifier, split: Split, seed: int = 0) -> dic
     return found
 
 
-def mistakes(classifier: EmotionClassifier, split: Split, path: Path) -> None:
-    """Draw the served output's most confident mistakes."""
-    truth, truth_name = best_truth(split)
-    rows = np.flatnonzero(truth >= 0)
-    found = probabilities(classifier, split.images[rows])
-    said, confidence = found.argmax(axis=1), found.max(axis=1)
-    wrong = np.flatnonzero(said != truth[rows])
+def mistakes(images: np.ndarray, served: np.ndarray, truth: np.ndarray, truth_name: str, path: Path) -> None:
+    """Draw the most confident mistakes among the served probabilities `(N, 7)`."""
+    said, confidence = served.argmax(axis=1), served.max(axis=1)
+    wrong = np.flatnonzero(said != truth)
     wrong = wrong[np.argsort(-confidence[wrong])][: MISTAKES[0] * MISTAKES[1]]
     if not len(wrong):
         return
     lines = np.array_split(wrong, range(MISTAKES[1], len(wrong), MISTAKES[1]))
     sheet(
-        [split.images[rows[line]] for line in lines],
+        [images[line] for line in lines],
         path,
         f"The most confident mistakes: answer and confidence; below, {truth_name}",
         captions=[
-            [f"{LABELS[said[i]]} {100 * confidence[i]:.0f} %\n{LABELS[truth[rows[i]]]}" for i in line] for line in lines
+            [f"{LABELS[said[i]]} {100 * confidence[i]:.0f} %\n{LABELS[truth[i]]}" for i in line] for line in lines
         ],
     )
 
@@ -246,18 +250,14 @@ def photographs(recognizer: EmotionRecognizer, pictures: Sequence[Pictures], see
     classifier = recognizer.classifier
     truth = np.array([of.labels[row] for of, row in chosen])
     as_they_are, detected, right = (np.zeros(len(chosen), bool) for _ in range(3))
-    try:
-        sides = [min(of.read(row).shape[:2]) for of, row in chosen[:LOOKED_AT]]
-        if np.median(sides) < 2 * classifier.input_size:
-            return None
-        for i, (of, row) in enumerate(chosen):  # one by one: photographs are large
-            image = of.read(row)
-            as_they_are[i] = classifier.predict(image[None])[0].argmax() == truth[i]
-            faces = recognizer.recognize(image)
-            detected[i] = bool(faces)
-            right[i] = bool(faces) and faces[0].emotion == LABELS[truth[i]]
-    except PictureError as error:
-        raise DataError(str(error)) from error
+    if np.median([min(of.read(row).shape[:2]) for of, row in chosen[:LOOKED_AT]]) < 2 * classifier.input_size:
+        return None
+    for i, (of, row) in enumerate(chosen):  # one by one: photographs are large
+        image = of.read(row)
+        as_they_are[i] = classifier.predict(image[None])[0].argmax() == truth[i]
+        faces = recognizer.recognize(image)
+        detected[i] = bool(faces)
+        right[i] = bool(faces) and faces[0].emotion == LABELS[truth[i]]
     return {
         "images": len(chosen),
         "accuracy_as_they_are": float(as_they_are.mean()),
@@ -319,8 +319,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
     parser.add_argument("--split", required=True, choices=("validation", "test", ALL))
     parser.add_argument("--out", type=Path, required=True, help="where metrics.json and plots/ go")
-    parser.add_argument("--mistakes", type=Path, help="a folder for the most confident mistakes (they show people)")
-    instead = parser.add_mutually_exclusive_group()
+    instead = parser.add_mutually_exclusive_group()  # the mistakes are of the plain evaluation
+    instead.add_argument("--mistakes", type=Path, help="a folder for the most confident mistakes (they show people)")
     instead.add_argument("--robustness", action="store_true", help="measure what worse pictures cost instead")
     instead.add_argument("--pipeline", action="store_true", help="measure what detection and alignment lose instead")
     parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file, for --pipeline")
@@ -330,6 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.mistakes:
             require_private(args.mistakes)
+            args.mistakes.mkdir(parents=True, exist_ok=True)
         checkpoint = resolve(args.checkpoint, args.revision)
         classifier = EmotionClassifier(checkpoint)
         head = about(classifier, name_of(args.dataset))
@@ -351,6 +352,8 @@ def measure_asked(classifier: EmotionClassifier, args: argparse.Namespace) -> di
     if args.split != ALL and args.split not in splits:
         raise DataError(f"{args.dataset} has no split {args.split}, only {', '.join(splits)} (and {ALL})")
     split = joined(splits) if args.split == ALL else splits[args.split]
+    if not len(split):
+        raise DataError(f"{args.dataset} holds no images in {args.split}")
     if args.robustness:
         return {"robustness": withstand(classifier, split)}
     if args.pipeline:
@@ -363,14 +366,12 @@ def measure_asked(classifier: EmotionClassifier, args: argparse.Namespace) -> di
     alone = None
     if args.split != ALL and "train" in splits:
         alone = duplicates.find(split.images, splits["train"].images) < 0
-    found = evaluate(classifier, split, args.out / "plots", args.split, alone)
+    found = evaluate(classifier, split, args.out / "plots", args.split, alone, args.mistakes)
     if args.split == "validation" and splits.held_out:
         found["held_out"] = splits.held_out
     add: dict[str, Any] = {"splits": {args.split: found}}
     if args.split == "validation" and "activation_map" in classifier.checkpoint.outputs:
         add["explanation"] = explanation(classifier, split.images[:EXPLAINED])
-    if args.mistakes:
-        mistakes(classifier, split, args.mistakes / f"mistakes-{args.split}.png")
     return add
 
 

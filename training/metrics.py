@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 
 from deepfer.classifier import softmax
 from deepfer.face import LABELS
-from training.data import DataError, Split
+from training.data import Split
 
 ECE_BINS = 15
 RESAMPLES = 10_000  # of the bootstrap
@@ -22,12 +22,7 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         probabilities: float `(N, 7)`.
         truth: int `(N,)`, indices into `LABELS`. Labels that do not occur get null precision, recall, F1 and AUC, and
             do not count in the balanced accuracy and the macro F1.
-
-    Raises:
-        DataError: No images.
     """
-    if not len(truth):
-        raise DataError("no images to measure on")
     predicted = probabilities.argmax(axis=1)
     precision, recall, f1, support = precision_recall_fscore_support(
         truth, predicted, labels=range(len(LABELS)), zero_division=0
