@@ -187,6 +187,8 @@ def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
     Dataset.from_dict({"text": ["a"], "label": ["happy"]}).save_to_disk(str(tmp_path / "words"))
     with pytest.raises(DataError, match="needs an image column and a label column; it has text, label"):
         load(tmp_path / "words")
+    with pytest.raises(DataError, match="folders are labels where there are two or more"):
+        load(class_folders(tmp_path / "one", {"happy": "happy"}))
 
 
 def test_every_broken_picture_is_named_at_once(tmp_path: Path) -> None:

@@ -146,7 +146,10 @@ class Pictures:
         named = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
         label = next((name for name in (*LABEL_COLUMNS, *named) if name in features), None)
         if image is None or label is None:
-            raise DataError(f"{where} needs an image column and a label column; it has {', '.join(features)}")
+            raise DataError(
+                f"{where} needs an image column and a label column; it has {', '.join(features)} (folders are "
+                "labels where there are two or more, side by side)"
+            )
         self.where = where
         self.labels = self._labels(rows[label][:], getattr(features[label], "names", None), label)
         self.votes = np.asarray(rows["ferplus_votes"][:], np.uint8) if "ferplus_votes" in features else None

@@ -128,7 +128,7 @@ def _agreement(splits: Splits, out: Path) -> str:
 
 def _near_duplicates(splits: Splits, out: Path, rng: np.random.Generator) -> str:
     rows = []
-    shown: list[tuple[np.ndarray, np.ndarray, str]] = []
+    shown: list[tuple[np.ndarray, np.ndarray, str, str]] = []
     for (name, other), twins in duplicates.between(splits).items():
         found = np.flatnonzero(twins >= 0)
         own, theirs = splits[name].take(found), splits[other].take(twins[found])
@@ -136,8 +136,7 @@ def _near_duplicates(splits: Splits, out: Path, rng: np.random.Generator) -> str
         share = percent(len(found) / max(len(twins), 1))
         rows.append((f"{name}, in {other}", len(twins), len(found), share, differ))
         for i in rng.permutation(len(found))[:PAIRS]:
-            caption = f"{LABELS[own.labels[i]]}\n{LABELS[theirs.labels[i]]}"
-            shown.append((own.images[i], theirs.images[i], caption))
+            shown.append((own.images[i], theirs.images[i], LABELS[own.labels[i]], LABELS[theirs.labels[i]]))
     if not rows:
         return ""
     parts = [
@@ -146,10 +145,10 @@ def _near_duplicates(splits: Splits, out: Path, rng: np.random.Generator) -> str
     ]
     if shown:
         chosen = [shown[i] for i in rng.permutation(len(shown))[:PAIRS]]
-        upper, lower, captions = zip(*chosen, strict=True)
+        upper, lower, *captions = zip(*chosen, strict=True)
         sheet(
             [np.stack(upper), np.stack(lower)], out / "near_duplicates.png",
-            "Near-duplicates: both pictures, and both labels", captions=[[""] * len(chosen), captions],
+            "Near-duplicates, one above the other, and their labels", captions=captions,
         )  # fmt: skip
         parts.insert(1, _figure("near_duplicates.png", "Pairs of pictures of one photograph, one above the other"))
     return "\n\n".join(parts)
