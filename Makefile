@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 RUN = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
 
-.PHONY: app test lint format results train-cnn clean
+.PHONY: app test lint format results train-cnn train-resnet50v2 clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(RUN) app.py
@@ -24,10 +24,10 @@ format: .venv/test
 results: .venv/test  ## rewrite the tables of README and cards from metrics.json and the measured figures
 	$(RUN) -m training.results
 
-train-cnn: .venv/test  ## DATASET=path or Hub id
-	$(RUN) -m training.train --model cnn --dataset $(DATASET) --out runs/cnn
-	$(RUN) -m training.export --run runs/cnn --dataset $(DATASET) --out runs/cnn/checkpoint
-	$(RUN) -m training.evaluate --checkpoint runs/cnn/checkpoint --dataset $(DATASET) --split validation --out runs/cnn/checkpoint
+train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
+	$(RUN) -m training.train --model $* --dataset $(DATASET) --out runs/$*
+	$(RUN) -m training.export --run runs/$* --dataset $(DATASET) --out runs/$*/checkpoint
+	$(RUN) -m training.evaluate --checkpoint runs/$*/checkpoint --dataset $(DATASET) --split validation --out runs/$*/checkpoint
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -192,10 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         about = {
             **{key: run[key] for key in ("model", "recipe", "seed")},
             "training": {
-                "epochs": run["settings"]["epochs"],
-                "seconds": run["seconds"],
-                "device": run["device"],
-                "resumed": run.get("resumed", []),
+                "phases": [{"epochs": phase["epochs"]} for phase in run["phases"]],
+                **{key: run.get(key) for key in ("seconds", "device", "backend", "init", "teachers", "resumed")},
             },
         }
         gate = export(model, validation, args.out, about, quantize=not args.float32)
