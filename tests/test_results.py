@@ -52,22 +52,30 @@ def test_a_card_of_a_checkpoint_that_was_not_measured_in_every_way(checkpoint: P
     [
         (
             {"phases": [{"epochs": 5}, {"epochs": 20}], "seconds": 7200, "device": "gpu:0", "init": None},
-            "5 + 20 epochs in 120 minutes on gpu:0. It started from scratch.",
+            "5 + 20 epochs in 120 minutes on gpu:0.",
+        ),
+        (
+            {"phases": [{"epochs": 5, "weights": None}], "seconds": 7200, "device": "gpu:0", "init": None},
+            "5 epochs in 120 minutes on gpu:0. It started from scratch.",
+        ),
+        (
+            {"phases": [{"epochs": 5, "weights": "imagenet"}], "seconds": 7200, "device": "gpu:0"},
+            "5 epochs in 120 minutes on gpu:0. It started from ImageNet weights.",
         ),
         (
             {
                 "phases": [{"epochs": 8}], "seconds": 60, "device": "cpu:0",
-                "init": {"source": "imagenet", "sha256": "ab12"},
+                "init": {"source": "cnn", "sha256": "ab12"},
                 "teachers": {"file": "teachers.npz", "sha256": "cd34"},
-                "resumed": [{"from_epoch": 3, "before": {"epochs": 8}}],
+                "resumed": [{"from_epoch": 3, "phases": [{"epochs": 8}]}],
             },
-            "8 epochs in 1 minutes on cpu:0. It started from imagenet (sha256 ab12). It was distilled from its "
+            "8 epochs in 1 minutes on cpu:0. It started from cnn (sha256 ab12). It was distilled from its "
             "teachers' predictions, teachers.npz (sha256 cd34). It was interrupted and resumed after epoch 3.",
         ),
         (
             {"epochs": 22, "seconds": 60, "device": "cpu:0", "resumed": [{"from_epoch": 16, "before": {"epochs": 26}}]},
-            "22 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 16, its schedule shortened "
-            "from 26 to 22 epochs.",
+            "22 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 16, its schedule changed "
+            "from 26 epochs.",
         ),
     ],
 )  # fmt: skip

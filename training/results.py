@@ -248,20 +248,21 @@ def card(folder: Path) -> str:
 
 def training(m: dict[str, Any]) -> str:
     """What the training started from, how long it took, where, and whether it was interrupted, in a few sentences."""
-    epochs = [phase["epochs"] for phase in m.get("phases", [m])]
+    phases = m.get("phases", [m])
+    epochs = [phase["epochs"] for phase in phases]
     said = f"{' + '.join(map(str, epochs))} epochs in {m['seconds'] / 60:.0f} minutes on {m['device']}."
-    if "init" in m:
-        start = m["init"]
-        said += (
-            f" It started from {start['source']} (sha256 {start['sha256']})." if start else " It started from scratch."
-        )
+    if start := m.get("init"):
+        said += f" It started from {start['source']} (sha256 {start['sha256']})."
+    elif "weights" in phases[0]:
+        weights = phases[0]["weights"]
+        said += f" It started from {'ImageNet weights' if weights == 'imagenet' else weights or 'scratch'}."
     if teachers := m.get("teachers"):
         said += f" It was distilled from its teachers' predictions, {teachers['file']} (sha256 {teachers['sha256']})."
     for part in m.get("resumed", []):
         said += f" It was interrupted and resumed after epoch {part['from_epoch']}"
-        planned = part["before"]["epochs"]
-        shortened = planned not in (sum(epochs), *epochs)
-        said += f", its schedule shortened from {planned} to {sum(epochs)} epochs." if shortened else "."
+        planned = [phase["epochs"] for phase in part.get("phases", [part.get("before")])]
+        changed = f", its schedule changed from {' + '.join(map(str, planned))} epochs" if planned != epochs else ""
+        said += f"{changed}."
     return said
 
 
