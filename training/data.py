@@ -198,7 +198,7 @@ class Pictures:
             except PictureError as error:
                 broken.append(f"row {row}, {error}")
         if broken:
-            raise DataError(f"{self.where}: {len(broken)} pictures that cannot be read: {_listed(broken)}")
+            raise DataError(f"{self.where}: pictures that cannot be read ({len(broken)}): {_listed(broken)}")
         return images
 
     @staticmethod
@@ -342,7 +342,7 @@ def _unpack(path: Path, size: int) -> Splits:
             names = list(dict.fromkeys(key.split("/")[0] for key in arrays if "/" in key))
             keys = ("images", "labels", "votes", "majority")
             splits = Splits({name: Split(*(arrays[f"{name}/{key}"] for key in keys)) for name in names})
-            splits.held_out = json.loads(str(arrays["held_out"]))
+            splits.held_out = json.loads(str(arrays["held_out"])) if "held_out" in arrays else None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no packed dataset: {error}") from error
     for name, split in splits.items():
