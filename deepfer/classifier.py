@@ -13,7 +13,7 @@ from deepfer.checkpoint import Checkpoint
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
 
-HEADS = ("served", "fer2013")
+HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head -> our name of its output
 
 
 class EmotionClassifier:
@@ -53,11 +53,26 @@ class EmotionClassifier:
         Raises:
             ValueError: Crops of another dtype or shape, or a head that the model does not have.
         """
-        output = {"served": "logits", "fer2013": "fer2013_logits"}.get(head, "")
+        output = HEADS.get(head, "")
         if output not in self.checkpoint.outputs:
             raise ValueError(f"no head {head!r} in this model: it is one of {', '.join(HEADS)}")
         (logits,) = self._run(crops, (output,))
         return softmax(logits / self.checkpoint.temperature[output])
+
+    def logits(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        """Every head that the model has in one pass, before temperature and softmax: to measure, not to show.
+
+        Args:
+            crops: As for `predict`.
+
+        Returns:
+            Head to float32 `(N, 7)`.
+
+        Raises:
+            ValueError: Crops of another dtype or shape.
+        """
+        heads = {head: output for head, output in HEADS.items() if output in self.checkpoint.outputs}
+        return dict(zip(heads, self._run(crops, tuple(heads.values())), strict=True))
 
     def explain(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities, and where in each crop they come from.
