@@ -91,6 +91,7 @@ def test_an_own_file_is_served_as_keras_answers(
     config = json.loads((tmp_path / "own" / "config.json").read_text())
     assert config["temperature"] == {"logits": 1.0}
     assert "no temperature was fitted" in config["converted"]["gate"]
+    assert "no temperature was fitted" in (tmp_path / "own" / "README.md").read_text()
     recognizer = EmotionRecognizer.from_pretrained(tmp_path / "own", detector="haar")
     (face,) = recognizer.recognize(astronaut)
     assert face.probabilities == pytest.approx(

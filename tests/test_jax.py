@@ -21,16 +21,8 @@ from training.drawn import drawn
 from training.export import predict_logits
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (
-    "keras",
-    "h5py",
-    "numpy",
-    "opencv-python-headless",
-    "ai-edge-litert",
-    "pillow",
-    "huggingface_hub",
-    "tqdm",
-    "matplotlib",
+PACKAGES = re.compile(
+    "(ai-edge-litert|h5py|huggingface_hub|keras|matplotlib|numpy|opencv-python-headless|pillow|scikit-learn|tqdm)\\b"
 )
 JAX = "jax>=0.7,<1"
 
@@ -51,12 +43,8 @@ np.savez(run / "answers.npz", **{name: np.asarray(values) for name, values in an
 
 def requirements() -> list[str]:
     """What training under JAX needs, with the bounds of the requirement files."""
-    lines = [
-        line
-        for name in ("requirements.txt", "training/requirements.txt")
-        for line in (ROOT / name).read_text().split("\n")
-    ]
-    return [line for line in lines if re.match(r"[\w.-]+", line) and re.match(r"[\w.-]+", line)[0] in PACKAGES] + [JAX]
+    files = [(ROOT / name).read_text() for name in ("requirements.txt", "training/requirements.txt")]
+    return [line for text in files for line in text.splitlines() if PACKAGES.match(line)] + [JAX]
 
 
 @pytest.fixture
@@ -75,6 +63,7 @@ def jax_python(request: pytest.FixtureRequest, leave_out: Callable[[str], NoRetu
             "install",
             "--quiet",
             "--disable-pip-version-check",
+            "--no-compile",
             "--retries",
             "1",
             *wanted,

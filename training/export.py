@@ -12,7 +12,9 @@ in it is executed: a file with a Lambda layer or a class from elsewhere is refus
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import io
 import json
 import os
 import shutil
@@ -53,6 +55,22 @@ GEOMETRY = CropGeometry(
     margin=1.038,
     center=(0.5, 0.492),
 )
+
+
+CARD = """# {name}
+
+The classifier of `{model}`, converted by `python -m training.export --keras`; its outputs are {labels}, in this order.
+The file answers as Keras does on at least 99.5 % of {images} pictures: {converted[gate]}.
+How accurate it is, and how well calibrated, is measured with `python -m training.evaluate`.
+
+```python
+from deepfer import EmotionRecognizer, read_picture
+
+recognizer = EmotionRecognizer.from_pretrained("{folder}")
+for face in recognizer.recognize(read_picture("photo.jpg")):
+    print(face.box, face.emotion, f"{{face.confidence:.0%}}")
+```
+"""
 
 
 class GateError(Exception):
@@ -119,7 +137,9 @@ def to_litert(model: keras.Model, quantize: bool) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return converter.convert()
+    tf.get_logger().setLevel("ERROR")
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras tells of a copy on the way, which nobody asked for
+        return converter.convert()
 
 
 def rank_shares(logits: dict[str, np.ndarray], split: Split) -> list[float]:
@@ -172,6 +192,7 @@ def write(
     about: dict,
     labels: Sequence[str] = LABELS,
     quantize: bool = True,
+    card: str = "",
 ) -> dict:
     """Write a checkpoint folder: `model.tflite` and `config.json`. An old folder stays until the new one has passed.
 
@@ -184,6 +205,7 @@ def write(
         about: What else `config.json` should say (model, recipe, seed, ...).
         labels: The order of the model's own outputs.
         quantize: int8 weights; else float32.
+        card: `README.md`, where there should be one.
 
     Returns:
         What the gate measured.
@@ -217,6 +239,8 @@ def write(
         if truth:
             config["recorded_labels"] = "".join(map(str, answers[:RECORDED_ROWS]))
         (new / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if card:
+            (new / "README.md").write_text(card, encoding="utf-8")
         _replace(folder.resolve(), new)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -332,7 +356,8 @@ def export_file(
         images, truth = np.concatenate([noise(size), np.reshape(np.array(given, np.uint8), (-1, size, size))]), {}
         gate_on = f"noise and {len(given)} pictures; no temperature was fitted"
     about = {"model": path.name, "converted": {"rescale": rescale, "gate": gate_on}}
-    return write(served, images, truth, folder, about, labels, quantize)
+    card = CARD.format(name=path.stem, labels=", ".join(labels), folder=folder.name, images=len(images), **about)
+    return write(served, images, truth, folder, about, labels, quantize, card)
 
 
 def noise(size: int, count: int = 200) -> np.ndarray:
