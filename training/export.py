@@ -295,19 +295,19 @@ def export(model: keras.Model, validation: Split, folder: Path, about: dict, qua
         OSError: The folder cannot be written, or holds something else than a checkpoint.
     """
     model = as_float32(model)
-    shares = rank_shares(predict_logits(model, validation.images), validation)
+    shares = rank_shares(predict_logits(model, validation.images), validation)[:MAX_TRIES]
     truth = {
         "logits": validation.majority if np.any(validation.majority >= 0) else validation.labels,
         "fer2013_logits": validation.labels,
     }
-    for share in shares[:MAX_TRIES]:
+    for share in shares:
         try:
             fields = {**about, "fer2013_share": share}
             return write(
                 served_model(model, share), validation.images, truth, folder, fields, quantize=quantize
             )  # fmt: skip
         except GateError:
-            if share == shares[:MAX_TRIES][-1]:
+            if share == shares[-1]:
                 raise
     raise AssertionError("there is always a share")
 
@@ -416,9 +416,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.keep:
                 args.keep.parent.mkdir(parents=True, exist_ok=True)
                 as_float32(model).save(args.keep)
-    except KeyError as error:
-        print(f"error: {args.run / 'run.json'} has no {error}", file=sys.stderr)
-        return 1
     except (DataError, KerasFileError, GateError, DeepFERError, OSError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -429,13 +426,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _about(run: dict) -> dict:
-    training = {
-        "phases": [{"epochs": phase["epochs"]} for phase in run["phases"]],
-        **{key: run[key] for key in ("seconds", "device", "backend")},
-        **{key: run.get(key) for key in ("init", "teachers")},
-        "resumed": run.get("resumed", []),
-    }
-    return {**{key: run[key] for key in ("model", "recipe", "seed")}, "training": training}
+    try:
+        training = {
+            "phases": [{"epochs": phase["epochs"]} for phase in run["phases"]],
+            **{key: run[key] for key in ("seconds", "device", "backend")},
+            **{key: run.get(key) for key in ("init", "teachers")},
+            "resumed": run.get("resumed", []),
+        }
+        return {**{key: run[key] for key in ("model", "recipe", "seed")}, "training": training}
+    except KeyError as error:
+        raise DataError(f"run.json has no {error}: it is of an older training.train") from error
 
 
 if __name__ == "__main__":
