@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 RUN = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
 
-.PHONY: app test lint format results train-cnn train-resnet50v2 clean
+.PHONY: app test lint format results notebooks train-cnn train-resnet50v2 clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(RUN) app.py
@@ -23,6 +23,9 @@ format: .venv/test
 
 results: .venv/test  ## rewrite the tables of README and cards from metrics.json and the measured figures
 	$(RUN) -m training.results
+
+notebooks: .venv/test  ## run them anew, outputs and all
+	PATH="$(CURDIR)/.venv/bin:$$PATH" jupyter execute --inplace notebooks/*.ipynb
 
 train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
 	$(RUN) -m training.train --model $* --dataset $(DATASET) --out runs/$*

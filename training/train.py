@@ -409,6 +409,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "init": init and {"source": args.init, "sha256": sha256(init)},
             "teachers": source and {"file": source.name, "sha256": sha256(source)},
             "dataset": Path(args.dataset).name,
+            "dataset_source": args.dataset,
             "data_sha256": fingerprint({name: splits[name] for name in ("train", "validation")}),
             "images": {name: len(split) for name, split in splits.items()},
             "seed": args.seed,
