@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
-from drawn_faces import class_folders, drawn
+from drawn_faces import class_folders
 from hub_server import HubServer
 from PIL import Image as PIL
 
@@ -24,6 +24,7 @@ from training.data import (
     resize,
     stratified,
 )  # fmt: skip
+from training.drawn import drawn
 
 SEVEN = {label: label for label in LABELS}
 

@@ -1,9 +1,10 @@
 import cv2
 import numpy as np
 import pytest
-from drawn_faces import drawn, textured
+from drawn_faces import textured
 
 from training.data import Split
+from training.drawn import drawn
 from training.duplicates import between, find
 
 

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_faces import class_folders, drawn, textured
+from drawn_faces import class_folders, textured
 from PIL import Image
 
 from deepfer import EmotionClassifier
 from deepfer.checkpoint import resolve
 from training import evaluate
 from training.data import Split, joined, load, pack
+from training.drawn import drawn
 from training.robustness import CHANGES, worsened
 
 TWINS = 14  # of the validation images, the first, are training images

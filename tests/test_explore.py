@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_faces import class_folders, drawn, textured
+from drawn_faces import class_folders, textured
 from PIL import Image
 
 from deepfer.face import LABELS
 from training import explore
 from training.data import Split, joined, pack
+from training.drawn import drawn
 from training.sheets import RUNS, require_private, sheet
 
 

@@ -30,7 +30,7 @@ from deepfer.errors import HubError
 from deepfer.face import LABELS
 from deepfer.hub import HUB_ID, pull
 from training.augment import mix
-from training.data import DataError, Split, load
+from training.data import DataError, Split, load, name_of, require_trainable
 from training.plots import learning_curve
 from training.recipes import RECIPES, Phase, Recipe
 
@@ -394,8 +394,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         init = find_init(args.init) if args.init else None
         splits = load(args.dataset)
-        if "train" not in splits:
-            raise DataError(f"{args.dataset} has no training split, only {', '.join(splits)}")
+        require_trainable(splits)
         source, taught = None, None
         if any(phase.distill for phase in recipe):
             source, taught = find_teachers(args.teachers, splits["train"])
@@ -408,9 +407,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "phases": [dataclasses.asdict(phase) for phase in recipe],
             "init": init and {"source": args.init, "sha256": sha256(init)},
             "teachers": source and {"file": source.name, "sha256": sha256(source)},
-            "dataset": Path(args.dataset).name,
+            "dataset": name_of(args.dataset),
             "dataset_source": args.dataset,
             "data_sha256": fingerprint({name: splits[name] for name in ("train", "validation")}),
+            "held_out": splits.held_out,
             "images": {name: len(split) for name, split in splits.items()},
             "seed": args.seed,
             "device": device(),
