@@ -55,7 +55,7 @@ class Fault:
         status: The answer's status, with `code` as `X-Error-Code` and `headers`.
         after: Bytes of the body that are sent before `then` happens.
         then: "cut" (the connection ends), "stall" (nothing more comes), or "trickle" (a few bytes every 50 ms).
-        body: What is sent in place of the body, under the same headers.
+        body: What is sent in place of the body.
         times: How often.
         before: Called before the answer is made: what happens meanwhile.
     """
@@ -205,6 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
     # --- answers ------------------------------------------------------------------------------------------------------
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if self.fault and self.fault.body is not None:
+            body = self.fault.body
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
@@ -214,8 +216,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_body(self, body: bytes) -> None:
         fault, hub = self.fault, self.server.hub  # type: ignore[attr-defined]
-        if fault and fault.body is not None:
-            body = fault.body
         if not fault or not fault.then:
             self.wfile.write(body)
             return
