@@ -188,10 +188,12 @@ class _Handler(BaseHTTPRequestHandler):
         hub.authorizations.append(self.headers.get("Authorization"))
         while hub.silent.is_set() and not hub._closing.wait(0.05):
             pass
-        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.body = self._read_body()
         self.fault = hub.take_fault(request)
         if self.fault and self.fault.before:
             self.fault.before()
+        if self.fault and self.fault.status and self.fault.body is not None:
+            return self._send(self.fault.status, self.fault.body, self.fault.headers)
         if self.fault and self.fault.status:
             return self._refuse(self.fault.status, self.fault.code, "Made to fail", self.fault.headers)
         self.query = parse_qs(urlsplit(self.path).query)
@@ -201,6 +203,16 @@ class _Handler(BaseHTTPRequestHandler):
                 groups = {name: value and unquote(value) for name, value in match.groupdict().items()}
                 return answer(self, hub, **groups)
         self._refuse(404, "NotFound", "No such address")
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     # --- answers ------------------------------------------------------------------------------------------------------
 

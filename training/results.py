@@ -142,8 +142,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-def card(folder: Path) -> str:
-    """A checkpoint's model card, from its config and metrics."""
+def card(folder: Path, source: str | None = None) -> str:
+    """A checkpoint's model card, from its config and metrics; `source` is what a reader gives to load it."""
     config, metrics = read_config(folder), _metrics(folder)
     calibration = ", ".join(
         f"{m['ferplus']['served']['ece']:.3f} on {split}"
@@ -152,7 +152,7 @@ def card(folder: Path) -> str:
     )
     return Template(TEMPLATE.read_text()).substitute(
         model=config.get("model", folder.name),
-        source=folder.name if folder.parent == EMBEDDED else folder,
+        source=source or (folder.name if folder.parent == EMBEDDED else folder),
         size=f"{(folder / MODEL).stat().st_size / 1e6:.1f}",
         input=f"{config['input']['size']}x{config['input']['size']}",
         share=f"{100 * config['fer2013_share']:.0f} %",
