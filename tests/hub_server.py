@@ -182,6 +182,12 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _serve(self) -> None:
+        try:
+            self._answer()
+        except (BrokenPipeError, ConnectionResetError):  # who asked has gone
+            self.close_connection = True
+
+    def _answer(self) -> None:
         hub: HubServer = self.server.hub  # type: ignore[attr-defined]
         request = f"{self.command} {self.path}"
         hub.requests.append(request)
