@@ -152,6 +152,11 @@ def _fetch(
             except TransportError:  # what the client does not take up again by itself
                 if not tries_left:
                     raise
+            except RuntimeError as error:  # all that the client for large files (Xet) says, whatever happened
+                raise HubError(
+                    f"{_named(repo, revision)}: {name} did not come ({_first_line(error)}); try again, "
+                    "with HF_HUB_DISABLE_XET=1 if it happens again"
+                ) from error
     return Path(paths[0]).parent, commit
 
 
@@ -173,7 +178,7 @@ class _Watch:
         self._bytes += count
         if self.given_up:
             raise HubError("given up")
-        if self._bytes > 2 * MAX_MODEL_BYTES:
+        if self._bytes > 4 * MAX_MODEL_BYTES:  # the client may count twice, and try twice
             raise HubError(_too_large("what the Hub sends"))
         self.last = time.monotonic()
 

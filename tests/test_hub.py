@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from hub_server import READ_TOKEN, TOKEN, HubServer, black_hole
 
-from deepfer import CheckpointError, EmotionRecognizer, HubError
+from deepfer import CheckpointError, DetectorError, EmotionRecognizer, HubError, load_detector
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, resolve
+from deepfer.detection import YUNET_FILE, YUNET_REPO
 from deepfer.hub import pull
 from deepfer.limits import MAX_MODEL_BYTES
 
@@ -339,7 +340,7 @@ def test_a_file_past_the_limit_is_refused_before_it_is_fetched(hub: HubServer) -
 def test_a_download_without_an_end_is_left(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.commit(REPO, files())
     monkeypatch.setattr("deepfer.hub.MAX_MODEL_BYTES", 2_000_000)
-    hub.fail(f"GET.*{MODEL}", body=bytes(9_000_000))
+    hub.fail(f"GET.*{MODEL}", body=bytes(9_500_000))
     with pytest.raises(HubError, match="larger than 2 MB"):
         resolve(REPO)
     assert [path.name for path in in_cache()] == [CONFIG]
@@ -384,6 +385,31 @@ def test_a_cache_that_cannot_be_written_is_told(hub: HubServer, tmp_path: Path) 
     (tmp_path / "file").write_text("not a folder")
     line = told("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HOME=str(tmp_path / "file/x"))
     assert "cannot be written (Not a directory): set HF_HOME" in line
+
+
+def test_a_fault_of_the_store_for_large_files_is_told(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    xet = {"X-Xet-Hash": "a" * 64, "X-Xet-Refresh-Route": f"{hub.url}/xet-token"}
+    hub.fail(f"HEAD.*{MODEL}", headers=xet, times=9)
+    # Where it is told to look, nothing is.
+    store = {"X-Xet-Cas-Url": hub.url, "X-Xet-Access-Token": "t", "X-Xet-Token-Expiration": "9999999999"}
+    hub.fail("GET /xet-token", status=200, body=b"{}", headers=store)
+    line = told("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HUB_DISABLE_XET="0")
+    assert f"{MODEL} did not come" in line
+    assert "HF_HUB_DISABLE_XET=1" in line
+    assert [request for request in hub.requests if "/reconstructions/" in request]
+
+
+def test_a_yunet_that_was_damaged_in_the_cache_is_fetched_anew(hub: HubServer, yunet_file: Path) -> None:
+    hub.commit(YUNET_REPO, {YUNET_FILE: yunet_file.read_bytes()})
+    load_detector("yunet")
+    (kept,) = in_cache()
+    kept.resolve().write_bytes(b"half a file")
+    assert load_detector("auto").name == "haar"
+    with pytest.raises(DetectorError, match="is not the pinned"):
+        load_detector("yunet", local_files_only=True)
+    assert load_detector("yunet").name == "yunet"
+    assert kept.read_bytes() == yunet_file.read_bytes()
 
 
 def test_two_at_once_get_the_same(hub: HubServer) -> None:
