@@ -82,6 +82,7 @@ def check(folder: Path) -> dict[str, Any]:
 def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
     """The figures as the Hub's `model-index` takes them: shares, per split, labels and output."""
     found = []
+    dataset, _, revision = metrics["dataset"].partition("@")
     for split, against in sorted(metrics["splits"].items()):
         fer2013 = against["fer2013"]
         measured = {"own labels": fer2013.get("head", fer2013["served"])}
@@ -96,9 +97,9 @@ def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
                 found.append(
                     EvalResult(
                         task_type=TASK, task_name="Facial emotion recognition",
-                        dataset_type=metrics["dataset"], dataset_name=f"{metrics['dataset']} ({labels})",
-                        dataset_config=labels,  # what tells them apart, beside the split
-                        dataset_split=split, metric_type=kind, metric_name=name, metric_value=round(m[key], 4),
+                        dataset_type=dataset, dataset_name=f"{dataset} ({labels})", dataset_revision=revision or None,
+                        dataset_config=labels, dataset_split=split,  # these two tell the results apart
+                        metric_type=kind, metric_name=name, metric_value=round(m[key], 4),
                     )
                 )  # fmt: skip
     return found
@@ -107,7 +108,7 @@ def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
 def model_card(folder: Path, metrics: Mapping[str, Any], repo: str) -> str:
     """The card of `training.results` for `repo`: its header with the results, its plots shown."""
     card = ModelCard(results.card(folder, source=repo))
-    header = {"datasets": [metrics["dataset"]], "metrics": ["accuracy", "f1"], **card.data.to_dict()}
+    header = {"datasets": [metrics["dataset"].partition("@")[0]], "metrics": ["accuracy", "f1"], **card.data.to_dict()}
     header |= {"pipeline_tag": TASK, "model_name": repo.split("/")[1], "eval_results": eval_results(metrics)}
     card.data = ModelCardData(**header)
     unseen = [name for name in plots(folder) if name not in card.text]
