@@ -103,7 +103,7 @@ def test_the_card_tells_the_figures_of_metrics_json(hub: HubServer, folder: Path
         for result in model["results"]
         for metric in result["metrics"]
     }
-    assert len(found) == 2 * 2 * 3
+    assert len(found) == len(metrics["splits"]) * 2 * 3
     for split, against in metrics["splits"].items():
         served = against["ferplus"]["served"]
         assert found[split, "FER+ majority", "accuracy"] == pytest.approx(served["accuracy"], abs=5e-5)
@@ -111,9 +111,21 @@ def test_the_card_tells_the_figures_of_metrics_json(hub: HubServer, folder: Path
         head = against["fer2013"]["head"]
         assert found[split, "own labels", "f1"] == pytest.approx(head["macro_f1"], abs=5e-5)
         assert f"{100 * served['accuracy']:.1f}" in card.decode()
-    assert f'EmotionRecognizer.from_pretrained("{REPO}")' in card.decode()
+    for words_of_it in (f'EmotionRecognizer.from_pretrained("{REPO}")', "no licence of its pictures is known"):
+        assert words_of_it in card.decode()
     for path in (folder / "plots").iterdir():
         assert f"(plots/{path.name})" in card.decode()
+
+
+def test_a_card_claims_nothing_of_fer2013_for_other_data(hub: HubServer, folder: Path) -> None:
+    edit(folder / "metrics.json", lambda m: m.update(dataset="user/smiles@0123abc"))
+    assert run(folder) == 0
+    card = hub.files(REPO)["README.md"]
+    assert header(card)["datasets"] == ["user/smiles"]
+    named = {(r["dataset"]["type"], r["dataset"]["revision"]) for r in header(card)["model-index"][0]["results"]}
+    assert named == {("user/smiles", "0123abc")}
+    assert "its training pictures, user/smiles@0123abc" in card.decode()
+    assert "Goodfellow" not in card.decode()
 
 
 def test_the_same_again_makes_no_commit(
@@ -139,7 +151,7 @@ def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
     assert hashes["model.keras"] == hashlib.sha256(b"as training wrote it").hexdigest()
     assert resolve(REPO).revision == first  # the config with one hash more is still one
     hub.commit(REPO, {**hub.files(REPO), "people.md": b"what somebody added on the Hub"})
-    (folder / "plots" / "test-calibration.png").unlink()
+    (folder / "plots" / "validation-calibration.png").unlink()
 
     hub.requests.clear()
     assert run(folder) == 1
@@ -148,7 +160,7 @@ def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
     assert run(folder, "--tag", "v9.0.0") == 0
     held = hub.files(REPO)
     assert "model.keras" not in held
-    assert "plots/test-calibration.png" not in held
+    assert "plots/validation-calibration.png" not in held
     assert held["people.md"] == b"what somebody added on the Hub"
     assert hub.repos[REPO].tags == {TAG: first, "v9.0.0": hub.repos[REPO].refs["main"]}
 
