@@ -100,8 +100,28 @@ def _cached(repo: str, files: Sequence[str], revision: str | None) -> Pulled | N
 def _fetch(
     repo: str, files: Sequence[str], revision: str | None, anew: bool, advice: str, watch: _Watch
 ) -> Pulled:  # fmt: skip
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    # The client's other calls try again and again, or quietly take what is cached. This one says at once what is wrong.
+    info = api.model_info(repo, revision=revision, timeout=watch.patience)
+    watch.tick()
+    commit, held = str(info.sha), {file.rfilename for file in info.siblings or []}
+    api.resolve_revision(repo, revision=revision)  # for the cache, which keeps what the name stood for
+    lacking = [name for name in files if name not in held]
+    if lacking:
+        raise HubError(f"{repo}@{commit[:8]} holds no {' and no '.join(lacking)}" + (f"; {advice}" if advice else ""))
+    paths = []
+    for name in files:
+        watch.tick()
+        paths.append(_download(repo, name, commit, anew, watch))
+    return paths[0].parent, commit
+
+
+def _download(repo: str, name: str, commit: str, anew: bool, watch: _Watch) -> Path:
+    """One file, into the cache unless it is there, if it is of the size that it may have and there is room for it."""
     from httpx2 import TransportError
-    from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):
@@ -117,47 +137,28 @@ def _fetch(
 
     # Ten megabytes at a time, as it comes, would look like a stall.
     constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, CHUNK_BYTES)
-    api = HfApi()
-    # The client's other calls try again and again, or quietly take what is cached. This one says at once what is wrong.
-    held = api.model_info(repo, revision=revision, timeout=watch.patience).siblings or []
-    watch.tick()
-    commit = api.resolve_revision(repo, revision=revision).resolved
-    lacking = [name for name in files if name not in {file.rfilename for file in held}]
-    if lacking:
-        raise HubError(f"{repo}@{commit[:8]} holds no {' and no '.join(lacking)}" + (f"; {advice}" if advice else ""))
-    paths = []
-    for name in files:
-        watch.tick()
-        if anew or not _cached(repo, [name], commit):
-            url = hf_hub_url(repo, name, revision=commit)
-            size = get_hf_file_metadata(url, timeout=watch.patience).size or 0
-            free = shutil.disk_usage(_existing(Path(constants.HF_HUB_CACHE))).free
-            if size > MAX_MODEL_BYTES:
-                raise HubError(_too_large(f"{repo}@{commit[:8]}: {name}"))
-            if size > free:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        for tries_left in (1, 0):
-            try:
-                paths.append(
-                    hf_hub_download(
-                        repo,
-                        name,
-                        revision=commit,
-                        etag_timeout=watch.patience,
-                        force_download=anew,
-                        tqdm_class=Bar,
-                    )
-                )
-                break
-            except TransportError:  # what the client does not take up again by itself
-                if not tries_left:
-                    raise
-            except RuntimeError as error:  # all that the client for large files (Xet) says, whatever happened
-                raise HubError(
-                    f"{_named(repo, revision)}: {name} did not come ({_first_line(error)}); try again, "
-                    "with HF_HUB_DISABLE_XET=1 if it happens again"
-                ) from error
-    return Path(paths[0]).parent, commit
+    if anew or not _cached(repo, [name], commit):
+        url = hf_hub_url(repo, name, revision=commit)
+        size = get_hf_file_metadata(url, timeout=watch.patience).size or 0
+        if size > MAX_MODEL_BYTES:
+            raise HubError(_too_large(f"{repo}@{commit[:8]}: {name}"))
+        if size > shutil.disk_usage(_existing(Path(constants.HF_HUB_CACHE))).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for tries_left in (1, 0):
+        try:
+            path = hf_hub_download(
+                repo, name, revision=commit, force_download=anew, etag_timeout=watch.patience, tqdm_class=Bar
+            )
+            break
+        except TransportError:  # what the client does not take up again by itself
+            if not tries_left:
+                raise
+        except RuntimeError as error:  # all that the client for large files (Xet) says, whatever happened
+            raise HubError(
+                f"{repo}@{commit[:8]}: {name} did not come ({_first_line(error)}); try again, "
+                "with HF_HUB_DISABLE_XET=1 if it happens again"
+            ) from error
+    return Path(path)
 
 
 class _Watch:
@@ -261,7 +262,7 @@ def explain(error: Exception, repo: str, revision: str | None = None, kind: str 
     if isinstance(error, OSError) and error.errno is not None:
         told = f"{constants.HF_HUB_CACHE} cannot be written ({error.strerror}): set HF_HOME to another folder"
         return told, False
-    return f"cannot fetch {wanted} from the Hub: {_first_line(error)}", True
+    return f"the exchange with the Hub over {wanted} failed ({_first_line(error)}): try again", True
 
 
 def _named(repo: str, revision: str | None) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,7 +55,8 @@ class Fault:
         pattern: A regular expression.
         status: The answer's status, with `code` as `X-Error-Code` and `headers`.
         after: Bytes of the body that are sent before `then` happens.
-        then: "cut" (the connection ends), "stall" (nothing more comes), or "trickle" (a few bytes every 50 ms).
+        then: "cut" (the connection ends), "reset" (it breaks), "stall" (nothing more comes), or "trickle" (a few bytes
+            every 50 ms).
         body: What is sent in place of the body.
         times: How often.
         before: Called before the answer is made: what happens meanwhile.
@@ -245,6 +247,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body[start : start + 65536])
         elif fault.then == "stall":
             hub._closing.wait(60)
+        elif fault.then == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
         if fault.then != "trickle":
             self.close_connection = True
 

@@ -211,11 +211,12 @@ def test_a_newer_format_is_told_before_anything_that_it_may_lack(hub: HubServer)
 # --- what goes wrong on the way ---------------------------------------------------------------------------------------
 
 
-def test_a_cut_download_goes_on_where_it_was(hub: HubServer) -> None:
+@pytest.mark.parametrize(("how", "times"), [("cut", 2), ("reset", 1)])
+def test_a_cut_download_is_taken_up_again(hub: HubServer, how: str, times: int) -> None:
     hub.commit(REPO, files())
-    hub.fail(f"GET.*{MODEL}", then="cut", after=400_000, times=2)
+    hub.fail(f"GET.*{MODEL}", then=how, after=400_000, times=times)
     assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
-    assert len([request for request in hub.requests if request.startswith("GET") and MODEL in request]) == 3
+    assert len([request for request in hub.requests if request.startswith("GET") and MODEL in request]) == times + 1
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,6 +1,5 @@
 """The page as a Space: pushed to the loopback Hub, taken from it into an empty folder, and run there."""
 
-import os
 import re
 import subprocess
 import sys
@@ -122,12 +121,3 @@ def test_a_header_that_a_space_would_not_take_is_told(change: Callable[[dict[str
 def test_a_readme_without_a_header_is_told(readme: str) -> None:
     with pytest.raises(PublishError, match="header"):
         space.front_matter(readme)
-
-
-def test_the_hub_out_of_reach_is_told() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "training.space", "--repo", REPO],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"},
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot reach the Hub at http://127.0.0.1:9")

@@ -193,9 +193,8 @@ def push(
             ) from error
         raise PublishError(explain(error, repo, kind=kind)[0]) from error
     except RuntimeError as error:  # what the client makes of a large file's failed upload
-        if not isinstance(error.__cause__, OSError | HTTPError):
-            raise
-        raise PublishError(explain(error.__cause__, repo, kind=kind)[0]) from error
+        cause = error.__cause__ if isinstance(error.__cause__, OSError | HTTPError) else OSError(str(error))
+        raise PublishError(explain(cause, repo, kind=kind)[0]) from error
 
 
 def _push(
