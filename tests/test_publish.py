@@ -27,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 REPO, TAG = "user/faces", f"v{__version__}"
 ROOT = Path(__file__).parents[1]
+KERAS_FILE = b"PK\3\4 as training wrote it"
 
 
 @pytest.fixture(autouse=True)
@@ -143,12 +144,15 @@ def test_the_same_again_makes_no_commit(
 def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
     hub: HubServer, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "best.keras").write_bytes(b"as training wrote it")
+    (tmp_path / "best.keras").write_bytes(b"anything")
+    assert run(folder, "--keras", tmp_path / "best.keras") == 1
+    assert "best.keras is no .keras file" in capsys.readouterr().err
+    (tmp_path / "best.keras").write_bytes(KERAS_FILE)
     assert run(folder, "--keras", tmp_path / "best.keras") == 0
     first = hub.repos[REPO].refs["main"]
-    assert hub.files(REPO)["model.keras"] == b"as training wrote it"
+    assert hub.files(REPO)["model.keras"] == KERAS_FILE
     hashes = json.loads(hub.files(REPO)[CONFIG])["sha256"]
-    assert hashes["model.keras"] == hashlib.sha256(b"as training wrote it").hexdigest()
+    assert hashes["model.keras"] == hashlib.sha256(KERAS_FILE).hexdigest()
     assert resolve(REPO).revision == first  # the config with one hash more is still one
     hub.commit(REPO, {**hub.files(REPO), "people.md": b"what somebody added on the Hub"})
     (folder / "plots" / "validation-calibration.png").unlink()

@@ -133,6 +133,8 @@ def model_files(folder: Path, repo: str, keras_file: Path | None = None) -> dict
     files = {name: (folder / name).read_bytes() for name in (MODEL, METRICS, *plots(folder))}
     if keras_file:
         files[KERAS] = keras_file.read_bytes()
+        if not files[KERAS].startswith(b"PK"):
+            raise PublishError(f"{keras_file} is no .keras file, which is a zip archive")
         config["sha256"][KERAS] = sha256(keras_file)
     files[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
     files[CARD] = model_card(folder, metrics, repo).encode()
