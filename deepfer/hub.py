@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from json import JSONDecodeError
 from pathlib import Path
+from typing import Any
 
 from deepfer.errors import HubError
 from deepfer.limits import HUB_TIMEOUT_S, MAX_MODEL_BYTES
@@ -130,6 +131,7 @@ def _download(repo: str, name: str, commit: str, anew: bool, watch: _Watch) -> P
         def __init__(self, *args: object, **kwargs: object) -> None:
             watch.tick()
             super().__init__(*args, **kwargs)
+            watch.bars.append(self)
 
         def update(self, n: float | None = 1) -> bool | None:
             watch.tick(int(n or 0))
@@ -168,7 +170,14 @@ class _Watch:
         self.patience = patience
         self.last = time.monotonic()
         self.given_up = False
+        self.bars: list[Any] = []
         self._bytes = 0
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self.given_up = True
+        for bar in self.bars:  # or what is told next would stand in its line
+            bar.close()
 
     def tick(self, count: int = 0) -> None:
         """Something came, `count` bytes of a file among it.
@@ -210,7 +219,7 @@ def _watched(fetch: Callable[[_Watch], Pulled], patience: float) -> Pulled:
                 )
             wait_for([answer], timeout=wait)
     finally:
-        watch.given_up = True
+        watch.end()
     return answer.result()
 
 

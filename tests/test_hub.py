@@ -151,13 +151,13 @@ def test_the_command_line_says_which_commit(hub: HubServer) -> None:
     assert "%|" not in done.stderr  # a bar is for a terminal
 
 
-def test_a_terminal_shows_a_progress_bar(hub: HubServer) -> None:
-    hub.commit(REPO, files())
-    hub.fail(f"GET.*{MODEL}", then="trickle", after=200_000)
+def on_a_terminal(code: str, **environment: str) -> tuple[int, str]:
+    """The exit status of `code` in a Python of its own, and what it showed on a terminal."""
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
-    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_PROGRESS_BARS"}
-    process = subprocess.Popen([sys.executable, "-c", RESOLVE], env=environment, stdout=terminal, stderr=terminal)
+    everything = {**os.environ, **environment}
+    del everything["HF_HUB_DISABLE_PROGRESS_BARS"]
+    process = subprocess.Popen([sys.executable, "-c", code], env=everything, stdout=terminal, stderr=terminal)
     os.close(terminal)
     shown = b""
     while select.select([screen], [], [], 60)[0]:
@@ -165,10 +165,27 @@ def test_a_terminal_shows_a_progress_bar(hub: HubServer) -> None:
             shown += os.read(screen, 65536)
         except OSError:  # the program has ended
             break
-    assert process.wait(60) == 0, shown
-    shares = {int(share) for share in re.findall(rf"{MODEL}: +(\d+)%\|", shown.decode())}
+    os.close(screen)
+    return process.wait(60), shown.decode()
+
+
+def test_a_terminal_shows_a_progress_bar(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="trickle", after=200_000)
+    status, shown = on_a_terminal(RESOLVE)
+    assert status == 0, shown
+    shares = {int(share) for share in re.findall(rf"{MODEL}: +(\d+)%\|", shown)}
     assert 100 in shares
     assert len(shares) > 2
+
+
+def test_what_is_told_does_not_stand_in_the_bars_line(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="stall", after=800_000)
+    code = f"import deepfer.checkpoint as c\ntry: c.resolve({REPO!r})\nexcept c.CheckpointError.__base__ as e: print(e)"
+    status, shown = on_a_terminal(code, HF_HUB_ETAG_TIMEOUT="2")
+    assert status == 0, shown
+    assert re.search(rf"{MODEL}: +\d+%\|[^\n]*\nthe Hub at {hub.url} does not answer: nothing came for 2 s", shown)
 
 
 # --- what is not there ------------------------------------------------------------------------------------------------
