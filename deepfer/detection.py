@@ -302,8 +302,12 @@ def _is_pinned(path: Path) -> bool:
 
 
 def _fetch_yunet(local_files_only: bool) -> Path:
-    folder, _commit = pull(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
+    folder, commit = pull(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
     path = folder / YUNET_FILE
+    if not _is_pinned(path) and not local_files_only:  # damaged on the way or in the cache
+        pull(YUNET_REPO, [YUNET_FILE], commit, anew=True)
     if not _is_pinned(path):
-        raise DetectorError(f"{YUNET_REPO} sent another {YUNET_FILE} than the pinned one (sha256 {YUNET_SHA256[:12]}…)")
+        raise DetectorError(
+            f"{path} is not the pinned {YUNET_FILE} (sha256 {YUNET_SHA256[:12]}…): --detector haar serves"
+        )
     return path

@@ -220,13 +220,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-def card(folder: Path) -> str:
-    """A checkpoint's model card, from its config and metrics."""
+def card(folder: Path, source: str | None = None) -> str:
+    """A checkpoint's model card, from its config and metrics; `source` is what a reader gives to load it."""
     config, metrics = read_config(folder), _metrics(folder)
     name = config.get("model", folder.name)
     return Template(TEMPLATE.read_text()).substitute(
         model=name,
-        source=folder.name if folder.parent == EMBEDDED else folder,
+        source=source or (folder.name if folder.parent == EMBEDDED else folder),
         size=f"{(folder / MODEL).stat().st_size / 1e6:.1f}",
         input=f"{config['input']['size']}x{config['input']['size']}",
         share=f"{100 * config['fer2013_share']:.0f} %",
@@ -243,7 +243,24 @@ def card(folder: Path) -> str:
         seed=config.get("seed"),
         training=training(config["training"]),
         dataset=metrics["dataset"],
+        **about_data(metrics["dataset"]),
     )
+
+
+def about_data(dataset: str) -> dict[str, str]:
+    """What a card says of the data that a model was made from: its limits, and what its licence leaves open."""
+    if not re.search(r"fer.?(2013|plus)", dataset, re.IGNORECASE):
+        return {
+            "limits": "It is weakest on people and in circumstances that its training pictures show rarely.",
+            "data": f"On what terms its training pictures, {dataset}, may be used, their makers say.",
+        }
+    return {
+        "limits": "It was trained on gray 48-pixel web pictures from before 2013 with noisy labels: it is weakest on "
+        "disgust and fear, on profiles, on dark or covered faces, and on people whom such pictures show rarely.",
+        "data": "The training pictures are not: FER2013 (Goodfellow et al. 2013) was gathered from the web for a "
+        "research competition, and no licence of its pictures is known. The votes on them, FER+ (Barsoum et al. 2016), "
+        "are under the MIT licence.",
+    }
 
 
 def training(m: dict[str, Any]) -> str:
