@@ -329,5 +329,8 @@ def _fetch_yunet(local_files_only: bool) -> Path:
     folder, _commit = pull(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
     path = folder / YUNET_FILE
     if not _is_pinned(path):
-        raise DetectorError(f"{YUNET_REPO} sent another {YUNET_FILE} than the pinned one (sha256 {YUNET_SHA256[:12]}…)")
+        raise DetectorError(
+            f"{path.resolve()} is damaged, or {YUNET_REPO} holds another file now: its sha256 is not the pinned "
+            f"{YUNET_SHA256[:12]}…; delete it, and it is fetched again"
+        )
     return path
