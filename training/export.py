@@ -430,7 +430,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _about(run: dict) -> dict:
     try:
         training = {
-            "phases": [{"epochs": phase["epochs"]} for phase in run["phases"]],
+            "phases": [{"epochs": p["epochs"], "weights": p["network"].get("weights")} for p in run["phases"]],
             **{key: run[key] for key in ("seconds", "device", "backend")},
             **{key: run.get(key) for key in ("init", "teachers")},
             "resumed": run.get("resumed", []),
