@@ -226,7 +226,6 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.Ca
 def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for asked in (
         ("--keras", "own.keras", "--out", tmp_path),
-        ("--run", "run", "--out", tmp_path),
         ("--run", "run", "--keras", "own.keras", "--out", tmp_path),
         ("--keras", "own.keras", "--labels", "a", "--rescale", "0-2", "--out", tmp_path),
     ):
