@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 PY = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
 
-.PHONY: app test lint format results train-cnn publish space clean
+.PHONY: app test lint format results notebooks train-cnn train-resnet50v2 publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -24,10 +24,13 @@ format: .venv/test
 results: .venv/test  ## rewrite the tables of README and cards from metrics.json and the measured figures
 	$(PY) -m training.results
 
-train-cnn: .venv/test  ## DATASET=path or Hub id
-	$(PY) -m training.train --model cnn --dataset $(DATASET) --out runs/cnn
-	$(PY) -m training.export --run runs/cnn --dataset $(DATASET) --out runs/cnn/checkpoint
-	$(PY) -m training.evaluate --checkpoint runs/cnn/checkpoint --dataset $(DATASET) --split validation --out runs/cnn/checkpoint
+notebooks: .venv/test  ## run them anew, outputs and all
+	PATH="$(CURDIR)/.venv/bin:$$PATH" jupyter execute --inplace notebooks/*.ipynb
+
+train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
+	$(PY) -m training.train --model $* --dataset $(DATASET) --out runs/$*
+	$(PY) -m training.export --run runs/$* --dataset $(DATASET) --out runs/$*/checkpoint
+	$(PY) -m training.evaluate --checkpoint runs/$*/checkpoint --dataset $(DATASET) --split validation --out runs/$*/checkpoint
 
 publish: .venv/test  ## RUN=runs/NAME REPO=user/name [EXPORT=--float32] [PUBLISH="--private --pr --dry-run --tag v1.0.0"]
 	@test -n "$(RUN)" -a -n "$(REPO)" || { echo "make publish RUN=runs/NAME REPO=user/name [DATASET=path or Hub id]"; exit 1; }

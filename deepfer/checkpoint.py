@@ -117,23 +117,27 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
         _, size, channels = config["format_version"], config["input"]["size"], config["input"]["channels"]
         labels, outputs, temperature = tuple(config["labels"]), dict(config["outputs"]), dict(config["temperature"])
         crop, hashes = config["crop"], dict(config["sha256"])
-        geometry = CropGeometry(
-            tuple((float(x), float(y)) for x, y in crop["template"]), float(crop["margin"]), tuple(crop["center"])
-        )
+        template = tuple((float(x), float(y)) for x, y in crop["template"])
+        x, y = crop["center"]
+        geometry = CropGeometry(template, float(crop["margin"]), (float(x), float(y)))
     except KeyError as error:
         raise fail(f"the field {error} is missing") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise fail(f"a field has another form than it should: {error}") from error
-    if sorted(labels) != sorted(LABELS):
+    if sorted(map(str, labels)) != sorted(LABELS):
         raise fail(f"labels {list(labels)} are not the seven of {list(LABELS)}")
-    if not (isinstance(size, int) and 8 <= size <= 1024 and channels in (1, 3)):
+    if not (type(size) is type(channels) is int and 8 <= size <= 1024 and channels in (1, 3)):
         raise fail(f"input of {size!r} pixels and {channels!r} channels; 8 to 1024 and 1 or 3 are served")
+    if not all(isinstance(own_name, str) for own_name in outputs.values()):
+        raise fail("outputs name each of ours by one of the model's own")
     if "logits" not in outputs or set(temperature) != {key for key in outputs if key.endswith("logits")}:
         raise fail("outputs need 'logits', and each logits output a temperature")
-    if not all(isinstance(t, int | float) and math.isfinite(t) and t > 0 for t in temperature.values()):
+    if not all(isinstance(t, int | float) and 0 < t < 1e6 for t in temperature.values()):
         raise fail("a temperature is not a positive number")
-    if len(geometry.template) != 5 or not (0 < geometry.margin < 10 and len(geometry.center) == 2):
-        raise fail("crop needs a template of 5 points, a positive margin and a centre")
+    if len(geometry.template) != 5 or not 0 < geometry.margin < 10:
+        raise fail("crop needs a template of 5 points and a positive margin")
+    if not all(map(math.isfinite, (x for point in (*geometry.template, geometry.center) for x in point))):
+        raise fail("a place in crop is not a number")
     if not (folder / MODEL).is_file():
         raise CheckpointError(f"{folder} holds no {MODEL}; {CONVERT}")
     if (folder / MODEL).stat().st_size > MAX_MODEL_BYTES:
@@ -162,7 +166,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder} is no checkpoint folder: {CONFIG} cannot be read ({error.strerror})"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{folder / CONFIG} is not a JSON object")
