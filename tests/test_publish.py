@@ -340,18 +340,13 @@ def test_a_hub_out_of_reach_is_told(folder: Path) -> None:
 
 
 def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: HubServer, tmp_path: Path) -> None:
-    """The steps of `make publish`, on a dataset that itself comes from the Hub."""
-    from training.export import keras
-    from training.models import build_cnn
+    """The steps of `make publish`, and then a pull into an empty cache by another process."""
+    from training import train
 
-    dataset, out = tmp_path / "drawn.npz", tmp_path / "runs" / "mine"
-    pack({"validation": drawn(70, 1), "test": drawn(35, 2)}, dataset)
-    out.mkdir(parents=True)  # as training.train leaves it, but for its patience
-    keras.utils.set_random_seed(0)
-    build_cnn(widths=(8, 16), blocks=1, stem=8).save(out / "best.keras")
-    about = {"model": "cnn", "recipe": "smoke", "seed": 0, "phases": [{"epochs": 1}], "seconds": 1.0}
-    about |= {"device": "cpu:0", "backend": "tensorflow", "dataset_source": str(dataset)}
-    (out / "run.json").write_text(json.dumps(about))
+    dataset, out = tmp_path / "drawn.npz", tmp_path / "runs" / "smoke"
+    pack({"train": drawn(70, 0), "validation": drawn(70, 1), "test": drawn(35, 2)}, dataset)
+    asked = words("--model", "cnn", "--dataset", dataset, "--out", out, "--recipe", "smoke", "--epochs", 1)
+    assert train.main(asked) == 0
     made = ["make", "-n", "-o", ".venv/test", "publish", f"RUN={out}", f"REPO={REPO}", f"DATASET={dataset}"]
     lines = subprocess.run(
         [*made, "EXPORT=--float32"], check=True, capture_output=True, text=True, cwd=ROOT

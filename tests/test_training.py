@@ -217,6 +217,7 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
     assert train.main(arguments) == 0
     recorded = json.loads((out / "run.json").read_text())
     assert recorded["init"]["source"] == "cnn"
+    assert recorded["phases"][0]["ferplus_share"] == 0  # nobody voted, so that head has nothing to learn
     assert recorded["images"] == {"train": 154, "validation": 14}
     ours = keras.models.load_model(train.CHECKPOINTS / "cnn.keras", compile=False).get_weights()
     tuned = keras.models.load_model(out / "best.keras", compile=False).get_weights()

@@ -392,10 +392,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.keras and args.keep:
         parser.error("--keep goes with --run")
 
-    def validation(size: int, dataset: str = "") -> Split:
-        splits = load(args.dataset or dataset, size)
+    def validation(size: int) -> Split:
+        splits = load(args.dataset, size)
         if "validation" not in splits:
-            raise DataError(f"{args.dataset or dataset} has no validation split, only {', '.join(splits)}")
+            raise DataError(f"{args.dataset} has no validation split, only {', '.join(splits)}")
         return splits["validation"]
 
     try:
@@ -407,14 +407,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )  # fmt: skip
         else:
             run = json.loads((args.run / "run.json").read_text())
+            about = _about(run)
+            args.dataset = args.dataset or run.get("dataset_source", "")
             model = keras_file.load(args.run / "best.keras")
-            measured = export(
-                model,
-                validation(model.input_shape[1], run["dataset_source"]),
-                args.out,
-                _about(run),
-                quantize=not args.float32,
-            )
+            measured = export(model, validation(model.input_shape[1]), args.out, about, quantize=not args.float32)
             if args.keep:
                 args.keep.parent.mkdir(parents=True, exist_ok=True)
                 as_float32(model).save(args.keep)
@@ -430,7 +426,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _about(run: dict) -> dict:
     try:
         training = {
-            "phases": [{"epochs": phase["epochs"]} for phase in run["phases"]],
+            "phases": [{"epochs": p["epochs"], "weights": p["network"].get("weights")} for p in run["phases"]],
             **{key: run[key] for key in ("seconds", "device", "backend")},
             **{key: run.get(key) for key in ("init", "teachers")},
             "resumed": run.get("resumed", []),

@@ -55,8 +55,9 @@ def learning_curve(log: Path, path: Path) -> None:
     left.plot(epochs, rows["loss"], color=MUTED, label="training (augmented)")
     left.plot(epochs, rows["val_loss"], color=ACCENT, label="validation")
     left.set(title="Loss", xlabel="epoch")
-    right.plot(epochs, 100 * rows["val_fer2013_accuracy"], color=ACCENT, label="FER2013 head")
-    right.plot(epochs, 100 * rows["val_ferplus_accuracy"], color="#d55e00", label="FER+ head")
+    for head, name, color in (("fer2013", "FER2013 head", ACCENT), ("ferplus", "FER+ head", "#d55e00")):
+        if rows[f"val_{head}_accuracy"].any():  # a dataset without votes trains one head alone
+            right.plot(epochs, 100 * rows[f"val_{head}_accuracy"], color=color, label=name)
     right.set(title="Validation accuracy, %", xlabel="epoch")
     for axes in (left, right):
         axes.grid(axis="y")

@@ -92,9 +92,10 @@ _SEED = Phase(
 _SMOKE = Phase(epochs=2, batch_size=32, learning_rate=3e-3, warmup=0.2, ema=0.9, mixed_precision=False)
 
 # Transfer from ImageNet: the heads on the frozen base, then the higher stages too.
+_IMAGENET = {"enlarged": 96, "weights": "imagenet"}
 _TRANSFER = (
-    Phase(epochs=5, learning_rate=1e-3, warmup=0.5, ema=0.0, trainable="heads", network={"enlarged": 96}),
-    Phase(epochs=20, learning_rate=2e-4, warmup=1.0, trainable="conv3", network={"enlarged": 96}),
+    Phase(epochs=5, learning_rate=1e-3, warmup=0.5, ema=0.0, trainable="heads", network=_IMAGENET),
+    Phase(epochs=20, learning_rate=2e-4, warmup=1.0, trainable="conv3", network=_IMAGENET),
 )
 
 RECIPES: dict[str, dict[str, Recipe]] = {
@@ -108,7 +109,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "default": (_RESNET,),
         "finetune": (replace(_TRANSFER[1], epochs=10, network={"enlarged": 64, "weights": None}),),
         "transfer": _TRANSFER,
-        "seed": tuple(replace(_SEED, epochs=e, trainable=t, learning_rate=r, network={"enlarged": 96})
+        "seed": tuple(replace(_SEED, epochs=e, trainable=t, learning_rate=r, network=_IMAGENET)
                       for e, t, r in ((10, "heads", 1e-3), (30, "conv5", 1e-4))),
         "smoke": (replace(_SMOKE, epochs=1, network={"enlarged": 48, "weights": None}),),
     },

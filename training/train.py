@@ -400,6 +400,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             source, taught = find_teachers(args.teachers, splits["train"])
             if taught is None:
                 print("no teachers' predictions for this dataset: training on its labels alone", file=sys.stderr)
+        if taught is None and not splits["train"].votes.any():
+            recipe = tuple(dataclasses.replace(phase, ferplus_share=0.0) for phase in recipe)
         run: dict[str, Any] = {
             "model": args.model,
             "recipe": args.recipe,
