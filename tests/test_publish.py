@@ -21,6 +21,7 @@ from deepfer import EmotionClassifier, __version__
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve
 from training import publish
 from training.data import load, pack
+from training.drawn import drawn
 
 # The client's own way to send a large file, which httpx2 would like otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -127,6 +128,24 @@ def test_a_card_claims_nothing_of_fer2013_for_other_data(hub: HubServer, folder:
     assert named == {("user/smiles", "0123abc")}
     assert "its training pictures, user/smiles@0123abc" in card.decode()
     assert "Goodfellow" not in card.decode()
+
+
+def test_a_converted_model_keeps_the_card_of_its_owner(hub: HubServer, folder: Path) -> None:
+    def convert(config: dict) -> None:
+        for key in ("recipe", "seed", "training", "fer2013_share"):
+            del config[key]
+        config |= {"model": "old.h5", "converted": {"rescale": "0-1", "gate": "validation"}}
+
+    edit(folder / CONFIG, convert)
+    own = f'---\nlicense: cc-by-4.0\n---\n\n# old\n\nMine.\n\nEmotionRecognizer.from_pretrained("{folder.name}")\n'
+    (folder / "README.md").write_text(own)
+    assert run(folder) == 0
+    card = hub.files(REPO)["README.md"]
+    assert header(card)["license"] == "cc-by-4.0"
+    assert header(card)["model-index"]
+    for line in ("Mine.", f'from_pretrained("{REPO}")', "| surprise |", "(plots/validation-ferplus-roc.png)"):
+        assert line in card.decode()
+    assert "MIT" not in card.decode()
 
 
 def test_the_same_again_makes_no_commit(
@@ -321,20 +340,13 @@ def test_a_hub_out_of_reach_is_told(folder: Path) -> None:
 
 
 def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: HubServer, tmp_path: Path) -> None:
-    """The steps of `make publish`, on a dataset that itself comes from the Hub."""
-    from test_training import drawn
+    """The steps of `make publish`, and then a pull into an empty cache by another process."""
+    from training import train
 
-    from training.export import keras
-    from training.models import build_cnn
-
-    dataset, out = tmp_path / "drawn.npz", tmp_path / "runs" / "mine"
-    pack({"validation": drawn(70, 1), "test": drawn(35, 2)}, dataset)
-    out.mkdir(parents=True)  # as training.train leaves it, but for its patience
-    keras.utils.set_random_seed(0)
-    build_cnn(widths=(8, 16), blocks=1, stem=8).save(out / "best.keras")
-    settings = {"epochs": 1}
-    about = {"model": "cnn", "recipe": "smoke", "seed": 0, "settings": settings, "seconds": 1.0, "device": "cpu:0"}
-    (out / "run.json").write_text(json.dumps(about))
+    dataset, out = tmp_path / "drawn.npz", tmp_path / "runs" / "smoke"
+    pack({"train": drawn(70, 0), "validation": drawn(70, 1), "test": drawn(35, 2)}, dataset)
+    asked = words("--model", "cnn", "--dataset", dataset, "--out", out, "--recipe", "smoke", "--epochs", 1)
+    assert train.main(asked) == 0
     made = ["make", "-n", "-o", ".venv/test", "publish", f"RUN={out}", f"REPO={REPO}", f"DATASET={dataset}"]
     lines = subprocess.run(
         [*made, "EXPORT=--float32"], check=True, capture_output=True, text=True, cwd=ROOT
@@ -367,7 +379,6 @@ def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: H
 
 def test_a_dataset_on_the_hub_is_read_at_its_revision(hub: HubServer, tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
-    from test_training import drawn
 
     from training.data import LABELS, DataError
 

@@ -26,7 +26,9 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
 
 
-def test_a_space_runs_on_what_was_pushed_and_serves_a_published_checkpoint(hub: HubServer, tmp_path: Path) -> None:
+def test_a_space_runs_on_what_was_pushed_and_serves_a_published_checkpoint(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert space.main(["--repo", REPO]) == 0
     checkpoint = {name: (EMBEDDED / DEFAULT / name).read_bytes() for name in (CONFIG, MODEL)}
     pinned = hub.commit("user/faces", checkpoint)
@@ -42,7 +44,8 @@ def test_a_space_runs_on_what_was_pushed_and_serves_a_published_checkpoint(hub: 
     )
     assert Path(where.stdout.strip()).is_relative_to(folder), where.stderr
     settings = {"DEEPFER_MODEL": "user/faces", "DEEPFER_REVISION": pinned}
-    with serve(tmp_path, env=settings, root=folder) as server:
+    monkeypatch.setattr("app_server.ROOT", folder)
+    with serve(tmp_path, env=settings) as server:
         page = Client(server.url, verbose=False, download_files=tmp_path)
         _, found = page.predict(
             handle_file(folder / "ui" / "examples" / "astronaut.jpg"), api_name="/recognize_image"

@@ -106,9 +106,20 @@ def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
 
 
 def model_card(folder: Path, metrics: Mapping[str, Any], repo: str) -> str:
-    """The card of `training.results` for `repo`: its header with the results, its plots shown."""
-    card = ModelCard(results.card(folder, source=repo))
-    header = {"datasets": [metrics["dataset"].partition("@")[0]], "metrics": ["accuracy", "f1"], **card.data.to_dict()}
+    """The card for `repo`: its header with the results, its plots shown.
+
+    That of a model from `training.train` is made by `training.results`. A converted file of one's own has the card that
+    `training.export` began and its owner goes on with; licence and words are theirs.
+    """
+    if "converted" in read_config(folder):
+        own = (folder / CARD).read_text(encoding="utf-8").rstrip()
+        own = own.replace(f'from_pretrained("{folder.name}")', f'from_pretrained("{repo}")')
+        card = ModelCard(f"{own}\n\n## Results\n\n{results.accuracy(folder)}\n\n{results.per_class(folder)}")
+    else:
+        card = ModelCard(results.card(folder, source=repo))
+    header: dict[str, Any] = {"library_name": "litert", "tags": ["facial-emotion-recognition", "litert"]}
+    header |= {"datasets": [metrics["dataset"].partition("@")[0]], "metrics": ["accuracy", "f1"]}
+    header |= card.data.to_dict()
     header |= {"pipeline_tag": TASK, "model_name": repo.split("/")[1], "eval_results": eval_results(metrics)}
     card.data = ModelCardData(**header)
     unseen = [name for name in plots(folder) if name not in card.text]
