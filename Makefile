@@ -3,6 +3,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 PY = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
+SPLITS ?= validation test
 
 .PHONY: app test lint format results notebooks train-cnn train-resnet50v2 publish space clean
 
@@ -32,11 +33,15 @@ train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
 	$(PY) -m training.export --run runs/$* --dataset $(DATASET) --out runs/$*/checkpoint
 	$(PY) -m training.evaluate --checkpoint runs/$*/checkpoint --dataset $(DATASET) --split validation --out runs/$*/checkpoint
 
-publish: .venv/test  ## RUN=runs/NAME REPO=user/name [EXPORT=--float32] [PUBLISH="--private --pr --dry-run --tag v1.0.0"]
+define measure
+$(PY) -m training.evaluate --checkpoint $(RUN)/checkpoint --dataset $(DATASET) --split $(1) --out $(RUN)/checkpoint
+
+endef
+
+publish: .venv/test  ## RUN=runs/NAME REPO=user/name [SPLITS=validation] [EXPORT=--float32] [PUBLISH="--private --pr --dry-run --tag v1.0.0"]
 	@test -n "$(RUN)" -a -n "$(REPO)" || { echo "make publish RUN=runs/NAME REPO=user/name [DATASET=path or Hub id]"; exit 1; }
 	$(PY) -m training.export --run $(RUN) --dataset $(DATASET) --out $(RUN)/checkpoint $(EXPORT)
-	$(PY) -m training.evaluate --checkpoint $(RUN)/checkpoint --dataset $(DATASET) --split validation --out $(RUN)/checkpoint
-	$(PY) -m training.evaluate --checkpoint $(RUN)/checkpoint --dataset $(DATASET) --split test --out $(RUN)/checkpoint
+	$(foreach split,$(SPLITS),$(call measure,$(split)))
 	$(PY) -m training.publish --checkpoint $(RUN)/checkpoint --repo $(REPO) $(PUBLISH)
 
 space: .venv/test  ## REPO=user/name [SPACE="--private --pr --dry-run"]
