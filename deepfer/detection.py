@@ -36,11 +36,13 @@ PHOTO_SIDE = 1024  # pixels of a photo's longer side at the first glance
 SURE = 0.88  # a score that is a face
 DOUBT = 0.2  # below it, nothing is looked at again
 ACCEPT = 0.75  # a score that is a face, where there is no second look
-# The closer looks, in pixels of the face and of the view: the first is turned, the second and third decide. In views of
-# more pixels small faces blur, and folds of cloth pass for faces.
-PROBE, CLOSE = (64, 128), (96, 192)
-PROBABLE = 0.4  # the least score of each of the three
-AGREED = 0.775  # their mean for a face
+PROBE = 64  # pixels that a face is drawn high to find how it is turned
+# … and at least and at most to decide: small faces blur where they are enlarged further, and large ones that are cut
+# tightly are not known again where they are shrunk further.
+CLOSE = (96, 160)
+MARGIN = 1.8  # side of such a view over that of the face
+PROBABLE = 0.4  # the least score of each look
+AGREED = 0.76  # the mean of the first, or of the probe where it is higher, and of the two close looks, for a face
 STEP, STEEPEST = math.radians(30), math.radians(55)  # by which, and how far at most, either way
 SHOWN = 0.5  # of how far the line from the eyes to the mouth leans: what YuNet's landmarks show
 LEANS = math.radians(14)  # the classifier does not mind less
@@ -147,7 +149,7 @@ class YuNetDetector:
 
         def score(step: int) -> float:
             if step not in views:
-                views[step] = self._view(rgb, face, step * STEP, *PROBE)
+                views[step] = self._view(rgb, face, step * STEP, PROBE)
             seen = views[step]
             return _score(seen) if seen else 0.0
 
@@ -158,12 +160,11 @@ class YuNetDetector:
         bend = before - 2 * at + after
         turn = STEP * (peak + ((before - after) / (2 * bend) if bend < 0 else 0))
         sure = face if _score(face) >= SURE else None
-        top = views[peak]
-        if top is None or at < PROBABLE or (sure and abs(turn) < LEANS):
+        top, scores = views[peak], [max(at, _score(face))]
+        if top is None or scores[0] < PROBABLE or (sure and abs(turn) < LEANS):
             return sure
-        scores = [at]
         for _ in range(2):
-            seen = self._view(rgb, top, turn, *CLOSE)
+            seen = self._view(rgb, top, turn, min(max(max(_sides(top)), CLOSE[0]), CLOSE[1]))
             if seen is None or _score(seen) < PROBABLE or abs(turn) > STEEPEST:
                 return sure
             top = seen
@@ -172,10 +173,11 @@ class YuNetDetector:
             turn += min(max(rest, -STEP), STEP)
         return top if statistics.fmean(scores) >= AGREED else sure
 
-    def _view(self, rgb: np.ndarray, face: Face, turn: float, face_side: int, side: int) -> Face | None:
-        """The face as it is seen `face_side` pixels high in the middle of a view of `side`, turned back by `turn`."""
+    def _view(self, rgb: np.ndarray, face: Face, turn: float, pixels: int) -> Face | None:
+        """The face as it is seen turned back by `turn` and drawn `pixels` high, in the middle of a view of its own."""
+        side = round(MARGIN * pixels)
         x1, y1, x2, y2 = face.box
-        a = cmath.rect(face_side / max(_sides(face)), -turn)
+        a = cmath.rect(pixels / max(_sides(face)), -turn)
         b = complex(side, side) / 2 - a * complex(x1 + x2, y1 + y2) / 2
         seen = [other for other in self._look(rgb, a, b, (side, side)) if _same(face, other)]
         return max(seen, key=_score, default=None)
