@@ -33,17 +33,20 @@ HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 # The figures below were chosen on pictures as `benchmarks.detection` makes them, and on training pictures placed as
 # `training.evaluate --pipeline` places them.
 PHOTO_SIDE = 1024  # pixels of a photo's longer side at the first glance
-SURE = 0.88  # a score that is a face
+SURE = 0.88  # a score that is a face, whatever the closer looks say
 DOUBT = 0.2  # below it, nothing is looked at again
-ACCEPT = 0.75  # a score that is a face, where there is no second look
-# The closer looks, in pixels of the face and of the view: the first is turned, the second and third decide. In views of
-# more pixels small faces blur, and folds of cloth pass for faces.
-PROBE, CLOSE = (64, 128), (96, 192)
-PROBABLE = 0.4  # the least score of each of the three
-AGREED = 0.775  # their mean for a face
-STEP, STEEPEST = math.radians(30), math.radians(55)  # by which, and how far at most, either way
+ACCEPT = 0.75  # a score that is a face, where there are no closer looks
+# Closer looks at what is in doubt, or leans: a small view is turned to where the score peaks, two more decide.
+PROBE = 64  # pixels of the face in the small view
+# … and in the other two, at least and at most: small faces blur where they are enlarged further, and large ones cut
+# tightly are not known again where they are shrunk further.
+CLOSE = (96, 160)
+MARGIN = 1.8  # side of a view over that of the face
+STEP, STEEPEST = math.radians(30), math.radians(55)  # by which a face is turned, and how far at most, either way
+PROBABLE = 0.4  # the least score at the peak and in each of the two views
+AGREED = 0.76  # the least mean over the three, where the first glance counts for the peak if it is higher
 SHOWN = 0.5  # of how far the line from the eyes to the mouth leans: what YuNet's landmarks show
-LEANS = math.radians(14)  # the classifier does not mind less
+LEANS = math.radians(14)  # less is left to the crop, which takes out what the landmarks show
 UPRIGHT = 0.9  # a score that few leaning faces have: with landmarks that show no lean either, it needs no second look
 TINIEST = 18  # pixels: smaller faces cannot be told from spots, nor read
 MAX_DOUBTS = 24  # candidates looked at again: a bound on time in pictures full of texture
@@ -60,7 +63,7 @@ HAAR_NEIGHBOURS = 4  # windows that must agree; with 3 it takes folds of cloth f
 class YuNetDetector:
     """YuNet (Wu et al. 2023): a score and five landmarks for each face; safe to call from many threads.
 
-    It glances at the whole picture, looks closely at what is in doubt, levelled, and where nothing or only small faces
+    It glances at the whole picture, looks closely at what is in doubt or leans, and where nothing or only small faces
     are found, searches: the picture tilted, with a margin, and enlarged in tiles.
     """
 
@@ -127,7 +130,7 @@ class YuNetDetector:
         """The known faces, and the candidates that are sure or stand a closer look, each face once."""
         faces, doubts = list(known), 0
         for face in sorted(candidates, key=_score, reverse=True):
-            if max(_sides(face)) < TINIEST or any(_same(face, other) for other in faces):
+            if not area(face.box) or max(_sides(face)) < TINIEST or any(_same(face, other) for other in faces):
                 continue
             found: Face | None = face
             if _score(face) < UPRIGHT or abs(_lean(face)) > LEANS * SHOWN:
@@ -147,7 +150,7 @@ class YuNetDetector:
 
         def score(step: int) -> float:
             if step not in views:
-                views[step] = self._view(rgb, face, step * STEP, *PROBE)
+                views[step] = self._view(rgb, face, step * STEP, PROBE)
             seen = views[step]
             return _score(seen) if seen else 0.0
 
@@ -158,12 +161,11 @@ class YuNetDetector:
         bend = before - 2 * at + after
         turn = STEP * (peak + ((before - after) / (2 * bend) if bend < 0 else 0))
         sure = face if _score(face) >= SURE else None
-        top = views[peak]
-        if top is None or at < PROBABLE or (sure and abs(turn) < LEANS):
+        top, scores = views[peak], [max(at, _score(face))]
+        if top is None or scores[0] < PROBABLE or (sure and abs(turn) < LEANS):
             return sure
-        scores = [at]
         for _ in range(2):
-            seen = self._view(rgb, top, turn, *CLOSE)
+            seen = self._view(rgb, top, turn, min(max(max(_sides(top)), CLOSE[0]), CLOSE[1]))
             if seen is None or _score(seen) < PROBABLE or abs(turn) > STEEPEST:
                 return sure
             top = seen
@@ -172,10 +174,11 @@ class YuNetDetector:
             turn += min(max(rest, -STEP), STEP)
         return top if statistics.fmean(scores) >= AGREED else sure
 
-    def _view(self, rgb: np.ndarray, face: Face, turn: float, face_side: int, side: int) -> Face | None:
-        """The face as it is seen `face_side` pixels high in the middle of a view of `side`, turned back by `turn`."""
+    def _view(self, rgb: np.ndarray, face: Face, turn: float, pixels: int) -> Face | None:
+        """The face as it is seen turned back by `turn` and drawn `pixels` high, in the middle of a view of its own."""
+        side = round(MARGIN * pixels)
         x1, y1, x2, y2 = face.box
-        a = cmath.rect(face_side / max(_sides(face)), -turn)
+        a = cmath.rect(pixels / max(_sides(face)), -turn)
         b = complex(side, side) / 2 - a * complex(x1 + x2, y1 + y2) / 2
         seen = [other for other in self._look(rgb, a, b, (side, side)) if _same(face, other)]
         return max(seen, key=_score, default=None)
@@ -243,8 +246,9 @@ def _same(a: Face, b: Face) -> bool:
 def _tiles(length: float, side: int) -> list[tuple[int, int]]:
     """Starts and ends of the fewest overlapping tiles of at most `side` that cover `length`."""
     end = math.ceil(length)
-    count = max(1, math.ceil((end - TILE_OVERLAP) / (side - TILE_OVERLAP)))
-    size = math.ceil((end + (count - 1) * TILE_OVERLAP) / count)
+    overlap = min(TILE_OVERLAP, side // 2)
+    count = max(1, math.ceil((end - overlap) / (side - overlap)))
+    size = math.ceil((end + (count - 1) * overlap) / count)
     return [(start, start + size) for start in (round(i * (end - size) / max(1, count - 1)) for i in range(count))]
 
 
