@@ -21,6 +21,7 @@ from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubErro
 from deepfer.face import LABELS, Face
 from deepfer.picture import read_picture
 from deepfer.recognizer import EmotionRecognizer
+from deepfer.tracking import FaceTracker
 
 try:
     __version__ = version("deepfer")
@@ -35,6 +36,7 @@ __all__ = [
     "EmotionClassifier",
     "EmotionRecognizer",
     "Face",
+    "FaceTracker",
     "HaarDetector",
     "HubError",
     "PictureError",
