@@ -12,6 +12,7 @@ from deepfer import DeepFERError, EmotionRecognizer
 from deepfer.drawing import STYLES
 from ui.image_tab import image_tab
 from ui.theme import CSS, THEME
+from ui.webcam_tab import webcam_tab
 
 TITLE = "DeepFER"
 SENTENCE = "Finds every face in a picture and tells which of seven emotions it shows, and how sure it is."
@@ -69,8 +70,9 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
                 f"{html.escape(warning)}</div>",
                 apply_default_css=False,
             )
-        with gr.Tabs():
-            image_tab(recognizer)
+        with gr.Tabs() as tabs:
+            picture = image_tab(recognizer)
+            webcam_tab(recognizer, tabs, picture)
         gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False)
     return page
 

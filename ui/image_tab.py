@@ -91,8 +91,8 @@ def read(recognizer: EmotionRecognizer, image: dict[str, Any]) -> Reading:
     return Reading(Path(path).name, rgb, faces, crops, maps, seconds)
 
 
-def image_tab(recognizer: EmotionRecognizer) -> None:
-    """Add the tab to the `gr.Tabs` around it, and the endpoint `/recognize_image`."""
+def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
+    """Add the tab to the `gr.Tabs` around it, and the endpoint `/recognize_image`; give what takes the picture."""
 
     def show(image: dict[str, Any] | None) -> tuple[dict[str, Any], str, str]:
         """What the page shows for a picture: the annotated picture, what was found, and the cards."""
@@ -179,6 +179,7 @@ def image_tab(recognizer: EmotionRecognizer) -> None:
             show, picture, [output, overview, cards], show_progress_on=output, api_visibility="private", **options
         )
         gr.on([], recognize_image, picture, [output, answer], api_name="recognize_image", **options)
+    return picture
 
 
 def annotated(reading: Reading) -> np.ndarray:
