@@ -55,6 +55,7 @@ const NOTES = {
   offline: "Reconnecting: this device is offline.",
   busy: "Many people are here just now: results come when it is your turn.",
   muted: "The camera sends no picture. Is its cover closed?",
+  unsent: "The snapshot could not be sent: the server does not answer.",
 };
 
 // ---- What is known: of the run (from start to stop), of the session (whose summary stop shows), of the connection
@@ -82,6 +83,7 @@ let side = 0;
 let sideSince = 0;
 let paints = []; // when results were shown, for their rate
 let lags = [];
+let notes = { camera: "", connection: "", snapshot: "" }; // what stands over the picture: the first that is not empty
 let spoken = { words: "", at: 0, emotion: "", since: 0 };
 
 const frame = document.createElement("canvas");
@@ -105,7 +107,9 @@ function setState(state, words) {
   if (title && state !== "idle") say(`${title} ${hint}`);
 }
 
-function note(words) {
+function note(about, text) {
+  notes[about] = text;
+  const words = notes.camera || notes.connection || notes.snapshot;
   const place = find("note");
   if (place.textContent === words) return;
   place.textContent = words;
@@ -129,7 +133,6 @@ async function start(fresh) {
   find("summary").hidden = true;
   closeCamera();
   forget();
-  note("");
   if (!navigator.mediaDevices?.getUserMedia) return fail("insecure");
   setState("starting", WORDS.asking);
   try {
@@ -140,8 +143,8 @@ async function start(fresh) {
     mirrored = track.getSettings().facingMode !== "environment"; // a back camera's picture is seen as it is
     root.dataset.mirrored = mirrored;
     track.addEventListener("ended", () => own === run && fail("unplugged", "device"));
-    track.addEventListener("mute", () => own === run && note(NOTES.muted));
-    track.addEventListener("unmute", () => own === run && note(""));
+    track.addEventListener("mute", () => own === run && note("camera", NOTES.muted));
+    track.addEventListener("unmute", () => own === run && note("camera", ""));
     video.srcObject = stream;
     await video.play();
   } catch (error) {
@@ -187,7 +190,6 @@ function explain(error) {
 function fail(why, cure) {
   const own = ++run;
   closeCamera();
-  note("");
   setState("error", WORDS[why]);
   forget();
   if (session.people.size) summarize();
@@ -245,11 +247,10 @@ function stop() {
   clearTimeout(retry);
   waiting = null;
   closeCamera();
-  note("");
   setState("idle", WORDS.idle);
   forget();
-  say("The camera is off.");
   summarize();
+  say(`The camera is off. ${find("title").textContent}`);
 }
 
 // What was shown belongs to a picture that is no longer there.
@@ -261,6 +262,8 @@ function forget() {
   quietUntil = 0;
   paints = [];
   lags = [];
+  note("camera", "");
+  note("connection", "");
   showFaces();
   showReadout();
 }
@@ -342,7 +345,7 @@ function receive(answer, asked) {
   if (answer.busy) {
     quietUntil = at + 40 + 80 * Math.random();
     cautiousUntil = at + 1000;
-    if (at - answered > 2000) note(NOTES.busy);
+    if (at - answered > 2000) note("connection", NOTES.busy);
     return;
   }
   answered = at;
@@ -355,7 +358,7 @@ function receive(answer, asked) {
 
 function reconnecting(words) {
   if (root.dataset.state !== "reconnecting") setState("reconnecting");
-  note(words);
+  note("connection", words);
 }
 
 function adapt(at, trip) {
@@ -374,7 +377,7 @@ function show() {
   if (!latest || latest.drawn) return;
   latest.drawn = true;
   if (root.dataset.state !== "live") setState("live");
-  note("");
+  note("connection", "");
   const at = now();
   paints.push(at);
   lags.push(at - latest.captured);
@@ -412,7 +415,8 @@ function showFaces() {
 const probabilities = (face) => LABELS.map((label) => face.probabilities[label]);
 
 function showBars(face) {
-  find("main").textContent = face ? `Person ${face.track_id}` : "The main face";
+  const nobody = root.dataset.state === "live" ? "No face in view" : "The main face";
+  find("main").textContent = face ? `Person ${face.track_id}` : nobody;
   root.dataset.main = face ? face.track_id : "";
   for (const row of find("bars").children) {
     const p = face ? face.probabilities[row.dataset.label] : 0;
@@ -638,7 +642,8 @@ function count() {
     person.logged = time;
     const scale = Math.max(video.videoWidth, video.videoHeight) / Math.max(latest.width, latest.height);
     const box = face.box.map((value) => Math.round(value * scale));
-    rows.push([time.toFixed(3), face.track_id, ...box, face.emotion, ...probabilities(face).map((p) => p.toFixed(4))]);
+    const figures = probabilities(face).map((p) => p.toFixed(4));
+    rows.push([time.toFixed(3), face.track_id, ...box, face.emotion, ...figures].join(","));
   }
 }
 
@@ -655,6 +660,7 @@ function summarize() {
   find("rest").hidden = !brief || !known.length;
   find("rest").textContent = `${brief === 1 ? "One more face was" : `${brief} more faces were`} seen for less than a second.`;
   find("people").replaceChildren(...known.map(personCard));
+  for (const link of find("downloads").children) URL.revokeObjectURL(link.href);
   find("downloads").replaceChildren();
   if (people.length) find("downloads").append(summaryFile(people), timelineFile());
 }
@@ -694,13 +700,13 @@ function personCard(person) {
 // As the video tab's timeline: boxes in pixels of the camera's picture.
 function timelineFile() {
   const head = ["time_s", "track_id", "x1", "y1", "x2", "y2", "emotion", ...LABELS];
-  return file("Timeline CSV", "timeline", [head, ...session.rows]);
+  return file("Timeline CSV", "timeline", [head.join(","), ...session.rows]);
 }
 
 function summaryFile(people) {
   const head = ["track_id", "seconds", ...LABELS.map((label) => `${label}_s`)];
   const row = (person) => [person.total, ...LABELS.map((label) => person.seconds[label] ?? 0)].map((time) => time.toFixed(2));
-  return file("Summary CSV", "summary", [head, ...people.map((person) => [person.id, ...row(person)])]);
+  return file("Summary CSV", "summary", [head.join(","), ...people.map((person) => [person.id, ...row(person)].join(","))]);
 }
 
 function file(label, name, rows) {
@@ -708,7 +714,7 @@ function file(label, name, rows) {
   link.className = "fer-button";
   link.textContent = label;
   link.download = `webcam-${name}-${stamp(session.date)}.csv`;
-  link.href = URL.createObjectURL(new Blob([rows.map((row) => row.join(",")).join("\n") + "\n"], { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob([`${rows.join("\n")}\n`], { type: "text/csv" }));
   return link;
 }
 
@@ -735,7 +741,8 @@ async function snapshot() {
     root.snapshot = { path, url, orig_name: name, mime_type: "image/jpeg", size: blob.size, meta: { _type: "gradio.FileData" } };
     trigger("snapshot");
   } catch {
-    note("The snapshot could not be sent: the server does not answer.");
+    note("snapshot", NOTES.unsent);
+    setTimeout(() => note("snapshot", ""), 5000);
   } finally {
     button.disabled = !stream;
   }
