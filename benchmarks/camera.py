@@ -69,7 +69,7 @@ def ease(time: float, start: float, end: float, before: float, after: float) -> 
 
 def _lively(time: float) -> dict[str, Place]:
     x = 320 + 90 * np.sin(2 * np.pi * time / 4) if time < 4 else 320.0
-    x = ease(time, 8, 9, 320, 760) if 8 <= time < 9.3 else ease(time, 9.3, 10.3, 760, 320) if 9.3 <= time < 11 else x
+    x = ease(time, 8, 8.8, 320, 760) if 8 <= time < 8.9 else ease(time, 8.9, 9.8, 760, 320) if 8.9 <= time < 11 else x
     if time >= 11:
         x = ease(time, 11, 12, 320, 480) if time < 13 else ease(time, 13, 15, 480, 160)
         x = x if time < 18 else ease(time, 18, 19, 160, 320)

@@ -1,5 +1,5 @@
-// The webcam tab. The camera's picture plays by itself; small copies of it go to the server, two or three under way at a
-// time, and what comes back is drawn over the picture. Gradio calls this once, with `element`, `trigger`, `props`,
+// The webcam tab. The camera's picture plays by itself; small copies of it go to the server, two or three under way
+// at a time, and what comes back is drawn over the picture. Gradio calls this once, with `element`, `trigger`, `props`,
 // `server` and `upload`; all state lives here and in #webcam's data attributes.
 
 const SIDES = [480, 320]; // pixels of a sent frame's longer side: the second where the round trip is slow
@@ -631,7 +631,8 @@ function newSession() {
 function count() {
   for (const face of latest.faces) {
     const { people, rows } = session;
-    const person = people.get(face.track_id) ?? { id: face.track_id, seen: 0, logged: -Infinity, seconds: {}, total: 0 };
+    const fresh = { id: face.track_id, seen: 0, logged: -Infinity, seconds: {}, total: 0 };
+    const person = people.get(face.track_id) ?? fresh;
     const seconds = person.seen ? Math.min(latest.captured - person.seen, STALE_MS) / 1000 : 0;
     person.seconds[face.emotion] = (person.seconds[face.emotion] ?? 0) + seconds;
     person.total += seconds;
@@ -647,7 +648,9 @@ function count() {
   }
 }
 
-const seconds = (value) => (value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`);
+function seconds(value) {
+  return value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
+}
 
 function summarize() {
   const people = [...session.people.values()].sort((a, b) => b.total - a.total);
@@ -658,7 +661,8 @@ function summarize() {
     ? `${known.length === 1 ? "1 person" : `${known.length} people`} in ${seconds((now() - session.began) / 1000)}`
     : "No face was seen for a second or more";
   find("rest").hidden = !brief || !known.length;
-  find("rest").textContent = `${brief === 1 ? "One more face was" : `${brief} more faces were`} seen for less than a second.`;
+  const rest = brief === 1 ? "One more face was" : `${brief} more faces were`;
+  find("rest").textContent = `${rest} seen for less than a second.`;
   find("people").replaceChildren(...known.map(personCard));
   for (const link of find("downloads").children) URL.revokeObjectURL(link.href);
   find("downloads").replaceChildren();
@@ -668,7 +672,8 @@ function summarize() {
 function personCard(person) {
   const card = document.createElement("li");
   card.style.setProperty("--c", personColour(person.id));
-  card.innerHTML = '<h3><span class="cam-number"></span> <span></span></h3><div class="cam-chart" role="img"></div><ul></ul>';
+  card.innerHTML =
+    '<h3><span class="cam-number"></span> <span></span></h3><div class="cam-chart" role="img"></div><ul></ul>';
   card.querySelector(".cam-number").textContent = person.id;
   card.querySelector("h3 > :last-child").textContent = `Person ${person.id} · ${seconds(person.total)}`;
   const shares = LABELS.map((label) => [label, person.seconds[label] ?? 0]).filter(([, time]) => time > 0);
@@ -705,8 +710,11 @@ function timelineFile() {
 
 function summaryFile(people) {
   const head = ["track_id", "seconds", ...LABELS.map((label) => `${label}_s`)];
-  const row = (person) => [person.total, ...LABELS.map((label) => person.seconds[label] ?? 0)].map((time) => time.toFixed(2));
-  return file("Summary CSV", "summary", [head.join(","), ...people.map((person) => [person.id, ...row(person)].join(","))]);
+  const row = (person) => {
+    const times = [person.total, ...LABELS.map((label) => person.seconds[label] ?? 0)];
+    return [person.id, ...times.map((time) => time.toFixed(2))].join(",");
+  };
+  return file("Summary CSV", "summary", [head.join(","), ...people.map(row)]);
 }
 
 function file(label, name, rows) {
@@ -738,7 +746,8 @@ async function snapshot() {
   try {
     const blob = await new Promise((resolve) => still.toBlob(resolve, "image/jpeg", 0.92));
     const { path, url } = await upload(new File([blob], name, { type: "image/jpeg" }));
-    root.snapshot = { path, url, orig_name: name, mime_type: "image/jpeg", size: blob.size, meta: { _type: "gradio.FileData" } };
+    const meta = { _type: "gradio.FileData" };
+    root.snapshot = { path, url, orig_name: name, mime_type: "image/jpeg", size: blob.size, meta };
     trigger("snapshot");
   } catch {
     note("snapshot", NOTES.unsent);

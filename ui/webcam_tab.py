@@ -37,6 +37,7 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
         picture: What takes a snapshot there.
     """
     visitors = Visitors(slots=cores())
+    quick = recognizer.for_frames()
 
     async def recognize_frame(message: Any) -> dict[str, Any]:
         """What a visitor's frame shows: {"faces": […]}; or {"late": true}, {"busy": true}, or {"error": "…"}.
@@ -46,9 +47,9 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
                 visitor's clock, and the JPEG in base64. It comes as text, not as a file: Gradio writes files to disk.
         """
         try:
-            token, time_s, data = checked(message)
+            token, time_s, frame = checked(message)
             async with visitors.turn(token) as visitor:
-                faces = await asyncio.to_thread(look, recognizer, visitor, time_s, data)
+                faces = await asyncio.to_thread(look, quick, visitor, time_s, frame)
         except PictureError as error:
             return {"error": str(error)}
         except Busy:
