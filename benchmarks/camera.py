@@ -6,7 +6,7 @@ and its picture in the README.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ FPS = 30  # Chromium plays a .mjpeg file at this rate, over and over
 WIDTH, HEIGHT = 640, 480
 BITS = 12  # of the barcode: a white or black block each, along the upper edge
 BLOCK_HEIGHT = 24
+PORTRAIT_FRAMES = 4 * FPS
 
 Box = tuple[float, float, float, float]
 
@@ -68,11 +69,14 @@ def ease(time: float, start: float, end: float, before: float, after: float) -> 
 
 
 def _lively(time: float) -> dict[str, Place]:
-    x = 320 + 90 * np.sin(2 * np.pi * time / 4) if time < 4 else 320.0
-    x = ease(time, 8, 8.8, 320, 760) if 8 <= time < 8.9 else ease(time, 8.9, 9.8, 760, 320) if 8.9 <= time < 11 else x
-    if time >= 11:
+    if time < 4:
+        x = 320 + 90 * np.sin(2 * np.pi * time / 4)
+    elif time < 11:
+        x = ease(time, 8, 9.5, 320, 680) if time < 9.5 else ease(time, 9.5, 11, 680, 320)
+    elif time < 18:
         x = ease(time, 11, 12, 320, 480) if time < 13 else ease(time, 13, 15, 480, 160)
-        x = x if time < 18 else ease(time, 18, 19, 160, 320)
+    else:
+        x = ease(time, 18, 19, 160, 320)
     height = 130 + 70 * np.sin(np.pi * (time - 4) / 2) if 4 <= time < 8 else 130
     found = {"first": Place(x, 250, height)}
     if 11.5 <= time < 18.5:
@@ -94,16 +98,16 @@ def write(path: Path, frames: Iterable[np.ndarray]) -> None:
             file.write(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
 
 
-def write_scene(path: Path, scene: Scene) -> None:
+def film(scene: Scene) -> Iterator[np.ndarray]:
     """Every frame of a scene."""
-    write(path, (scene.draw(frame) for frame in range(round(scene.seconds * FPS))))
+    return (scene.draw(frame) for frame in range(round(scene.seconds * FPS)))
 
 
 def portrait(frame: int) -> np.ndarray:
-    """The whole picture of the astronaut, slowly panned: for people to look at."""
-    x = 320 - 256 + 20 * np.sin(frame / 20)
-    matrix = np.array([[1.25, 0, x - 64], [0, 1.25, 0]])
-    return cv2.warpAffine(astronaut(), matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+    """The picture of the astronaut, slowly moved, without a barcode: for people to look at."""
+    across = 20 * np.sin(2 * np.pi * frame / PORTRAIT_FRAMES)
+    matrix = np.array([[1.5, 0, across - 64], [0, 1.5, -20]])
+    return cv2.warpAffine(astronaut(), matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
 
 
 def with_barcode(picture: np.ndarray, frame: int) -> np.ndarray:

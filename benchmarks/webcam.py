@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,9 +30,10 @@ from typing import Any
 
 import cv2
 import httpx
+import numpy as np
 import psutil
 
-from benchmarks.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, write_scene
+from benchmarks.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, film, write
 from benchmarks.speed import processor
 from deepfer.detection import YUNET_FILE, YUNET_REPO
 from deepfer.face import iou
@@ -126,13 +127,15 @@ def page_served(yunet: Path | None) -> Iterator[AppServer]:
 
 
 @contextmanager
-def camera_on(server: AppServer, network: dict[str, float] | None = None, watch: bool = False) -> Iterator[Any]:
-    """The webcam tab in Chromium, live; with `watch`, noting what `WATCH` says."""
+def camera_on(
+    server: AppServer, seen: Iterable[np.ndarray], network: dict[str, float] | None = None, watch: bool = False
+) -> Iterator[Any]:
+    """The webcam tab in Chromium, live, where the camera sees `seen`; with `watch`, noting what `WATCH` says."""
     with tempfile.TemporaryDirectory() as folder, playing() as playwright:
-        film = Path(folder, "lively.mjpeg")
-        write_scene(film, LIVELY)
+        path = Path(folder, "camera.mjpeg")
+        write(path, seen)
         flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-        with chromium(playwright, *flags, f"--use-file-for-fake-video-capture={film}") as browser:
+        with chromium(playwright, *flags, f"--use-file-for-fake-video-capture={path}") as browser:
             if isinstance(browser, str):
                 sys.exit(browser)
             page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -155,7 +158,7 @@ def camera_on(server: AppServer, network: dict[str, float] | None = None, watch:
 
 def in_browser(server: AppServer, network: dict[str, float] | None, seconds: float) -> dict[str, Any]:
     """One visitor: results per second as they are shown, their lag, and how right they are."""
-    with camera_on(server, network, watch=True) as page:
+    with camera_on(server, film(LIVELY), network, watch=True) as page:
         page.wait_for_timeout(5000)  # until the size of frames has settled
         page.evaluate("[seen.shown.length, seen.camera] = [0, 0]")
         start = time.perf_counter()
@@ -232,27 +235,32 @@ def frames() -> list[str]:
 
 
 async def visit(client: httpx.AsyncClient, address: dict[str, Any], number: int, end: float, tally: Tally) -> None:
-    """One page with two frames under way, at most one for each of the camera's, until `end`."""
-    film = frames()
+    """One page until `end`: two frames under way, one while the server is busy, no more than the camera has."""
+    sent = frames()
     token = f"{number:032x}"
+    cautious_until = 0.0
 
-    async def slot(shift: float) -> None:
-        await asyncio.sleep(shift)
-        while time.monotonic() < end:
-            now = time.monotonic()
-            data = {"token": token, "time_s": now, "frame": film[int(now * FPS / 4) % len(film)]}
+    async def slot(second: bool) -> None:
+        nonlocal cautious_until
+        await asyncio.sleep(second / FPS)
+        while (now := time.monotonic()) < end:
+            if second and now < cautious_until:
+                await asyncio.sleep(cautious_until - now)
+                continue
+            data = {"token": token, "time_s": now, "frame": sent[int(now * FPS / 4) % len(sent)]}
             reply = (await client.post("", json={**address, "data": data, "session_hash": token})).json()
             taken = time.monotonic() - now
             if reply.get("busy"):
                 tally.busy += 1
+                cautious_until = time.monotonic() + 1
                 await asyncio.sleep(0.08)
             else:
                 assert "error" not in reply, reply
                 tally.results[number] += "faces" in reply
                 tally.lags.append(taken)
-                await asyncio.sleep(max(0.0, 1 / FPS - taken))
+                await asyncio.sleep(max(0.0, 2 / FPS - taken))
 
-    await asyncio.gather(slot(0), slot(1 / FPS))
+    await asyncio.gather(slot(False), slot(True))
 
 
 async def load(server: AppServer, visitors: int, seconds: float) -> dict[str, Any]:
@@ -293,7 +301,7 @@ def soak(server: AppServer, minutes: float) -> dict[str, Any]:
     """One visitor for long: does anything grow?"""
     process = psutil.Process(server.process.pid)
     rows: list[dict[str, float]] = []
-    with camera_on(server) as page:
+    with camera_on(server, film(LIVELY)) as page:
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable")
         page.wait_for_timeout(30_000)  # what is made once has been made

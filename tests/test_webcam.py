@@ -20,7 +20,7 @@ import pytest
 from app_server import AppServer, serve
 from chromium import chromium, playing
 
-from benchmarks.camera import CALM, FPS, HEIGHT, WIDTH, write_scene
+from benchmarks.camera import CALM, FPS, HEIGHT, WIDTH, film, write
 from deepfer import LABELS
 from deepfer.drawing import STYLES
 from ui.webcam_tab import PEOPLE
@@ -48,9 +48,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
 @pytest.fixture(scope="module")
 def with_camera(playwright: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A browser whose camera shows one face that moves from side to side; it has to be allowed."""
-    film = tmp_path_factory.mktemp("camera") / "calm.mjpeg"
-    write_scene(film, CALM)
-    with chromium(playwright, FAKE, f"--use-file-for-fake-video-capture={film}", ELSEWHERE) as browser:
+    path = tmp_path_factory.mktemp("camera") / "calm.mjpeg"
+    write(path, film(CALM))
+    with chromium(playwright, FAKE, f"--use-file-for-fake-video-capture={path}", ELSEWHERE) as browser:
         yield browser
 
 
@@ -276,6 +276,18 @@ def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppSe
     assert page.evaluate("window.loaded")  # all of it without loading the page again
 
 
+def test_a_slow_network_gets_smaller_frames(page: Any) -> None:
+    start(page)
+    assert data(page)["width"] == "480"
+    session = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 600, "downloadThroughput": -1, "uploadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", slow)
+    page.wait_for_selector("#webcam[data-width='320']")
+    more_results(page)
+    assert data(page)["state"] == "live"
+    assert data(page)["emotion"] == "happy"
+
+
 def test_nothing_of_a_frame_is_written(page: Any, server: AppServer) -> None:
     """The server may not write to any file from here on: had it to, frames would fail."""
     process = psutil.Process(server.process.pid)
@@ -295,7 +307,11 @@ def test_nothing_of_a_frame_is_written(page: Any, server: AppServer) -> None:
 
 def test_a_narrow_page_and_a_dark_one(page: Any) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(reduced_motion="reduce")
     start(page)
+    assert page.eval_on_selector(".cam-meter", "bar => getComputedStyle(bar, '::before').transitionDuration") == "0s"
+    page.wait_for_timeout(1000)  # between two drawings of the timeline
+    assert (canvas(page, "timeline")[..., :3] == STYLES["happy"].colour).all(axis=2).any()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="Stop camera").click()
     until(page, "idle")

@@ -122,6 +122,13 @@ def detection() -> str:
     return markdown(json.loads((ROOT / "benchmarks" / "detection.json").read_text()))
 
 
+def webcam() -> str:
+    """The tables of `benchmarks/webcam.json`."""
+    from benchmarks.webcam import markdown
+
+    return markdown(json.loads((ROOT / "benchmarks" / "webcam.json").read_text()))
+
+
 def example(part: str) -> str:
     """The README's example in Python or on the command line, with what was answered, from `docs/example.json`."""
     m = json.loads((ROOT / "docs" / "example.json").read_text())
@@ -139,6 +146,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "explanation": lambda: explanation(CNN),
     "speed": speed,
     "detection": detection,
+    "webcam": webcam,
 }
 
 

@@ -524,15 +524,16 @@ function drawFace(pen, face, [x1, y1, x2, y2], taken, width, height) {
     pen.stroke();
   }
   const size = Math.max(12, Math.min(16, width / 36));
-  pen.font = `700 ${size}px "IBM Plex Sans", system-ui, sans-serif`;
+  pen.font = letters(size, 700);
   pen.textBaseline = "middle";
   const number = String(face.track_id);
   const style = STYLE[face.emotion];
-  const words = `${style.emoji} ${face.emotion} ${percent(face.confidence)}`;
+  const words = `${face.emotion} ${percent(face.confidence)}`;
   const gap = 0.45 * size;
   const high = 1.75 * size;
   const numberWide = Math.max(high, pen.measureText(number).width + 2 * gap);
-  const wide = numberWide + pen.measureText(words).width + 2 * gap;
+  const emojiWide = 1.6 * size;
+  const wide = numberWide + emojiWide + pen.measureText(words).width + 2 * gap;
   const x = Math.max(2, Math.min(x1, width - wide - 2));
   const y = [y1 - high - 4, y2 + 4, y1 + 4, y2 - high - 4].find(
     (y) => y >= 2 && y + high <= height - 2 && !taken.some((spot) => overlap(spot, [x, y, x + wide, y + high])),
@@ -553,7 +554,16 @@ function drawFace(pen, face, [x1, y1, x2, y2], taken, width, height) {
   pen.fillText(number, x + numberWide / 2, y + high / 2);
   pen.fillStyle = "#fff";
   pen.textAlign = "left";
-  pen.fillText(words, x + numberWide + gap, y + high / 2 - 1);
+  pen.fillText(words, x + numberWide + gap + emojiWide, y + high / 2 - 1);
+  drawEmoji(pen, style.emoji, x + numberWide + gap, y + high / 2 - 1, size);
+}
+
+const letters = (size, weight) => `${weight} ${size}px "IBM Plex Sans", system-ui, sans-serif`;
+
+// By itself, as the fonts with colours for emoji have digits too, which must not be taken for other words.
+function drawEmoji(pen, emoji, x, y, size) {
+  pen.font = `${size}px "Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", sans-serif`;
+  pen.fillText(emoji, x, y);
 }
 
 const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
@@ -586,7 +596,7 @@ function drawTimeline() {
     pen.fillStyle = personColour(stretch[0].id);
     pen.fillRect(x, 0, 18, 18);
     pen.fillStyle = "#101014";
-    pen.font = '700 12px "IBM Plex Sans", system-ui, sans-serif';
+    pen.font = letters(12, 700);
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     pen.fillText(stretch[0].id, x + 9, 9.5);
@@ -594,16 +604,17 @@ function drawTimeline() {
   pen.restore();
   const last = history.at(-1);
   if (!last?.p) return;
-  pen.font = '13px "IBM Plex Sans", system-ui, sans-serif';
   pen.textAlign = "left";
   pen.textBaseline = "middle";
   pen.fillStyle = ink;
   let floor = 0;
   LABELS.forEach((label, i) => {
-    if (height * last.p[i] >= 15) {
-      pen.fillText(`${STYLE[label].emoji} ${label}`, width - gutter + 8, height * (floor + last.p[i] / 2));
-    }
+    const y = height * (floor + last.p[i] / 2);
     floor += last.p[i];
+    if (height * last.p[i] < 15) return;
+    pen.font = letters(13, 400);
+    pen.fillText(label, width - gutter + 29, y);
+    drawEmoji(pen, STYLE[label].emoji, width - gutter + 8, y, 13);
   });
 }
 
@@ -760,6 +771,7 @@ async function snapshot() {
 // ---- Up and running
 
 makeBars();
+root.dataset.width = SIDES[side];
 setState("idle", WORDS.idle);
 find("toggle").addEventListener("click", () => (running() ? stop() : start(true)));
 find("flip").addEventListener("click", flip);
