@@ -5,3 +5,7 @@ MAX_PIXELS = 64_000_000  # checked in the header, before decoding; RGB of this s
 MAX_FACES = 256  # the largest faces are kept: more than a class photo holds, and a bound on time and memory
 MAX_MODEL_BYTES = 100_000_000  # ResNet50V2 in float32 is 94 MB; a larger file is no small face model
 HUB_TIMEOUT_S = 10.0  # one answer from the Hub; with set-up and one retry a fault is told within 15 s
+MAX_CLIP_BYTES = 2_000_000_000  # ten minutes of a phone's 1080p are about 1.3 GB
+MAX_CLIP_S = 600.0  # ten minutes: a bound on time and on what is written
+MAX_CLIP_PIXELS = 1920 * 1088  # 1080p, as codecs round it, either way up: what two cores read and write at speed
+MAX_CLIP_FRAMES = 150_000  # ten minutes of slow motion at 240 a second, where the times in the file say nothing
