@@ -451,7 +451,7 @@ def test_annotated_pictures_are_no_inputs_of_the_next_run(folder: Path, capsys: 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One second of one person."""
-    frames = [frame for frame, _ in clips.crossing(480, 270, 10, people=1)]
+    frames = [frame for frame, _ in clips.crossing(480, 270, 40, people=1)][:10]
     return clips.write(tmp_path_factory.mktemp("clip") / "clip.mp4", frames, 10)
 
 
