@@ -87,7 +87,7 @@ def _lively(time: float) -> dict[str, Place]:
 
 # Pan, zoom (60 to 200 pixels), out of sight and back, a second face that crosses the first, and the light goes down.
 LIVELY = Scene(20, _lively, lambda time: ease(time, 15, 16, 1, 0.35) if time < 17 else ease(time, 17, 18, 0.35, 1))
-CALM = Scene(2, lambda time: {"first": Place(320 + 40 * float(np.sin(np.pi * time)), 240)})
+CALM = Scene(2, lambda time: {"first": Place(240 + 40 * float(np.sin(np.pi * time)), 240)})
 
 
 def write(path: Path, frames: Iterable[np.ndarray]) -> None:

@@ -95,12 +95,17 @@ def write_picture(path: str | Path, rgb: np.ndarray) -> None:
     if path.suffix.lower() not in WRITERS:
         raise ValueError(f"{path}: a picture is written as {', '.join(WRITERS)}")
     picture_format, options = WRITERS[path.suffix.lower()]
-    aside = path.with_name(f".{secrets.token_hex(8)}.part")
+    part = aside(path)
     try:
-        Image.fromarray(rgb).save(aside, picture_format, **options)
-        aside.replace(path)
+        Image.fromarray(rgb).save(part, picture_format, **options)
+        part.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def aside(path: Path) -> Path:
+    """A new hidden name beside `path`, and of the same kind, for what is not whole yet."""
+    return path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
 
 
 def check_image(image: object) -> None:

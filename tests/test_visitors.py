@@ -100,7 +100,7 @@ def test_shares_are_equal_however_many_frames_a_page_sends(slots: int) -> None:
         turns: Counter[str] = Counter()
 
         async def page(token: str) -> None:
-            while turns.total() < 1600:
+            while turns.total() < 640:
                 try:
                     async with visitors.turn(token):
                         turns[token] += 1

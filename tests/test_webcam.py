@@ -109,13 +109,16 @@ def canvas(page: Any, name: str) -> np.ndarray:
     return cv2.cvtColor(cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
 
 
-def drawn_box(page: Any) -> tuple[float, float, float]:
-    """Left, right and lower edge, in the camera's pixels, of what is drawn over it in the first person's colour."""
+def drawn_box(page: Any) -> list[float]:
+    """What is drawn over the picture in the first person's colour, in pixels of the camera: a box, 130 high.
+
+    The tag's number has the colour too: it stands over the box, at its left edge.
+    """
     drawn = canvas(page, "boxes")
     colour = [int(PEOPLE[0][i : i + 2], 16) for i in (1, 3, 5)]
     rows, columns = np.nonzero((drawn[..., :3] == colour).all(axis=2) & (drawn[..., 3] > 200))
     scale = WIDTH / drawn.shape[1]
-    return columns.min() * scale, columns.max() * scale, rows.max() * scale
+    return [columns.min() * scale, rows.max() * scale - 130, columns.max() * scale, rows.max() * scale]
 
 
 def saved(page: Any, link: str) -> tuple[str, list[dict[str, str]]]:
@@ -141,9 +144,9 @@ def test_from_start_to_the_summary(page: Any) -> None:
     assert live["emotion"] == "happy"
     assert float(live["fps"]) > 0
     assert 0 < float(live["latencyMs"]) < PATIENCE_MS
-    left, right, bottom = drawn_box(page)
-    # The picture is mirrored, as a mirror shows it, so the box is too; the tag's number stands over its left edge.
-    assert near_truth([WIDTH - right, bottom - 130, WIDTH - left, bottom])
+    left, top, right, bottom = drawn_box(page)
+    assert near_truth([WIDTH - right, top, WIDTH - left, bottom])  # as in a mirror
+    assert "matrix(-1," in page.eval_on_selector("#webcam video", "video => getComputedStyle(video).transform")
 
     rows = page.locator("#webcam .cam-bars tr")
     assert [text.split()[-1] for text in rows.locator("th").all_inner_texts()] == list(LABELS)
@@ -241,6 +244,39 @@ def test_flip_goes_on_to_the_next_camera(playwright: Any, server: AppServer, lea
         assert page.locator("#webcam .cam-words").inner_text() == ""
 
 
+def test_a_back_camera_is_not_mirrored(page: Any) -> None:
+    """Chromium's made cameras do not tell which way they face, as phones' do: that alone is put in by hand."""
+    page.evaluate(
+        """() => {
+            const settings = MediaStreamTrack.prototype.getSettings;
+            MediaStreamTrack.prototype.getSettings = function () {
+                return { ...settings.call(this), facingMode: "environment" };
+            };
+        }"""
+    )
+    start(page)
+    assert near_truth(drawn_box(page))
+    assert page.eval_on_selector("#webcam video", "video => getComputedStyle(video).transform") == "none"
+
+
+def test_a_camera_that_another_program_has_and_lets_go(page: Any) -> None:
+    """A made camera is never in use: the browser's refusal is put in by hand, once."""
+    page.evaluate(
+        """() => {
+            const devices = navigator.mediaDevices;
+            const ask = devices.getUserMedia.bind(devices);
+            devices.getUserMedia = () => {
+                devices.getUserMedia = ask;
+                return Promise.reject(new DOMException("Could not start video source", "NotReadableError"));
+            };
+        }"""
+    )
+    page.get_by_role("button", name="Start camera").click()
+    until(page, "error")
+    assert "has the camera" in page.locator("#webcam .cam-cover").inner_text()
+    until(page, "live")
+
+
 def test_a_camera_that_is_unplugged_and_comes_back(page: Any) -> None:
     """Chromium's made cameras cannot be unplugged: its two events are sent by hand."""
     start(page)
@@ -278,12 +314,14 @@ def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppSe
 
 def test_a_slow_network_gets_smaller_frames(page: Any) -> None:
     start(page)
-    assert data(page)["width"] == "480"
     session = page.context.new_cdp_session(page)
     slow = {"offline": False, "latency": 600, "downloadThroughput": -1, "uploadThroughput": -1}
     session.send("Network.emulateNetworkConditions", slow)
     page.wait_for_selector("#webcam[data-width='320']")
-    more_results(page)
+    with page.expect_request("**/component_server/") as request:
+        more_results(page)
+    sent = np.frombuffer(base64.b64decode(request.value.post_data_json["data"]["frame"]), np.uint8)
+    assert cv2.imdecode(sent, cv2.IMREAD_COLOR).shape == (240, 320, 3)
     assert data(page)["state"] == "live"
     assert data(page)["emotion"] == "happy"
 

@@ -154,6 +154,8 @@ async function start(fresh) {
   if (own !== run) return;
   setState("starting");
   answered = now();
+  sideSince = now();
+  roundTrip = 0;
   followVideo(own);
   countCameras();
 }
