@@ -174,6 +174,7 @@ async function openCamera() {
 function explain(error) {
   switch (error.name) {
     case "NotAllowedError":
+      if (document.featurePolicy?.allowsFeature("camera") === false) return fail("forbidden"); // in a foreign frame
       return fail("denied", "permission");
     case "SecurityError":
       return fail("forbidden");
@@ -307,9 +308,10 @@ async function send() {
     const data = await encode(frame);
     const asked = { token: session.token, time_s: captured / 1000, frame: data };
     answer = await Promise.race([server.recognize_frame(asked), sleep(TIMEOUT_MS)]);
-  } finally {
-    pending -= 1;
+  } catch (error) {
+    console.error(error); // no picture could be made of the frame: as if no answer came
   }
+  pending -= 1;
   if (own !== run) return;
   receive(answer, { number, captured, width, height });
   pump();
@@ -320,6 +322,7 @@ function encode(canvas) {
   return new Promise((resolve, reject) => {
     canvas.toBlob(
       (blob) => {
+        if (!blob) return reject(new Error("a frame could not be encoded"));
         const reader = new FileReader();
         reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
         reader.onerror = () => reject(reader.error);
