@@ -1,33 +1,52 @@
 # Every target does its own set-up in .venv, once, and repeats cheaply. PYTHON=… chooses another interpreter.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
-RUN = .venv/bin/python
+PY = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
+SPLITS ?= validation test
 
-.PHONY: app test lint format results train-cnn clean
+.PHONY: app test lint format results notebooks train-cnn train-resnet50v2 publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
-	$(RUN) app.py
+	$(PY) app.py
 
 test: .venv/test  ## everything
-	$(RUN) -m pytest
+	$(PY) -m pytest
 
 lint: .venv/test
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 format: .venv/test
-	$(RUN) -m ruff check --fix .
-	$(RUN) -m ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 results: .venv/test  ## rewrite the tables of README and cards from metrics.json and the measured figures
-	$(RUN) -m training.results
+	$(PY) -m training.results
 
-train-cnn: .venv/test  ## DATASET=path or Hub id
-	$(RUN) -m training.train --model cnn --dataset $(DATASET) --out runs/cnn
-	$(RUN) -m training.export --run runs/cnn --dataset $(DATASET) --out runs/cnn/checkpoint
-	$(RUN) -m training.evaluate --checkpoint runs/cnn/checkpoint --dataset $(DATASET) --split validation --out runs/cnn/checkpoint
+notebooks: .venv/test  ## run them anew, outputs and all
+	PATH="$(CURDIR)/.venv/bin:$$PATH" jupyter execute --inplace notebooks/*.ipynb
+
+train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
+	$(PY) -m training.train --model $* --dataset $(DATASET) --out runs/$*
+	$(PY) -m training.export --run runs/$* --dataset $(DATASET) --out runs/$*/checkpoint
+	$(PY) -m training.evaluate --checkpoint runs/$*/checkpoint --dataset $(DATASET) --split validation --out runs/$*/checkpoint
+
+define measure
+$(PY) -m training.evaluate --checkpoint $(RUN)/checkpoint --dataset $(DATASET) --split $(1) --out $(RUN)/checkpoint
+
+endef
+
+publish: .venv/test  ## RUN=runs/NAME REPO=user/name [SPLITS=validation] [EXPORT=--float32] [PUBLISH="--private --pr --dry-run --tag v1.0.0"]
+	@test -n "$(RUN)" -a -n "$(REPO)" || { echo "make publish RUN=runs/NAME REPO=user/name [DATASET=path or Hub id]"; exit 1; }
+	$(PY) -m training.export --run $(RUN) --dataset $(DATASET) --out $(RUN)/checkpoint $(EXPORT)
+	$(foreach split,$(SPLITS),$(call measure,$(split)))
+	$(PY) -m training.publish --checkpoint $(RUN)/checkpoint --repo $(REPO) $(PUBLISH)
+
+space: .venv/test  ## REPO=user/name [SPACE="--private --pr --dry-run"]
+	@test -n "$(REPO)" || { echo "make space REPO=user/name"; exit 1; }
+	$(PY) -m training.space --repo $(REPO) $(SPACE)
 
 clean:
 	rm -rf .venv build dist *.egg-info
@@ -39,10 +58,10 @@ clean:
 
 # YuNet, the better face detector, is tried for once; without it the page serves with the embedded Haar.
 .venv/app: .venv/python requirements.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(RUN) -m deepfer --detector yunet ui/examples/astronaut.jpg || echo "Going on with the embedded Haar detector."
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PY) -m deepfer --detector yunet ui/examples/astronaut.jpg || echo "Going on with the embedded Haar detector."
 	@touch $@
 
 .venv/test: .venv/app training/requirements.txt tests/requirements.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r training/requirements.txt -r tests/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r training/requirements.txt -r tests/requirements.txt
 	@touch $@

@@ -53,7 +53,7 @@ def load_recognizer(source: str | None, revision: str | None) -> tuple[EmotionRe
     try:
         return EmotionRecognizer.from_pretrained(source, revision=revision), None
     except (DeepFERError, ValueError) as error:
-        return EmotionRecognizer.from_pretrained(), f"The model asked for cannot be used: {error}."
+        return EmotionRecognizer.from_pretrained(), f"The model asked for, {source}, cannot be used: {error}."
 
 
 def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.Blocks:

@@ -14,13 +14,17 @@ from deepfer.alignment import CropGeometry
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
 from deepfer.hub import HUB_ID, pull
-from deepfer.limits import MAX_MODEL_BYTES
+from deepfer.limits import MAX_CONFIG_BYTES, MAX_MODEL_BYTES
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 MODEL = "model.tflite"
 EMBEDDED = Path(__file__).parent / "checkpoints"
 DEFAULT = "cnn"
+CONVERT = (
+    "only LiteRT files are served, which run no code: a .keras or .h5 file of your own is converted with "
+    "`python -m training.export --keras`"
+)
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,22 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
     if name and Path(name).exists():
         return read(Path(name), name)
     if HUB_ID.fullmatch(name):
-        folder, commit = pull(name, [CONFIG, MODEL], revision, local_files_only)
-        return read(folder, name, commit)
+        folder, commit = pull(name, [CONFIG, MODEL], revision, local_files_only, advice=CONVERT)
+        try:
+            return read(folder, name, commit)
+        except _OtherFileError:  # damaged on the way or in the cache: a second copy tells it from a faulty repo
+            if local_files_only:
+                raise
+            folder, commit = pull(name, [CONFIG, MODEL], commit, anew=True)
+            return read(folder, name, commit)
     raise ValueError(
         f"no model {name!r}: give {' or '.join(map(repr, embedded)) or 'an embedded name'}, "
         "an existing checkpoint folder, or 'user/name' on the Hugging Face Hub"
     )
+
+
+class _OtherFileError(CheckpointError):
+    """A model file is another than its config names."""
 
 
 def read(folder: Path, name: str | None = None, revision: str | None = None) -> Checkpoint:
@@ -96,37 +110,43 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
     def fail(what: str) -> CheckpointError:
         return CheckpointError(f"{folder / CONFIG}: {what}")
 
+    version = config.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:  # before the fields, any of which another format may lack
+        raise fail(f"format_version {version!r}, but this version reads {FORMAT_VERSION}: update deepfer")
     try:
-        version, size, channels = config["format_version"], config["input"]["size"], config["input"]["channels"]
+        _, size, channels = config["format_version"], config["input"]["size"], config["input"]["channels"]
         labels, outputs, temperature = tuple(config["labels"]), dict(config["outputs"]), dict(config["temperature"])
         crop, hashes = config["crop"], dict(config["sha256"])
-        geometry = CropGeometry(
-            tuple((float(x), float(y)) for x, y in crop["template"]), float(crop["margin"]), tuple(crop["center"])
-        )
+        template = tuple((float(x), float(y)) for x, y in crop["template"])
+        x, y = crop["center"]
+        geometry = CropGeometry(template, float(crop["margin"]), (float(x), float(y)))
     except KeyError as error:
         raise fail(f"the field {error} is missing") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise fail(f"a field has another form than it should: {error}") from error
-    if version != FORMAT_VERSION:
-        raise fail(f"format_version {version!r}, but this version reads {FORMAT_VERSION}: update deepfer")
-    if sorted(labels) != sorted(LABELS):
+    if sorted(map(str, labels)) != sorted(LABELS):
         raise fail(f"labels {list(labels)} are not the seven of {list(LABELS)}")
-    if not (isinstance(size, int) and 8 <= size <= 1024 and channels in (1, 3)):
+    if not (type(size) is type(channels) is int and 8 <= size <= 1024 and channels in (1, 3)):
         raise fail(f"input of {size!r} pixels and {channels!r} channels; 8 to 1024 and 1 or 3 are served")
+    if not all(isinstance(own_name, str) for own_name in outputs.values()):
+        raise fail("outputs name each of ours by one of the model's own")
     if "logits" not in outputs or set(temperature) != {key for key in outputs if key.endswith("logits")}:
         raise fail("outputs need 'logits', and each logits output a temperature")
-    if not all(isinstance(t, int | float) and math.isfinite(t) and t > 0 for t in temperature.values()):
+    if not all(isinstance(t, int | float) and 0 < t < 1e6 for t in temperature.values()):
         raise fail("a temperature is not a positive number")
-    if len(geometry.template) != 5 or not (0 < geometry.margin < 10 and len(geometry.center) == 2):
-        raise fail("crop needs a template of 5 points, a positive margin and a centre")
+    if len(geometry.template) != 5 or not 0 < geometry.margin < 10:
+        raise fail("crop needs a template of 5 points and a positive margin")
+    if not all(map(math.isfinite, (x for point in (*geometry.template, geometry.center) for x in point))):
+        raise fail("a place in crop is not a number")
     if not (folder / MODEL).is_file():
-        raise CheckpointError(
-            f"{folder} holds no {MODEL}; a .keras or .h5 file of your own is converted with training.export --keras"
-        )
+        raise CheckpointError(f"{folder} holds no {MODEL}; {CONVERT}")
     if (folder / MODEL).stat().st_size > MAX_MODEL_BYTES:
         raise CheckpointError(f"{folder / MODEL} is larger than {MAX_MODEL_BYTES // 1_000_000} MB")
     if sha256(folder / MODEL) != hashes.get(MODEL):
-        raise CheckpointError(f"{folder / MODEL} is not the file that {CONFIG} names: its sha256 differs")
+        raise _OtherFileError(
+            f"{folder / MODEL} is not the file that {CONFIG} names: its sha256 differs; fetch or export it again, "
+            "and if that does not help, tell who made it"
+        )
     return Checkpoint(
         folder, name or str(folder), revision, labels, size, channels, outputs, temperature, geometry
     )  # fmt: skip
@@ -139,12 +159,14 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: It is not there, or no JSON object.
     """
     try:
+        if (folder / CONFIG).stat().st_size > MAX_CONFIG_BYTES:
+            raise CheckpointError(f"{folder / CONFIG} is larger than {MAX_CONFIG_BYTES // 1000} kB: no config")
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(
             f"{folder} is no checkpoint folder: {CONFIG} cannot be read ({error.strerror})"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{folder / CONFIG} is not a JSON object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -12,8 +13,9 @@ from ai_edge_litert.interpreter import Interpreter
 from deepfer.checkpoint import Checkpoint
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
+from deepfer.limits import MAX_TENSOR_BYTES
 
-HEADS = ("served", "fer2013")
+HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head -> our name of its output
 
 
 class EmotionClassifier:
@@ -53,11 +55,26 @@ class EmotionClassifier:
         Raises:
             ValueError: Crops of another dtype or shape, or a head that the model does not have.
         """
-        output = {"served": "logits", "fer2013": "fer2013_logits"}.get(head, "")
+        output = HEADS.get(head, "")
         if output not in self.checkpoint.outputs:
             raise ValueError(f"no head {head!r} in this model: it is one of {', '.join(HEADS)}")
         (logits,) = self._run(crops, (output,))
         return softmax(logits / self.checkpoint.temperature[output])
+
+    def logits(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        """Every head that the model has in one pass, before temperature and softmax: to measure, not to show.
+
+        Args:
+            crops: As for `predict`.
+
+        Returns:
+            Head to float32 `(N, 7)`.
+
+        Raises:
+            ValueError: Crops of another dtype or shape.
+        """
+        heads = {head: output for head, output in HEADS.items() if output in self.checkpoint.outputs}
+        return dict(zip(heads, self._run(crops, tuple(heads.values())), strict=True))
 
     def explain(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities, and where in each crop they come from.
@@ -123,7 +140,9 @@ class _Runner:
         expected = (1, checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
         try:
             self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._check_size(checkpoint)  # as the file claims
             self._interpreter.allocate_tensors()
+            self._check_size(checkpoint)  # as its operations make of it; nothing has touched that memory yet
             (signature,) = self._interpreter.get_signature_list() or [None]
             runner = self._interpreter.get_signature_runner(signature)
         except (ValueError, RuntimeError) as error:  # what the interpreter raises for a damaged or foreign file
@@ -142,6 +161,21 @@ class _Runner:
             if len(shape) != (4 if name == "activation_map" else 2) or shape[-1] != len(LABELS):
                 raise CheckpointError(f"{checkpoint.model_file} has no output {own_name!r} of {len(LABELS)} labels")
             self._outputs[name], self.shapes[name] = details["index"], shape[1:]
+        del runner  # the interpreter runs only while nobody else holds it
+        try:
+            answers = self(np.zeros(expected, np.float32), tuple(self._outputs))
+        except (ValueError, RuntimeError) as error:  # it could be loaded, but its graph leads nowhere
+            raise CheckpointError(f"{checkpoint.model_file} does not run: {str(error).splitlines()[0]}") from error
+        if [answer.shape[1:] for answer in answers] != list(self.shapes.values()):
+            raise CheckpointError(f"{checkpoint.model_file} answers in other shapes than it says")
+
+    def _check_size(self, checkpoint: Checkpoint) -> None:
+        tensors = self._interpreter.get_tensor_details()
+        size = sum(math.prod(map(int, t["shape"])) * np.dtype(t["dtype"]).itemsize for t in tensors)
+        if size > MAX_TENSOR_BYTES:
+            raise CheckpointError(
+                f"{checkpoint.model_file} asks for {size:,} bytes of memory; {MAX_TENSOR_BYTES:,} are given"
+            )
 
     def __call__(self, pixels: np.ndarray, outputs: tuple[str, ...]) -> list[np.ndarray]:
         self._interpreter.set_tensor(self._input, pixels)

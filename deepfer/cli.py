@@ -183,6 +183,8 @@ def _load(args: argparse.Namespace) -> EmotionRecognizer:
         recognizer = EmotionRecognizer(classifier, load_detector(args.detector))
     except ValueError as error:  # --model, --revision or --detector is of no known form
         _usage(str(error))
+    if recognizer.revision:
+        _note(f"model: {recognizer.model_name} at commit {recognizer.revision}")
     name = recognizer.detector_name
     if name == "haar" and args.detector == "auto":
         _note("detector: haar; yunet finds more faces: --detector yunet downloads it once (0.2 MB)")

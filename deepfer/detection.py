@@ -9,6 +9,7 @@ from __future__ import annotations
 import cmath
 import hashlib
 import math
+import statistics
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,20 +33,26 @@ HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 # The figures below were chosen on pictures as `benchmarks.detection` makes them, and on training pictures placed as
 # `training.evaluate --pipeline` places them.
 PHOTO_SIDE = 1024  # pixels of a photo's longer side at the first glance
-SURE = 0.88  # a score that needs no second look
+SURE = 0.88  # a score that is a face
 DOUBT = 0.2  # below it, nothing is looked at again
-ACCEPT = 0.75  # a score that is a face, when looked at closely
-# The closer looks: pixels of the face, of the view, and the least score. The third is for faces that still lean.
-CLOSER = ((96, 192, 0.4), (160, 256, ACCEPT), (160, 256, ACCEPT))
-# YuNet's landmarks tell a fifth to a half of how much a face leans, so a sure face that leans a little is levelled too.
-LEANS = math.radians(3)
-UPRIGHT = math.radians(1)
-STEEPEST = math.radians(25)  # the furthest that a view is turned on from the one before
+ACCEPT = 0.75  # a score that is a face, where there is no second look
+# The closer looks, in pixels of the face and of the view: the first is turned, the second and third decide. In views of
+# more pixels small faces blur, and folds of cloth pass for faces.
+PROBE, CLOSE = (64, 128), (96, 192)
+PROBABLE = 0.4  # the least score of each of the three
+AGREED = 0.775  # their mean for a face
+STEP, STEEPEST = math.radians(30), math.radians(55)  # by which, and how far at most, either way
+SHOWN = 0.5  # of how far the line from the eyes to the mouth leans: what YuNet's landmarks show
+LEANS = math.radians(14)  # the classifier does not mind less
+UPRIGHT = 0.9  # a score that few leaning faces have: with landmarks that show no lean either, it needs no second look
+TINIEST = 18  # pixels: smaller faces cannot be told from spots, nor read
 MAX_DOUBTS = 24  # candidates looked at again: a bound on time in pictures full of texture
+TILTED = 0.5  # of the size of the first glance: enough for faces that fill a picture
 TILTS = (35.0, -35.0)  # degrees by which a picture without faces is turned: YuNet misses half of what leans by 45
 SMALL = 48  # pixels: where the first glance finds such faces, or none, smaller ones may be there
-SEARCH_SCALE, SEARCH_PIXELS = 1.5, 8_000_000  # how far, and to what size at most, a picture is enlarged to find them
-TILE_OVERLAP = 0.125  # share of a tile
+SEARCH_SCALE, SEARCH_PIXELS = 2.0, 6_000_000  # how far, and to what size at most, a picture is enlarged to find them
+SHRUNK = 0.8  # where the first glance shrinks a picture further, its pixels are looked at too
+TILE_OVERLAP = 96  # pixels: what is larger was seen before
 HAAR_SIDE = 1024  # pixels of the longer side: the time of the cascade grows with the picture
 HAAR_NEIGHBOURS = 4  # windows that must agree; with 3 it takes folds of cloth for faces
 
@@ -103,8 +110,11 @@ class YuNetDetector:
         faces = self._confirm(rgb, glance, [])
         if not faces:
             faces = self._confirm(rgb, self._tilted(rgb, scale), faces)
-        if not faces or min(max(_sides(face)) for face in faces) * scale < SMALL:
-            faces = self._confirm(rgb, self._enlarged(rgb), faces)
+        elif scale < SHRUNK and _smallest(faces) * scale >= SMALL and height * width <= SEARCH_PIXELS:
+            faces = self._confirm(rgb, self._tiled(rgb, 1.0), faces)
+        if not faces or _smallest(faces) * scale < SMALL:
+            finest = min(SEARCH_SCALE, math.sqrt(SEARCH_PIXELS / (width * height)))
+            faces = self._confirm(rgb, self._tiled(rgb, finest), faces)
         return _largest_first(faces)
 
     def _look(self, rgb: np.ndarray, a: complex, b: complex, size: tuple[int, int]) -> list[Face]:
@@ -122,56 +132,73 @@ class YuNetDetector:
         """The known faces, and the candidates that are sure or stand a closer look, each face once."""
         faces, doubts = list(known), 0
         for face in sorted(candidates, key=_score, reverse=True):
-            if not area(face.box) or any(_same(face, other) for other in faces):
+            if max(_sides(face)) < TINIEST or any(_same(face, other) for other in faces):
                 continue
             found: Face | None = face
-            sure = _score(face) >= SURE
-            if not sure or abs(_lean(face)) > LEANS:
-                doubts += not sure
+            if _score(face) < UPRIGHT or abs(_lean(face)) > LEANS * SHOWN:
+                doubts += _score(face) < SURE
                 found = self._closer(rgb, face) if doubts <= MAX_DOUBTS else None
-                found = found or (face if sure else None)
             if found and not any(_same(found, other) for other in faces):
                 faces.append(found)
         return faces
 
     def _closer(self, rgb: np.ndarray, face: Face) -> Face | None:
-        """The face in views of its own, levelled; None where it does not look like one from near.
+        """The face from near and levelled; None where it does not look like one, and is not sure.
 
-        The first view is turned by the lean that the landmarks tell, the next by what two readings together say: the
-        secant through them meets zero where the face is upright.
+        YuNet's score is highest where a face is upright: a small view is turned in steps up to the peak, and on to that
+        of the parabola through the three scores there. About it the score is flat, and the landmarks tell the rest.
         """
-        turn, before = _lean(face), (0.0, _lean(face))
-        found = None
-        for face_side, side, least in CLOSER:
-            a = cmath.rect(face_side / max(_sides(face)), -turn)
-            x1, y1, x2, y2 = face.box
-            b = complex(side, side) / 2 - a * complex(x1 + x2, y1 + y2) / 2
-            seen = [other for other in self._look(rgb, a, b, (side, side)) if _same(face, other)]
-            best = max(seen, key=_score, default=None)
-            if best is None or _score(best) < least or not area(best.box):
-                return found
-            face = best
-            found = face if least >= ACCEPT else None
-            now = (turn, math.remainder(_lean(face) - turn, math.tau))  # the view's turn, and what it still shows
-            if found and abs(now[1]) < UPRIGHT:
-                break
-            turn, before = _upright(before, now), now
-        return found
+        views: dict[int, Face | None] = {}
+
+        def score(step: int) -> float:
+            if step not in views:
+                views[step] = self._view(rgb, face, step * STEP, *PROBE)
+            seen = views[step]
+            return _score(seen) if seen else 0.0
+
+        peak = 0
+        while abs(peak * STEP) <= STEEPEST and (best := max((peak, peak - 1, peak + 1), key=score)) != peak:
+            peak = best
+        before, at, after = score(peak - 1), score(peak), score(peak + 1)
+        bend = before - 2 * at + after
+        turn = STEP * (peak + ((before - after) / (2 * bend) if bend < 0 else 0))
+        sure = face if _score(face) >= SURE else None
+        top = views[peak]
+        if top is None or at < PROBABLE or (sure and abs(turn) < LEANS):
+            return sure
+        scores = [at]
+        for _ in range(2):
+            seen = self._view(rgb, top, turn, *CLOSE)
+            if seen is None or _score(seen) < PROBABLE or abs(turn) > STEEPEST:
+                return sure
+            top = seen
+            scores.append(_score(seen))
+            rest = math.remainder(_lean(seen) - turn, math.tau) / SHOWN
+            turn += min(max(rest, -STEP), STEP)
+        return top if statistics.fmean(scores) >= AGREED else sure
+
+    def _view(self, rgb: np.ndarray, face: Face, turn: float, face_side: int, side: int) -> Face | None:
+        """The face as it is seen `face_side` pixels high in the middle of a view of `side`, turned back by `turn`."""
+        x1, y1, x2, y2 = face.box
+        a = cmath.rect(face_side / max(_sides(face)), -turn)
+        b = complex(side, side) / 2 - a * complex(x1 + x2, y1 + y2) / 2
+        seen = [other for other in self._look(rgb, a, b, (side, side)) if _same(face, other)]
+        return max(seen, key=_score, default=None)
 
     def _tilted(self, rgb: np.ndarray, scale: float) -> list[Face]:
         """Candidates in the picture turned either way, with a margin about it: faces that lean, or that fill it."""
         height, width = rgb.shape[:2]
-        side = round(math.hypot(width, height) * scale)
+        scale *= TILTED
+        side = math.ceil(math.hypot(width, height) * scale)
         found = []
         for tilt in (0.0, *TILTS):
             a = cmath.rect(scale, math.radians(tilt))
             found += self._look(rgb, a, complex(side, side) / 2 - a * complex(width, height) / 2, (side, side))
         return found
 
-    def _enlarged(self, rgb: np.ndarray) -> list[Face]:
-        """Candidates in the picture enlarged, tile by tile."""
+    def _tiled(self, rgb: np.ndarray, scale: float) -> list[Face]:
+        """Candidates in the picture at another scale, tile by tile."""
         height, width = rgb.shape[:2]
-        scale = min(SEARCH_SCALE, math.sqrt(SEARCH_PIXELS / (width * height)))
         found = []
         for top, bottom in _tiles(height * scale, self.long_side):
             for left, right in _tiles(width * scale, self.long_side):
@@ -196,17 +223,15 @@ def _score(face: Face) -> float:
     return face.detection_score or 0.0
 
 
-def _upright(before: tuple[float, float], now: tuple[float, float]) -> float:
-    """The turn at which a face would read upright, from two turns and what was read at each, radians."""
-    (turn, read), (next_turn, next_read) = before, now
-    fall = (read - next_read) / (next_turn - turn) if abs(next_turn - turn) > LEANS else 1.0
-    return next_turn + min(max(next_read / min(max(fall, 0.15), 1.0), -STEEPEST), STEEPEST)
-
-
 def _lean(face: Face) -> float:
-    """How far the line through the eyes leans, radians, clockwise as seen."""
-    right, left = (complex(*point) for point in face.landmarks[:2])
-    return cmath.phase(left - right)
+    """How far the landmarks say that the line from the eyes to the mouth leans, radians, clockwise as seen."""
+    right_eye, left_eye, _nose, right_corner, left_corner = (complex(*point) for point in face.landmarks)
+    return cmath.phase((right_corner + left_corner - right_eye - left_eye) / 1j)
+
+
+def _smallest(faces: list[Face]) -> int:
+    """The longer side of the smallest box."""
+    return min(max(_sides(face)) for face in faces)
 
 
 def _sides(face: Face) -> tuple[int, int]:
@@ -221,12 +246,11 @@ def _same(a: Face, b: Face) -> bool:
 
 
 def _tiles(length: float, side: int) -> list[tuple[int, int]]:
-    """Starts and ends of overlapping tiles of at most `side` that cover `length`."""
+    """Starts and ends of the fewest overlapping tiles of at most `side` that cover `length`."""
     end = math.ceil(length)
-    if end <= side:
-        return [(0, end)]
-    count = math.ceil((end - side) / (side * (1 - TILE_OVERLAP))) + 1
-    return [(start, start + side) for start in (round(i * (end - side) / (count - 1)) for i in range(count))]
+    count = max(1, math.ceil((end - TILE_OVERLAP) / (side - TILE_OVERLAP)))
+    size = math.ceil((end + (count - 1) * TILE_OVERLAP) / count)
+    return [(start, start + size) for start in (round(i * (end - size) / max(1, count - 1)) for i in range(count))]
 
 
 def _largest_first(faces: Iterable[Face]) -> list[Face]:
@@ -317,8 +341,13 @@ def _is_pinned(path: Path) -> bool:
 
 
 def _fetch_yunet(local_files_only: bool) -> Path:
-    folder, _commit = pull(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
+    folder, commit = pull(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
     path = folder / YUNET_FILE
+    if not _is_pinned(path) and not local_files_only:  # damaged on the way or in the cache
+        pull(YUNET_REPO, [YUNET_FILE], commit, anew=True)
     if not _is_pinned(path):
-        raise DetectorError(f"{YUNET_REPO} sent another {YUNET_FILE} than the pinned one (sha256 {YUNET_SHA256[:12]}…)")
+        raise DetectorError(
+            f"{path.resolve()} is not the pinned {YUNET_FILE} (sha256 {YUNET_SHA256[:12]}…): it is damaged, or "
+            f"{YUNET_REPO} holds another now; delete it, and it is fetched again, or use --detector haar"
+        )
     return path

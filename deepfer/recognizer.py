@@ -83,19 +83,21 @@ class EmotionRecognizer:
         faces = self.detector.detect(image)
         if not faces:
             return []
-        size = self.classifier.input_size
-        geometry = self.classifier.checkpoint.geometry
-        crops = np.stack([geometry.crop(image, face, size) for face in faces])
+        crops = np.stack([self._crop(image, face) for face in faces])
         return [
             replace(face, probabilities=dict(zip(LABELS, map(float, row), strict=True)))
             for face, row in zip(faces, self.classifier.predict(crops), strict=True)
         ]
 
     def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
-        """The gray uint8 `(S, S)` crop of a face that the classifier sees.
+        """The crop of a face that the classifier sees: gray uint8 `(S, S)`, or RGB where its model takes colour.
 
         Raises:
             ValueError: The image is no RGB uint8 `(H, W, 3)`.
         """
         check_image(image)
-        return self.classifier.checkpoint.geometry.crop(image, face, self.classifier.input_size)
+        return self._crop(image, face)
+
+    def _crop(self, image: np.ndarray, face: Face) -> np.ndarray:
+        checkpoint = self.classifier.checkpoint
+        return checkpoint.geometry.crop(image, face, checkpoint.input_size, checkpoint.channels)

@@ -22,6 +22,8 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], sharp: bo
         uint8 `(height, width)` or `(height, width, C)`.
     """
     height, width = image.shape[:2]
+    if size == (width, height) and np.array_equal(matrix, np.eye(2, 3)):
+        return image
     ends = np.array([-0.5, size[0] - 0.5]), np.array([-0.5, size[1] - 0.5])
     corners = np.stack([*map(np.ravel, np.meshgrid(*ends)), np.ones(4)])
     seen = cv2.invertAffineTransform(matrix) @ corners

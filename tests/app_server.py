@@ -47,8 +47,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[AppServer]:
-    """Serve the page until the block ends; `folder` takes its log and its uploads."""
+def serve(
+    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, root: Path = ROOT
+) -> Iterator[AppServer]:
+    """Serve the page of `root` until the block ends; `folder` takes its log and its uploads."""
     port, log = free_port(), folder / "app.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_")}
     environment |= {"GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_SERVER_PORT": str(port)} | dict(env or {})
@@ -56,7 +58,7 @@ def serve(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "app.py", *arguments], cwd=ROOT, env=environment, stdout=output, stderr=output
+                [sys.executable, "app.py", *arguments], cwd=root, env=environment, stdout=output, stderr=output
             )
 
     server = AppServer(f"http://127.0.0.1:{port}/", start(), log, start)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.augment import Augmentation
+from training.augment import Augmentation, mix
 
 NOTHING = Augmentation(flip=False, rotation=0, zoom=(1, 1), shift=0, brightness=0, contrast=0, erase=0)
 
@@ -81,3 +81,24 @@ def test_erasing_overwrites_some_of_the_images(images: np.ndarray) -> None:
     changed = (np.abs(out - images) > 1e-3).mean(axis=(1, 2))
     assert 0.3 < np.mean(changed > 0) < 0.7
     assert changed[changed > 0] == pytest.approx(np.full((changed > 0).sum(), 0.1), abs=0.03)
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0)])
+def test_mixing_gives_targets_the_shares_that_the_images_have(mixup: float, cutmix: float) -> None:
+    """Images that are all of one value each, so that every pixel tells how much of which image it has."""
+    values = np.arange(0, 160, 10, dtype=np.float32)
+    images = np.repeat(values, 48 * 48).reshape(16, 48, 48)
+    targets = np.eye(16, dtype=np.float32)
+    for seed in range(20):
+        mixed, shares = images.copy(), targets.copy()
+        mix(mixed, [shares], np.random.default_rng(seed), mixup, cutmix)
+        assert shares.sum(axis=1) == pytest.approx(1, abs=1e-5)
+        assert mixed.mean(axis=(1, 2)) == pytest.approx(shares @ values, abs=0.01)
+        if cutmix:
+            assert set(np.unique(mixed)) <= set(values)
+
+
+def test_no_mixing_unless_asked_for(images: np.ndarray) -> None:
+    mixed = images.astype(np.float32)
+    mix(mixed, [], np.random.default_rng(0))
+    assert np.array_equal(mixed, images)

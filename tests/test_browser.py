@@ -1,17 +1,21 @@
 """The page in a real Chromium, as a visitor uses it."""
 
+import base64
 import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from app_server import ROOT, AppServer, serve
 from chromium import chromium, playing
+from hub_server import HubServer
 
-from deepfer import LABELS
+from deepfer import LABELS, load_detector
+from deepfer.detection import YUNET_FILE, YUNET_REPO
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 
@@ -32,11 +36,9 @@ def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
         yield running
 
 
-@pytest.fixture
-def page(browser: Any, server: AppServer, leave_out: Callable[[str], NoReturn]) -> Iterator[Any]:
+@contextmanager
+def opened(browser: Any, url: str) -> Iterator[Any]:
     """The page, freshly opened; at the end, nothing may have been asked of any other machine, and no script failed."""
-    if isinstance(browser, str):
-        leave_out(browser)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(20_000)
@@ -44,13 +46,21 @@ def page(browser: Any, server: AppServer, leave_out: Callable[[str], NoReturn]) 
     faults: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(server.url)
+    page.goto(url)
     page.wait_for_selector("#picture input[type=file]", state="attached")
     yield page
     context.close()
     assert len(asked) > 10
-    assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
+    assert [other for other in asked if not other.startswith((url, "data:", "blob:"))] == []
     assert faults == []
+
+
+@pytest.fixture
+def page(browser: Any, server: AppServer, leave_out: Callable[[str], NoReturn]) -> Iterator[Any]:
+    if isinstance(browser, str):
+        leave_out(browser)
+    with opened(browser, server.url) as page:
+        yield page
 
 
 def upload(page: Any, path: Path) -> None:
@@ -151,6 +161,46 @@ def test_an_example_without_a_mouse_and_no_face_in_words(page: Any, tmp_path: Pa
     assert page.locator("#overview h2").inner_text() == "No face found"
     assert "from the front" in page.locator("#overview").inner_text()
     assert json.loads(saved(page, "JSON")[1])["faces"] == []
+
+
+def test_a_picture_is_pasted(page: Any) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(
+        """async photo => {
+            const jpeg = await (await fetch(photo)).blob();
+            const bitmap = await createImageBitmap(jpeg);
+            const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+            canvas.getContext("2d").drawImage(bitmap, 0, 0);
+            const png = await canvas.convertToBlob();
+            await navigator.clipboard.write([new ClipboardItem({"image/png": png})]);
+        }""",
+        "data:image/jpeg;base64," + base64.b64encode(ASTRONAUT.read_bytes()).decode(),
+    )
+    page.get_by_label("Paste from clipboard").click()
+    page.wait_for_selector(".fer-card")
+    assert page.locator(".fer-card h3").inner_text().endswith("happy")
+    page.locator("#annotated img").evaluate("image => image.decode()")
+
+
+def test_a_page_with_yunet_in_its_cache(
+    browser: Any, hub: HubServer, yunet_file: Path, tmp_path: Path, leave_out: Callable[[str], NoReturn]
+) -> None:
+    if isinstance(browser, str):
+        leave_out(browser)
+    from PIL import Image
+
+    Image.open(ASTRONAUT).rotate(40, fillcolor="gray").save(tmp_path / "leaning.png")
+    hub.commit(YUNET_REPO, {YUNET_FILE: yunet_file.read_bytes()})
+    load_detector("yunet")
+    hub.requests.clear()
+    with serve(tmp_path) as server, opened(browser, server.url) as page:
+        upload(page, tmp_path / "leaning.png")  # which Haar would not find
+        page.wait_for_selector(".fer-card")
+        assert page.locator(".fer-card").count() == 1
+        told = page.locator("#overview").inner_text()
+        assert "YuNet" in told
+        assert "Haar" not in told
+    assert hub.requests == []
 
 
 def test_a_narrow_page_does_not_scroll_sideways(page: Any) -> None:

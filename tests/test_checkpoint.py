@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hub_server import HubServer
 
-from deepfer import LABELS, CheckpointError, EmotionClassifier
-from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve
+from deepfer import LABELS, CheckpointError, EmotionClassifier, EmotionRecognizer
+from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve, sha256
+from deepfer.classifier import softmax
 
 
 @pytest.fixture
@@ -41,6 +43,8 @@ def test_any_other_source_names_the_forms(source: str) -> None:
     ("change", "said"),
     [
         (lambda c: c.pop("temperature"), "'temperature' is missing"),
+        (lambda c: c.pop("format_version"), "'format_version' is missing"),
+        (lambda c: [c.pop(key) for key in list(c)] and c.update(format_version=2), "format_version 2.*update deepfer"),
         (lambda c: c["crop"].pop("margin"), "'margin' is missing"),
         (lambda c: c.update(format_version=99), "format_version 99.*update deepfer"),
         (lambda c: c.update(labels=["cat", *LABELS[1:]]), "cat.*are not the seven"),
@@ -69,6 +73,9 @@ def test_what_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / CONFIG).write_text("[]")
     with pytest.raises(CheckpointError, match="not a JSON object"):
         read(folder)
+    (folder / CONFIG).write_bytes(b" " * 2_000_000 + b"{}")
+    with pytest.raises(CheckpointError, match="larger than 1000 kB"):
+        read(folder)
 
 
 def test_a_changed_model_file_is_refused(folder: Path) -> None:
@@ -78,14 +85,12 @@ def test_a_changed_model_file_is_refused(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="sha256 differs"):
         read(folder)
     (folder / MODEL).unlink()
-    with pytest.raises(CheckpointError, match=f"no {MODEL}"):
+    with pytest.raises(CheckpointError, match=rf"no {MODEL}.*your own.*training.export --keras"):
         read(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(100_000)])
 def test_a_file_that_is_no_model_is_refused(folder: Path, content: bytes) -> None:
-    from deepfer.checkpoint import sha256
-
     (folder / MODEL).write_bytes(content)
     edit(folder, lambda c: c["sha256"].update({MODEL: sha256(folder / MODEL)}))
     with pytest.raises(CheckpointError, match="no LiteRT model"):
@@ -116,3 +121,73 @@ def test_another_label_order_comes_out_canonical(folder: Path) -> None:
     # The model's column k is now called LABELS[order[k]].
     assert after[:, order] == pytest.approx(before, abs=1e-6)
     assert np.array_equal(maps_after[..., order], maps_before)
+
+
+# --- other people's models --------------------------------------------------------------------------------------------
+
+ORDER = (6, 2, 0, 5, 1, 3, 4)  # LABELS[ORDER[k]] is what the model's column k stands for
+KERNEL = np.random.default_rng(0).normal(0, 2, (3, 7)).astype(np.float32)
+TEMPERATURE = 1.7
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another's model: 64 pixels, colour, labels in another order, one output by another name, no map.
+
+    It answers by the mean colour, so that what is due can be worked out without it.
+    """
+    from training.export import keras, to_litert
+
+    pixels = keras.Input((64, 64, 3))
+    scores = keras.layers.Dense(7, use_bias=False)
+    model = keras.Model(
+        pixels, {"scores": scores(keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels)))}
+    )
+    scores.set_weights([KERNEL])
+    folder = tmp_path_factory.mktemp("checkpoints") / "colours"
+    folder.mkdir()
+    (folder / MODEL).write_bytes(to_litert(model, quantize=False))
+    config = {
+        "format_version": 1,
+        "labels": [LABELS[i] for i in ORDER],
+        "input": {"size": 64, "channels": 3},
+        "outputs": {"logits": "scores"},
+        "temperature": {"logits": TEMPERATURE},
+        "crop": json.loads((EMBEDDED / DEFAULT / CONFIG).read_text())["crop"],
+        "sha256": {MODEL: sha256(folder / MODEL)},
+    }
+    (folder / CONFIG).write_text(json.dumps(config))
+    return folder
+
+
+def due(crops: np.ndarray) -> np.ndarray:
+    """What the model of the mean colour answers for RGB crops `(N, H, W, 3)`, in the order of `LABELS`."""
+    columns = softmax(crops.mean(axis=(1, 2)) / 255 @ KERNEL / TEMPERATURE)
+    answer = np.empty_like(columns)
+    answer[:, ORDER] = columns
+    return answer
+
+
+def test_another_size_colour_order_and_a_single_head_work_by_the_config(colours: Path) -> None:
+    classifier = EmotionClassifier(resolve(colours))
+    crops = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    crops[:, :, :, 0] //= 3
+    assert classifier.predict(crops) == pytest.approx(due(crops), abs=1e-5)
+    gray = crops[..., 0]
+    assert classifier.predict(gray) == pytest.approx(due(np.repeat(gray[..., None], 3, axis=3)), abs=1e-5)
+    for lacking in (lambda: classifier.predict(crops, head="fer2013"), lambda: classifier.explain(crops)):
+        with pytest.raises(ValueError, match=r"no head 'fer2013'|no activation maps"):
+            lacking()
+
+
+def test_the_recognizer_gives_colour_to_a_model_from_the_hub_that_takes_it(
+    colours: Path, hub: HubServer, astronaut: np.ndarray
+) -> None:
+    commit = hub.commit("other/faces", {name: (colours / name).read_bytes() for name in (CONFIG, MODEL)})
+    recognizer = EmotionRecognizer.from_pretrained("other/faces", detector="haar")
+    (face,) = recognizer.recognize(astronaut)
+    crop = recognizer.crop(astronaut, face)
+    assert crop.shape == (64, 64, 3)
+    assert crop[..., 0].mean() > crop[..., 2].mean() + 10  # skin, in RGB
+    assert np.array(list(face.probabilities.values())) == pytest.approx(due(crop[None])[0], abs=1e-5)
+    assert (tuple(face.probabilities), recognizer.revision) == (LABELS, commit)

@@ -6,6 +6,7 @@ import pytest
 
 from deepfer import LABELS, EmotionClassifier
 from deepfer.checkpoint import resolve
+from deepfer.classifier import softmax
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,14 @@ def test_the_heads_differ(classifier: EmotionClassifier, crops: np.ndarray) -> N
     assert not np.allclose(classifier.predict(crops), classifier.predict(crops, head="fer2013"), atol=1e-3)
     with pytest.raises(ValueError, match="served, fer2013"):
         classifier.predict(crops, head="other")
+
+
+def test_both_heads_in_one_pass(classifier: EmotionClassifier, crops: np.ndarray) -> None:
+    logits = classifier.logits(crops)
+    assert list(logits) == ["served", "fer2013"]
+    for head, output in (("served", "logits"), ("fer2013", "fer2013_logits")):
+        tempered = logits[head] / classifier.checkpoint.temperature[output]
+        assert np.array_equal(softmax(tempered), classifier.predict(crops, head=head))
 
 
 def test_an_answer_does_not_depend_on_its_companions(classifier: EmotionClassifier, crops: np.ndarray) -> None:

@@ -1,23 +1,48 @@
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from drawn_faces import class_folders
+from hub_server import HubServer
+from PIL import Image as PIL
 
 from deepfer.face import LABELS
-from training.data import FERPLUS_COLUMNS, DataError, ferplus_targets, label_index, load, main, resize, stratified
+from training.data import (
+    FERPLUS_COLUMNS,
+    DataError,
+    Split,
+    ferplus_targets,
+    label_index,
+    load,
+    main,
+    name_of,
+    open_dataset,
+    require_trainable,
+    resize,
+    stratified,
+)  # fmt: skip
+from training.drawn import drawn
 
-
-def class_folders(root: Path, names: list[str], per_class: int = 10) -> Path:
-    for number, name in enumerate(names):
-        (root / "train" / name).mkdir(parents=True)
-        for i in range(per_class):
-            Image.new("RGB", (60, 50), (30 * number, 10 * i, 0)).save(root / "train" / name / f"{i}.png")
-    return root
+SEVEN = {label: label for label in LABELS}
 
 
 def votes(**counts: int) -> np.ndarray:
     return np.array([[counts.get(column, 0) for column in FERPLUS_COLUMNS]], np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    PIL.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def stored(values: list[Any], feature: Any, column: str = "label") -> Dataset:
+    """A drawn face for each value, in a table with that label column."""
+    pictures = [{"bytes": png(image), "path": None} for image in drawn(len(values), 0).images]
+    return Dataset.from_dict({"picture": pictures, column: values}, Features({"picture": Image(), column: feature}))
 
 
 def test_names_of_other_datasets_map_to_ours() -> None:
@@ -40,51 +65,163 @@ def test_ferplus_votes() -> None:
         assert label_index([column]).tolist() == [LABELS.index(name)]
 
 
-def test_a_folder_of_class_folders(tmp_path: Path) -> None:
-    splits = load(class_folders(tmp_path / "faces", ["happiness", "Anger", "sad"]))
+def test_class_folders_in_colour_and_another_size(tmp_path: Path) -> None:
+    names = {"happiness": "happy", "Anger": "angry", "sad": "sad"}
+    folder = class_folders(tmp_path / "faces", names, per_class=10, size=(60, 50))
+    splits = load(folder)
     assert {name: len(split) for name, split in splits.items()} == {"train": 27, "validation": 3}
+    assert splits.held_out == {"share": 0.1, "seed": 0}
     train = splits["train"]
     assert train.images.dtype == np.uint8
     assert train.images.shape == (27, 48, 48)
     assert sorted(np.unique(train.labels)) == [LABELS.index(name) for name in ("angry", "happy", "sad")]
     assert not train.votes.any()
     assert np.all(train.majority == -1)
-    again = load(tmp_path / "faces")["validation"]
+    again = load(folder)["validation"]
     assert np.array_equal(again.images, splits["validation"].images)
+    assert load(folder, size=64)["train"].images.shape == (27, 64, 64)
 
 
-def test_packing_keeps_everything(tmp_path: Path) -> None:
-    folder = class_folders(tmp_path / "faces", ["happy", "fear"])
+def test_splits_that_are_given_are_kept_under_our_names(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        class_folders(tmp_path / "faces" / split, {"happy": "happy", "fear": "fear"}, per_class=3)
+    splits = load(tmp_path / "faces")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 6, "validation": 6, "test": 6}
+    assert splits.held_out is None
+    rows = stored([0], ClassLabel(names=["happy"]))
+    DatasetDict({"Training": rows, "PublicTest": rows, "PrivateTest": rows}).save_to_disk(str(tmp_path / "original"))
+    assert list(load(tmp_path / "original")) == ["train", "validation", "test"]
+    DatasetDict({"val": rows, "dev": rows}).save_to_disk(str(tmp_path / "twice"))
+    with pytest.raises(DataError, match="two splits that would be validation: val, dev"):
+        load(tmp_path / "twice")
+
+
+@pytest.mark.parametrize("column", ["label", "emotion", "what_it_shows"])
+def test_names_may_be_given_with_the_numbers_or_instead_of_them(tmp_path: Path, column: str) -> None:
+    own = ["surprise", "contempt", "joy"]  # nobody has the second: it does no harm
+    stored([0, 2, 0], ClassLabel(names=own), column).to_parquet(str(tmp_path / "test.parquet"))
+    split = load(tmp_path)["test"]
+    assert [LABELS[i] for i in split.labels] == ["surprise", "happy", "surprise"]
+    if column != "what_it_shows":  # free text may be anything: only a column of a known name is taken for the label
+        stored(["Sadness", "joy", "fear"], Value("string"), column).save_to_disk(str(tmp_path / "words"))
+        assert [LABELS[i] for i in load(tmp_path / "words")["train"].labels] == ["sad", "happy", "fear"]
+
+
+def test_ferplus_votes_are_taken_where_there_are_any(tmp_path: Path) -> None:
+    rows = stored([3, 5], ClassLabel(names=list(LABELS)))
+    counts = [votes(happiness=8, surprise=2)[0].tolist(), votes(sadness=5, neutral=5)[0].tolist()]
+    rows.add_column("ferplus_votes", counts).to_parquet(str(tmp_path / "test.parquet"))
+    split = load(tmp_path)["test"]
+    assert split.majority.tolist() == [3, -1]
+    assert split.votes[0, 3] == pytest.approx(0.8)
+
+
+def test_a_dataset_of_the_hub_at_a_revision(hub: HubServer, tmp_path: Path) -> None:
+    def parquet(label: int) -> bytes:
+        path = tmp_path / f"{label}.parquet"
+        stored([label], ClassLabel(names=list(LABELS))).to_parquet(str(path))
+        return path.read_bytes()
+
+    hub.commit("datasets/user/faces", {"test.parquet": parquet(2)}, "v1")
+    hub.commit("datasets/user/faces", {"test.parquet": parquet(6)})
+    assert load("user/faces@v1")["test"].labels.tolist() == [2]
+    assert load("user/faces")["test"].labels.tolist() == [6]
+    for wrong in ("user/nothing", "user/faces@v9"):
+        with pytest.raises(DataError, match=f"cannot load the dataset '{wrong}'") as told:
+            load(wrong)
+        assert "\n" not in str(told.value)
+
+
+def test_packing_keeps_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = class_folders(tmp_path / "faces", {"happy": "happy", "fear": "fear"}, per_class=10)
     assert main(["--dataset", str(folder), "--out", str(tmp_path / "faces.npz")]) == 0
+    said = capsys.readouterr().out
+    assert "train: 18 images (angry 0, disgust 0, fear 9, happy 9" in said
+    assert "validation was held out: 10% of every label, seed 0" in said
+    assert "validation: 2 images have a near-duplicate in train" in said  # such drawings are all alike
     before, after = load(folder), load(tmp_path / "faces.npz")
     assert before.keys() == after.keys()
+    assert before.held_out == after.held_out
     for name in before:
         for key, value in vars(before[name]).items():
             assert np.array_equal(value, getattr(after[name], key))
     with pytest.raises(DataError, match="not 64 x 64"):
         load(tmp_path / "faces.npz", size=64)
+    assert main(["--dataset", str(folder), "--out", str(tmp_path / "faces.npz" / "below.npz")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
+def test_what_a_dataset_is_called(tmp_path: Path) -> None:
+    (tmp_path / "faces.v2").mkdir()
+    assert name_of(tmp_path / "faces.v2") == "faces.v2"
+    assert name_of(tmp_path / "faces.npz") == "faces"
+    assert name_of("user/faces@v1.0") == "user/faces@v1.0"
+
+
+@pytest.mark.parametrize(
+    ("values", "feature", "told"),
+    [
+        ([0, 1], ClassLabel(names=["happy", "contempt"]), "contempt. Rename them"),
+        (["happy", "bored"], Value("string"), "bored. Rename them"),
+        ([0, 3], Value("int64"), r"holds numbers such as 0 without names.*cast_column\('label', ClassLabel"),
+        ([0, None], ClassLabel(names=["happy"]), "row 1 without a label"),
+        ([-1, 0], ClassLabel(names=["happy"]), "row 0 without a label"),
+        (["fear", None], Value("string"), "row 1 without a label"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_said(tmp_path: Path, values: list[Any], feature: Any, told: str) -> None:
+    stored(values, feature).save_to_disk(str(tmp_path / "faces"))
+    with pytest.raises(DataError, match=told) as raised:
+        load(tmp_path / "faces")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot load"):
         load(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot load"):
+        load(tmp_path / "empty")
     (tmp_path / "broken.npz").write_bytes(b"no zip")
     with pytest.raises(DataError, match="no packed dataset"):
         load(tmp_path / "broken.npz")
-    with pytest.raises(DataError, match="contempt"):
-        load(class_folders(tmp_path / "eight", ["happy", "contempt"]))
-    folder = class_folders(tmp_path / "torn", ["happy", "fear"])
-    picture = folder / "train" / "happy" / "3.png"
-    picture.write_bytes(b"no picture at all")
-    with pytest.raises(DataError, match=r"3\.png"):
+    Dataset.from_dict({"text": ["a"], "label": ["happy"]}).save_to_disk(str(tmp_path / "words"))
+    with pytest.raises(DataError, match="needs an image column and a label column; it has text, label"):
+        load(tmp_path / "words")
+    with pytest.raises(DataError, match="folders are labels where there are two or more"):
+        load(class_folders(tmp_path / "one", {"happy": "happy"}))
+
+
+def test_every_broken_picture_is_named_at_once(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "torn", {"happy": "happy", "fear": "fear"})
+    (folder / "happy" / "3.png").write_bytes(b"no picture at all")
+    (folder / "fear" / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"pictures that cannot be read \(2\): .*fear/1\.png.*happy/3\.png") as raised:
         load(folder)
+    assert "\n" not in str(raised.value)
+    assert open_dataset(folder)["train"].read(0).shape == (48, 48, 3)
 
 
-def test_the_held_out_share_is_that_of_every_label(tmp_path: Path) -> None:
-    whole = load(class_folders(tmp_path / "faces", ["happy", "fear"], per_class=30))["train"]
-    kept, held = stratified(whole, 0.5, seed=1)
-    assert len(kept) + len(held) == len(whole)
-    assert np.bincount(held.labels).max() == np.bincount(held.labels)[np.bincount(held.labels) > 0].min()
+def test_what_cannot_be_trained_on_is_said(tmp_path: Path) -> None:
+    require_trainable({"train": drawn(14, 0), "validation": drawn(3, 1)})
+    rows = np.flatnonzero(~np.isin(np.arange(14) % 7, (1, 2)))
+    with pytest.raises(DataError, match="no training image of disgust, fear: "):
+        require_trainable({"train": drawn(14, 0).take(rows), "validation": drawn(3, 1)})
+    with pytest.raises(DataError, match="no images for train: there are test 7"):
+        require_trainable({"test": drawn(7, 0)})
+    with pytest.raises(DataError, match="no images for validation: there are train 7, validation 0"):
+        require_trainable({"train": drawn(7, 0), "validation": drawn(7, 0).take(np.array([], int))})
+
+
+def test_the_held_out_share_is_that_of_every_label() -> None:
+    whole = drawn(140, 0)
+    kept, held = stratified(whole, 0.25, seed=1)
+    assert np.bincount(held.labels).tolist() == [5] * 7
+    assert np.bincount(kept.labels).tolist() == [15] * 7
+    rows = {image.tobytes() for split in (kept, held) for image in split.images}
+    assert rows == {image.tobytes() for image in whole.images}
+    assert not np.array_equal(held.images, stratified(whole, 0.25, seed=2)[1].images)
+    assert isinstance(kept, Split)
 
 
 def test_shrinking_averages() -> None:

@@ -1,20 +1,33 @@
 """Checkpoints from the Hub, through the real client and the loopback Hub."""
 
 import os
+import pty
+import re
+import resource
+import select
+import shutil
 import subprocess
 import sys
+import termios
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_server import HubServer
+from hub_server import READ_TOKEN, TOKEN, HubServer, black_hole
 
-from deepfer import EmotionRecognizer, HubError
+from deepfer import CheckpointError, DetectorError, EmotionRecognizer, HubError, load_detector
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, resolve
+from deepfer.detection import YUNET_FILE, YUNET_REPO
 from deepfer.hub import pull
+from deepfer.limits import MAX_MODEL_BYTES
 
 REPO = "user/faces"
+RESOLVE = f"from deepfer.checkpoint import resolve; print(resolve({REPO!r}).revision)"
+MODEL_BYTES = (EMBEDDED / DEFAULT / MODEL).read_bytes()
 
 
 def files() -> dict[str, bytes]:
@@ -22,11 +35,49 @@ def files() -> dict[str, bytes]:
     return {**served, "README.md": b"a card", "model.keras": bytes(1000)}
 
 
+def python(code: str, **environment: str) -> list[str]:
+    """What `code` printed, in a Python of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def told(code: str, **environment: str) -> str:
+    """The one line in which a `DeepFERError` of `code` tells what went wrong, in a Python of its own."""
+    caught = f"import deepfer\ntry:\n    {code}\nexcept deepfer.DeepFERError as error:\n    print(error)"
+    (line,) = python(caught, **environment)
+    return line
+
+
+def in_cache() -> list[Path]:
+    """Every file that a checkpoint could be read from."""
+    return sorted(Path(os.environ["HF_HOME"], "hub").glob("models--*/snapshots/*/*"))
+
+
+@pytest.fixture
+def impatient(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same paths as with the usual patience, in less of the tests' time."""
+    monkeypatch.setattr("deepfer.hub.HUB_TIMEOUT_S", 1.5)
+    yield
+    hub.reset()
+    for thread in threading.enumerate():
+        if thread.name == "deepfer-hub":  # left to itself, it ends once the Hub answers again
+            thread.join(60)
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
 def test_only_what_is_served_is_pulled_and_the_commit_is_told(hub: HubServer, astronaut: np.ndarray) -> None:
     commit = hub.commit(REPO, files())
     recognizer = EmotionRecognizer.from_pretrained(REPO, detector="haar")
     assert (recognizer.model_name, recognizer.revision) == (REPO, commit)
-    assert sorted(path.name for path in recognizer.classifier.checkpoint.folder.iterdir()) == [CONFIG, MODEL]
+    folder = recognizer.classifier.checkpoint.folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        name: files()[name] for name in (CONFIG, MODEL)
+    }
     assert recognizer.recognize(astronaut)[0].emotion == "happy"
 
 
@@ -36,51 +87,369 @@ def test_a_pinned_commit_that_is_cached_takes_no_request(hub: HubServer) -> None
     hub.requests.clear()
     again = resolve(REPO, revision=commit)
     assert again.folder == first.folder
-    assert hub.requests == []
     assert resolve(REPO, local_files_only=True).folder == first.folder
+    assert python(RESOLVE, HF_HUB_OFFLINE="1") == [commit]
     assert hub.requests == []
 
 
-def test_an_older_revision(hub: HubServer) -> None:
+def test_branches_tags_and_older_commits(hub: HubServer) -> None:
     old = hub.commit(REPO, files())
     new = hub.commit(REPO, {**files(), "more": b"1"})
-    assert old != new
+    side = hub.commit(REPO, {**files(), "more": b"2"}, "feature/x")
+    hub.repos[REPO].tags["v1.0"] = old
     assert resolve(REPO).revision == new
-    assert resolve(REPO, revision=old).revision == old
+    for revision, commit in {old: old, "v1.0": old, "main": new, "feature/x": side}.items():
+        assert resolve(REPO, revision=revision).revision == commit
+        assert resolve(REPO, revision=revision, local_files_only=True).revision == commit
+
+
+def test_both_files_are_of_one_commit_though_main_moves_meanwhile(hub: HubServer) -> None:
+    commit = hub.commit(REPO, files())
+    hub.fail(f"GET.*{CONFIG}", before=lambda: hub.commit(REPO, {CONFIG: b"{}", MODEL: b"another"}))
+    assert resolve(REPO).revision == commit
+    assert hub.repos[REPO].refs["main"] != commit
+
+
+def test_a_private_repo_opens_with_a_token(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.reset({REPO: files()}, private=[REPO])
+    with pytest.raises(HubError, match=r"no model repo user/faces.*private.*hf auth login"):
+        resolve(REPO)
+    monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
+    with pytest.raises(HubError, match=r"does not accept the token.*hf auth login"):
+        resolve(REPO)
+    monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+    assert resolve(REPO).revision in hub.repos[REPO].commits
+
+
+def test_the_token_of_hf_auth_login_counts(hub: HubServer, tmp_path: Path) -> None:
+    hub.reset({REPO: files()}, private=[REPO])
+    home = {"HF_HOME": str(tmp_path)}
+    client = Path(sys.executable).with_name("hf")
+    subprocess.run(
+        [client, "auth", "login", "--token", TOKEN], env={**os.environ, **home}, check=True, capture_output=True
+    )
+    assert python(RESOLVE, **home) == [hub.repos[REPO].refs["main"]]
+
+
+def test_starting_on_embedded_files_loads_no_client() -> None:
+    code = (
+        "import sys, deepfer; deepfer.EmotionRecognizer.from_pretrained(detector='haar')\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'huggingface_hub', 'httpx2', 'tqdm'}))"
+    )
+    assert python(code) == ["[]"]
+
+
+def test_the_command_line_says_which_commit(hub: HubServer) -> None:
+    commit = hub.commit(REPO, files())
+    done = subprocess.run(
+        [sys.executable, "-m", "deepfer", "--model", REPO, "--detector", "haar", "ui/examples/astronaut.jpg"],
+        capture_output=True, text=True, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert f"{REPO} at commit {commit}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "%|" not in done.stderr  # a bar is for a terminal
+
+
+def on_a_terminal(code: str, **environment: str) -> tuple[int, str]:
+    """The exit status of `code` in a Python of its own, and what it showed on a terminal."""
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    everything = {**os.environ, **environment}
+    del everything["HF_HUB_DISABLE_PROGRESS_BARS"]
+    process = subprocess.Popen([sys.executable, "-c", code], env=everything, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while select.select([screen], [], [], 60)[0]:
+        try:
+            shown += os.read(screen, 65536)
+        except OSError:  # the program has ended
+            break
+    os.close(screen)
+    return process.wait(60), shown.decode()
+
+
+def test_a_terminal_shows_a_progress_bar(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="trickle", after=200_000)
+    status, shown = on_a_terminal(RESOLVE)
+    assert status == 0, shown
+    shares = {int(share) for share in re.findall(rf"{MODEL}: +(\d+)%\|", shown)}
+    assert 100 in shares
+    assert len(shares) > 2
+
+
+def test_what_is_told_does_not_stand_in_the_bars_line(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="stall", after=800_000)
+    code = f"import deepfer.checkpoint as c\ntry: c.resolve({REPO!r})\nexcept c.CheckpointError.__base__ as e: print(e)"
+    status, shown = on_a_terminal(code, HF_HUB_ETAG_TIMEOUT="2")
+    assert status == 0, shown
+    assert re.search(rf"{MODEL}: +\d+%\|[^\n]*\nthe Hub at {hub.url} does not answer: nothing came for 2 s", shown)
+
+
+# --- what is not there ------------------------------------------------------------------------------------------------
 
 
 def test_what_is_not_there_is_told_in_a_line(hub: HubServer) -> None:
     with pytest.raises(HubError, match=r"no model repo user/nothing.*hf auth login"):
         resolve("user/nothing")
-    hub.commit(REPO, files())
-    with pytest.raises(HubError, match="no revision 'v9'"):
+    commit = hub.commit(REPO, files())
+    with pytest.raises(HubError, match=r"no revision 'v9'"):
         resolve(REPO, revision="v9")
-    with pytest.raises(HubError, match="not in the local cache"):
+    with pytest.raises(HubError, match=r"not in the local cache.*allow"):
         resolve(REPO, local_files_only=True)
+    with pytest.raises(HubError, match=f"{REPO}@{commit[:8]} holds no another.file"):
+        pull(REPO, [CONFIG, "another.file"])
+    assert "HF_HUB_OFFLINE is set" in told(RESOLVE, HF_HUB_OFFLINE="1")
+    hub.repos[REPO].gated = True
+    with pytest.raises(HubError, match=r"gated: ask for access"):
+        resolve(REPO)
+    with pytest.raises(HubError, match=r"no name of a repo"):
+        resolve("user/a..b")
+    assert in_cache() == []
 
 
-def test_a_hub_that_does_not_answer_is_told_soon(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub.silent.set()
-    monkeypatch.setattr("deepfer.hub.HUB_TIMEOUT_S", 1.0)  # the same path as with 10 s, in less of the tests' time
-    start = time.monotonic()
-    with pytest.raises(HubError, match="cannot fetch user/faces"):
-        pull(REPO, [CONFIG])
-    assert time.monotonic() - start < 5
+@pytest.mark.parametrize("names", [("model.keras",), ("model.h5", CONFIG), ("model.pkl", "pytorch_model.bin")])
+def test_a_repo_without_a_litert_file_is_refused_with_what_to_do(hub: HubServer, names: tuple[str, ...]) -> None:
+    hub.commit(REPO, {name: b"code may hide in here" for name in names})
+    with pytest.raises(HubError, match=rf"no (config.json and no )?{MODEL}.*your own.*training.export --keras"):
+        resolve(REPO)
+    assert not [request for request in hub.requests if "resolve" in request]
+    assert in_cache() == []
 
 
-def test_a_hub_that_refuses_is_told_within_15_seconds() -> None:
-    code = "from deepfer.checkpoint import resolve; resolve('user/faces')"
-    start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"},
-    )  # fmt: skip
-    assert time.monotonic() - start < 15
-    assert "HubError: cannot fetch user/faces from the Hub" in done.stderr
+def test_a_newer_format_is_told_before_anything_that_it_may_lack(hub: HubServer) -> None:
+    hub.commit(REPO, {**files(), CONFIG: b'{"format_version": 2}'})
+    with pytest.raises(CheckpointError, match=r"format_version 2.*update deepfer"):
+        resolve(REPO)
 
 
-def test_files_land_in_the_cache_whole(hub: HubServer) -> None:
+# --- what goes wrong on the way ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("how", "times"), [("cut", 2), ("reset", 1)])
+def test_a_cut_download_is_taken_up_again(hub: HubServer, how: str, times: int) -> None:
     hub.commit(REPO, files())
-    folder, _commit = pull(REPO, [CONFIG, MODEL])
-    for name in (CONFIG, MODEL):
-        assert Path(folder, name).read_bytes() == files()[name]
+    hub.fail(f"GET.*{MODEL}", then=how, after=400_000, times=times)
+    assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
+    assert len([request for request in hub.requests if request.startswith("GET") and MODEL in request]) == times + 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_download_that_is_always_cut_leaves_nothing_behind(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="cut", times=99)
+    with pytest.raises(HubError, match=r"nothing came for 1.5 s"):
+        resolve(REPO)
+    assert [path.name for path in in_cache()] == [CONFIG]
+
+
+def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="stall", after=800_000)
+    process = subprocess.Popen([sys.executable, "-c", RESOLVE], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    blobs, deadline = Path(os.environ["HF_HOME"], "hub", "models--user--faces", "blobs"), time.monotonic() + 60
+    while not any(path.stat().st_size > 500_000 for path in blobs.glob("*.incomplete")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert [path.name for path in in_cache()] == [CONFIG]
+    assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
+
+
+def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer) -> None:
+    """At a port where nobody listens, one that swallows every packet, one that never answers, and in mid-download."""
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="stall", after=300_000, times=99)
+    code = (
+        "import deepfer, deepfer.checkpoint\n"
+        f"try: deepfer.checkpoint.resolve({REPO!r})\n"
+        "except deepfer.HubError as error: print(error)"
+    )
+    with ExitStack() as stack:
+        mute = stack.enter_context(HubServer())
+        mute.silent.set()
+        endpoints = ["http://127.0.0.1:9", stack.enter_context(black_hole()), mute.url, hub.url]
+        start = time.monotonic()
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", code], env={**os.environ, "HF_ENDPOINT": endpoint}, stdout=subprocess.PIPE
+            )
+            for endpoint in endpoints
+        ]
+        said = [process.communicate(timeout=60)[0].decode().splitlines() for process in processes]
+        assert time.monotonic() - start < 15
+    refused, *others = said
+    assert len(refused) == 1
+    assert "cannot reach the Hub at http://127.0.0.1:9" in refused[0]
+    for lines, endpoint in zip(others, endpoints[1:], strict=True):
+        assert len(lines) == 1
+        assert f"the Hub at {endpoint} does not answer: nothing came for 8 s; check the connection" in lines[0]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_download_is_no_stall(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", then="trickle", after=0)
+    start = time.monotonic()
+    assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
+    assert time.monotonic() - start > 1.25  # 26 steps of 50 ms
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_cached_is_offered_where_the_hub_is_out_of_reach_but_never_taken_silently(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    resolve(REPO)
+    hub.fail("/api/models", status=503, times=1)
+    with pytest.raises(HubError, match=r"fault of its own \(503\).*local_files_only=True.*copy in the cache"):
+        resolve(REPO)
+    hub.silent.set()
+    with pytest.raises(HubError, match="does not answer"):
+        resolve(REPO)
+
+
+def test_a_rate_limit_is_told_at_once_and_a_short_one_waited_for(hub: HubServer) -> None:
+    commit = hub.commit(REPO, files())
+    for request in ("/api/models", f"HEAD.*{CONFIG}"):
+        hub.fail(request, status=429, headers={"Retry-After": "290"})
+        start = time.monotonic()
+        with pytest.raises(HubError, match=r"limits how often.*wait 290 s.*hf auth login"):
+            resolve(REPO)
+        assert time.monotonic() - start < 5
+    hub.fail(f"GET.*{MODEL}", status=429, headers={"Retry-After": "0"})
+    assert resolve(REPO).revision == commit
+
+
+def test_what_is_no_hub_is_told(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail("/api/models", body=b"<html>Welcome to our hotel! Please log in.</html>")
+    with pytest.raises(HubError, match=r"does not answer as a Hub does: check HF_ENDPOINT"):
+        resolve(REPO)
+
+
+def test_a_model_that_arrives_damaged_or_was_damaged_in_the_cache_is_fetched_anew(hub: HubServer) -> None:
+    commit = hub.commit(REPO, files())
+    hub.fail(f"GET.*{MODEL}", body=bytes(len(MODEL_BYTES)))
+    assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
+    kept = resolve(REPO, revision=commit).model_file
+    kept.resolve().write_bytes(MODEL_BYTES[:-1] + b"?")
+    with pytest.raises(CheckpointError, match="sha256 differs"):
+        resolve(REPO, revision=commit, local_files_only=True)
+    assert resolve(REPO, revision=commit).model_file.read_bytes() == MODEL_BYTES
+
+
+def test_a_model_that_is_not_what_its_config_names_is_refused(hub: HubServer) -> None:
+    hub.commit(REPO, {**files(), MODEL: MODEL_BYTES[:-1] + b"?"})
+    with pytest.raises(CheckpointError, match="sha256 differs"):
+        resolve(REPO)
+
+
+def test_a_file_past_the_limit_is_refused_before_it_is_fetched(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    hub.fail(f"HEAD.*{MODEL}", headers={"X-Linked-Size": "10000000000"})
+    with pytest.raises(HubError, match=rf"{MODEL} is larger than {MAX_MODEL_BYTES // 1_000_000} MB"):
+        resolve(REPO)
+    assert not [request for request in hub.requests if request.startswith("GET") and MODEL in request]
+
+
+def test_a_download_without_an_end_is_left(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.commit(REPO, files())
+    monkeypatch.setattr("deepfer.hub.MAX_MODEL_BYTES", 2_000_000)
+    hub.fail(f"GET.*{MODEL}", body=bytes(9_500_000))
+    with pytest.raises(HubError, match="larger than 2 MB"):
+        resolve(REPO)
+    assert [path.name for path in in_cache()] == [CONFIG]
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[tuple[Path, int]]:
+    """A folder that holds a megabyte, and the largest file that may be written: a real disk, or a limit on files."""
+    mounted = (
+        shutil.which("mount")
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True
+        ).returncode
+    )
+    try:
+        yield folder, resource.RLIM_INFINITY if mounted else 1_000_000
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("fills", ["before", "meanwhile"])
+def test_a_full_disk_is_told_and_nothing_half_is_kept(hub: HubServer, tmp_path: Path, fills: str) -> None:
+    hub.commit(REPO, files())
+    if fills == "meanwhile":  # the room that is there seems to suffice
+        hub.fail(f"HEAD.*{MODEL}", headers={"X-Linked-Size": "100"}, times=9)
+        hub.fail(f"GET.*{MODEL}", body=MODEL_BYTES)
+    with small_disk(tmp_path) as (folder, limit):
+        code = (
+            f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+            f"import deepfer, deepfer.checkpoint\ntry: deepfer.checkpoint.resolve({REPO!r})\n"
+            "except deepfer.HubError as error: print(error)"
+        )
+        (line,) = python(code, HF_HOME=str(folder))
+        assert line.startswith("the disk is full: make room in")
+        assert [path.name for path in folder.glob("hub/models--*/snapshots/*/*")] == [CONFIG]
+        assert list(folder.glob("hub/models--*/blobs/*.incomplete")) == []
+
+
+def test_a_cache_that_cannot_be_written_is_told(hub: HubServer, tmp_path: Path) -> None:
+    hub.commit(REPO, files())
+    (tmp_path / "file").write_text("not a folder")
+    line = told("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HOME=str(tmp_path / "file/x"))
+    assert "cannot be written (Not a directory): set HF_HOME" in line
+
+
+def test_a_fault_of_the_store_for_large_files_is_told(hub: HubServer) -> None:
+    hub.commit(REPO, files())
+    xet = {"X-Xet-Hash": "a" * 64, "X-Xet-Refresh-Route": f"{hub.url}/xet-token"}
+    hub.fail(f"HEAD.*{MODEL}", headers=xet, times=9)
+    # Where it is told to look, nothing is.
+    store = {"X-Xet-Cas-Url": hub.url, "X-Xet-Access-Token": "t", "X-Xet-Token-Expiration": "9999999999"}
+    hub.fail("GET /xet-token", status=200, body=b"{}", headers=store)
+    line = told("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HUB_DISABLE_XET="0")
+    assert f"{MODEL} did not come" in line
+    assert "HF_HUB_DISABLE_XET=1" in line
+    assert [request for request in hub.requests if "/reconstructions/" in request]
+
+
+def test_a_yunet_that_was_damaged_in_the_cache_is_fetched_anew(hub: HubServer, yunet_file: Path) -> None:
+    hub.commit(YUNET_REPO, {YUNET_FILE: yunet_file.read_bytes()})
+    load_detector("yunet")
+    (kept,) = in_cache()
+    kept.resolve().write_bytes(b"half a file")
+    assert load_detector("auto").name == "haar"
+    with pytest.raises(DetectorError, match="is not the pinned"):
+        load_detector("yunet", local_files_only=True)
+    assert load_detector("yunet").name == "yunet"
+    assert kept.read_bytes() == yunet_file.read_bytes()
+
+
+def test_two_at_once_get_the_same(hub: HubServer) -> None:
+    commit = hub.commit(REPO, files())
+    found: list[str | None] = []
+    threads = [threading.Thread(target=lambda: found.append(resolve(REPO).revision)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [commit] * 4
+
+
+def test_the_loopback_hub_speaks_to_the_hf_client(hub: HubServer, tmp_path: Path) -> None:
+    """Else the tests above would prove little."""
+    client, environment = Path(sys.executable).with_name("hf"), {**os.environ, "HF_TOKEN": TOKEN}
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "notes.txt").write_text("hello")
+    (tmp_path / "up" / "weights.bin").write_bytes(bytes(range(256)) * 100)
+    for command in (["upload", REPO, str(tmp_path / "up")], ["download", REPO, "--local-dir", str(tmp_path / "down")]):
+        done = subprocess.run([client, *command], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    for name in ("notes.txt", "weights.bin"):
+        assert (tmp_path / "down" / name).read_bytes() == (tmp_path / "up" / name).read_bytes()
+    assert sorted(hub.files(REPO)) == [".gitattributes", "notes.txt", "weights.bin"]

@@ -4,7 +4,7 @@ import pytest
 from deepfer.classifier import softmax
 from deepfer.face import LABELS
 from training.data import Split
-from training.metrics import blend_score, ece, fit_temperature, log_loss, measure
+from training.metrics import blend_score, ece, fit_temperature, interval, log_loss, measure
 
 
 def test_measured_by_hand() -> None:
@@ -15,6 +15,7 @@ def test_measured_by_hand() -> None:
     m = measure(probabilities, truth)
     assert m["n"] == 4
     assert m["accuracy"] == 0.75
+    assert m["accuracy_interval"] == [0.25, 1.0]
     assert m["balanced_accuracy"] == 0.75
     assert m["per_class"]["angry"] == {
         "precision": 1.0,
@@ -28,6 +29,15 @@ def test_measured_by_hand() -> None:
     assert m["confusion_matrix"][0] == [1, 0, 0, 1, 0, 0, 0]
     assert m["ece"] == pytest.approx(0.05)
     assert m["log_loss"] == pytest.approx(-(3 * np.log(0.7) + np.log(0.05)) / 4)
+
+
+def test_the_interval_is_that_of_resampled_images() -> None:
+    right = np.arange(400) % 4 > 0
+    rng = np.random.default_rng(1)
+    resampled = [right[rng.integers(0, 400, 400)].mean() for _ in range(4000)]
+    assert interval(right) == pytest.approx(np.quantile(resampled, (0.025, 0.975)), abs=0.006)
+    assert interval(np.ones(20, bool)) == [1, 1]
+    assert interval(np.zeros(20, bool)) == [0, 0]
 
 
 def test_calibration_error_by_hand() -> None:

@@ -5,6 +5,7 @@ Plain NumPy and OpenCV on the CPU, so that it is the same under every Keras back
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -84,3 +85,36 @@ class Augmentation:
         for index, height, width in zip(chosen, heights, widths, strict=True):
             top, left = rng.integers(0, size - height + 1), rng.integers(0, size - width + 1)
             images[index, top : top + height, left : left + width] = rng.uniform(0, 255, (height, width))
+
+
+def mix(
+    images: np.ndarray, targets: Sequence[np.ndarray], rng: np.random.Generator, mixup: float = 0.0, cutmix: float = 0.0
+) -> None:
+    """Mix a batch with itself in another order, images and targets alike, in place.
+
+    Args:
+        images: float32 `(N, S, S)`.
+        targets: Arrays `(N, …)` that are mixed in the same shares.
+        rng: Where chance comes from.
+        mixup: Parameter of the Beta distribution that the share comes from (Zhang et al. 2018); 0 for none.
+        cutmix: Likewise where a rectangle of the other image is pasted (Yun et al. 2019); where both are asked for, a
+            batch gets one of them, by the toss of a coin.
+    """
+    chosen = [kind for kind, alpha in (("mixup", mixup), ("cutmix", cutmix)) if alpha > 0]
+    if not chosen:
+        return
+    kind = chosen[rng.integers(len(chosen))]
+    order = rng.permutation(len(images))
+    if kind == "mixup":
+        share = max(share := rng.beta(mixup, mixup), 1 - share)
+        images += (1 - share) * (images[order] - images)
+    else:
+        size = images.shape[1]
+        side = size * np.sqrt(1 - rng.beta(cutmix, cutmix))
+        y, x = rng.integers(0, size, 2)
+        top, left = (max(0, round(c - side / 2)) for c in (y, x))
+        bottom, right = (min(size, round(c + side / 2)) for c in (y, x))
+        images[:, top:bottom, left:right] = images[order, top:bottom, left:right]
+        share = 1 - (bottom - top) * (right - left) / size**2
+    for target in targets:
+        target += ((1 - share) * (target[order] - target)).astype(target.dtype)

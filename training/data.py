@@ -1,5 +1,6 @@
 """Labelled faces: any image-classification dataset -> uint8 arrays and targets, labels mapped by name.
 
+python -m training.data --dataset PATH_OR_HUB_ID                     # what is in it, near-duplicates included
 python -m training.data --dataset PATH_OR_HUB_ID --out faces.npz     # pack once, for a machine without `datasets`
 """
 
@@ -7,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,21 @@ from typing import Any
 import cv2
 import numpy as np
 
+from deepfer.errors import PictureError
 from deepfer.face import LABELS
+from deepfer.picture import read_picture
 
-SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {  # what other datasets call the three; FER2013's own CSV says PublicTest and PrivateTest
+    "train": ("training",),
+    "validation": ("valid", "val", "dev", "publictest"),
+    "test": ("testing", "privatetest"),
+}
+SPLIT_OF_NAME = {name: split for split, others in SPLIT_NAMES.items() for name in (split, *others)}
 SPLIT_SEED = 0  # of the stratified split, where a dataset has no validation of its own
 VALIDATION_SHARE = 0.1
+LISTED = 5  # of the rows that a complaint is about
 
+LABEL_COLUMNS = ("label", "labels", "emotion", "emotions", "expression", "class", "category")
 SYNONYMS = {
     "angry": ("anger",),
     "disgust": ("disgusted", "disgusting"),
@@ -29,7 +41,7 @@ SYNONYMS = {
     "happy": ("happiness", "joy"),
     "neutral": ("neutrality", "calm"),
     "sad": ("sadness",),
-    "surprise": ("surprised",),
+    "surprise": ("surprised", "surprising"),
 }
 LABEL_OF_NAME = {name: label for label, others in SYNONYMS.items() for name in (label, *others)}
 
@@ -68,6 +80,17 @@ class Split:
         return Split(self.images[rows], self.labels[rows], self.votes[rows], self.majority[rows])
 
 
+class Splits(dict[str, Split]):
+    """A dataset's splits by name.
+
+    Attributes:
+        held_out: How the validation split was cut from the training split, `{"share", "seed"}`; None where the dataset
+            has its own.
+    """
+
+    held_out: dict[str, Any] | None = None
+
+
 def label_index(names: Sequence[str]) -> np.ndarray:
     """Indices into `LABELS`, int64 `(len(names),)`, of a dataset's own class names.
 
@@ -103,62 +126,186 @@ def ferplus_targets(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _RENAMED = ("angry", "happy", "sad")  # FER+ says anger, happiness, sadness
 
 
-def load(dataset: str | Path, size: int = 48) -> dict[str, Split]:
-    """Every split that a dataset has, decoded to gray squares of `size` pixels.
+class Pictures:
+    """One split of a dataset as it is stored: labels now, pictures one by one when they are asked for."""
+
+    def __init__(self, rows: Any, where: str) -> None:
+        """Read the labels.
+
+        Args:
+            rows: A `datasets.Dataset`.
+            where: What to call it in a complaint.
+
+        Raises:
+            DataError: No image or label column, or a label that is no emotion.
+        """
+        from datasets import ClassLabel, Image
+
+        features = rows.features
+        image = next((name for name, feature in features.items() if isinstance(feature, Image)), None)
+        named = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+        label = next((name for name in (*LABEL_COLUMNS, *named) if name in features), None)
+        if image is None or label is None:
+            raise DataError(
+                f"{where} needs an image column and a label column; it has {', '.join(features)} (folders are "
+                "labels where there are two or more, side by side)"
+            )
+        self.where = where
+        self.labels = self._labels(rows[label][:], getattr(features[label], "names", None), label)
+        self.votes = np.asarray(rows["ferplus_votes"][:], np.uint8) if "ferplus_votes" in features else None
+        self._cells = rows.cast_column(image, Image(decode=False))[image]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _labels(self, values: list[Any], names: list[str] | None, column: str) -> np.ndarray:
+        missing = [row for row, value in enumerate(values) if value is None or (names is not None and value == -1)]
+        if missing:
+            raise DataError(f"{self.where}: {_listed(f'row {row}' for row in missing)} without a label")
+        if names is None:
+            numbers = [value for value in values if not isinstance(value, str)]
+            if numbers:
+                raise DataError(
+                    f"{self.where}: column {column!r} holds numbers such as {numbers[0]!r} without names. Name them "
+                    f"in the dataset's own order with dataset.cast_column({column!r}, ClassLabel(names=[…])) and keep "
+                    "that with save_to_disk or push_to_hub; or put the pictures into a folder for each class."
+                )
+            names = sorted(set(values))
+            place = {name: index for index, name in enumerate(names)}
+            values = [place[value] for value in values]
+        used, own = np.unique(np.asarray(values, np.int64), return_inverse=True)  # names nobody has do no harm
+        return label_index([names[index] for index in used])[own] if len(used) else np.empty(0, np.int64)
+
+    def read(self, row: int) -> np.ndarray:
+        """A picture, RGB uint8 `(H, W, 3)`.
+
+        Raises:
+            PictureError: It cannot be read.
+        """
+        return self._decode(self._cells[row])
+
+    def gray(self, size: int) -> np.ndarray:
+        """Every picture in gray, uint8 `(N, size, size)`.
+
+        Raises:
+            DataError: Some cannot be read; the first of them are listed.
+        """
+        images = np.empty((len(self), size, size), np.uint8)
+        broken = []
+        for row, cell in enumerate(self._cells):
+            try:
+                images[row] = resize(cv2.cvtColor(self._decode(cell), cv2.COLOR_RGB2GRAY), size)
+            except PictureError as error:
+                broken.append(f"row {row}, {error}")
+        if broken:
+            raise DataError(f"{self.where}: pictures that cannot be read ({len(broken)}): {_listed(broken)}")
+        return images
+
+    @staticmethod
+    def _decode(cell: dict[str, Any] | None) -> np.ndarray:
+        if cell is None:
+            raise PictureError("no picture")
+        return read_picture(cell["path"] if cell["bytes"] is None else cell["bytes"])
+
+
+def _listed(items: Iterator[str] | list[str]) -> str:
+    every = list(items)
+    more = f" and {len(every) - LISTED} more" if len(every) > LISTED else ""
+    return "; ".join(every[:LISTED]) + more
+
+
+def open_dataset(dataset: str | Path) -> dict[str, Pictures]:
+    """Each split that a dataset has, under our names where it uses other common ones.
 
     Args:
-        dataset: A folder or Hub id that `datasets.load_dataset` reads (Parquet, or a folder of class folders), the
-            Hub id with `@revision` where one is wanted; or an `.npz` that `pack` wrote.
+        dataset: A folder (Parquet, class folders, or what `save_to_disk` wrote) or a Hub id, the latter with
+            `@revision` where one is wanted.
+
+    Raises:
+        DataError: Nothing there, no image or label column, a label that is no emotion.
+    """
+    from datasets import DatasetDict, load_dataset, load_from_disk
+
+    path = Path(dataset)
+    try:
+        if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+            table = load_from_disk(str(path))
+        else:
+            name, _, revision = (str(path), "", "") if path.exists() else str(dataset).partition("@")
+            table = load_dataset(name, revision=revision or None)
+    except (OSError, ValueError, RuntimeError) as error:  # the Hub's refusals and the lack of a connection are OSErrors
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot load the dataset {str(dataset)!r}: {reason}") from error
+    found: dict[str, Pictures] = {}
+    for own, rows in (table if isinstance(table, DatasetDict) else {"train": table}).items():
+        name = SPLIT_OF_NAME.get(own.lower(), own)
+        if name in found:
+            raise DataError(f"{str(dataset)!r} has two splits that would be {name}: {', '.join(table)}")
+        found[name] = Pictures(rows, f"{dataset}, {own}")
+    return found
+
+
+def load(dataset: str | Path, size: int = 48) -> Splits:
+    """Every split that a dataset has, decoded to gray squares of `size` pixels.
+
+    Where there is a training split and no validation, a stratified share of it is held out; `held_out` says so.
+
+    Args:
+        dataset: As for `open_dataset`, or an `.npz` that `pack` wrote.
         size: Side of the square images; others are resized to it.
 
     Raises:
         DataError: Nothing there, no image or label column, a label that is no emotion, a picture that cannot be read.
     """
-    path = Path(dataset)
-    if path.suffix == ".npz":
-        return _unpack(path, size)
-    from datasets import Image, load_dataset
-
-    name, _, revision = (str(dataset), "", "") if path.exists() else str(dataset).partition("@")
-    try:
-        table = load_dataset(name, revision=revision or None)
-    except (FileNotFoundError, ConnectionError, ValueError) as error:
-        raise DataError(f"cannot load the dataset {str(dataset)!r}: {str(error).splitlines()[0]}") from error
-    first = next(iter(table.values()))
-    image_column = next((n for n, f in first.features.items() if isinstance(f, Image)), None)
-    label_column = next((n for n in ("label", "labels", "emotion", "expression") if n in first.features), None)
-    if image_column is None or label_column is None:
-        raise DataError(f"need an image column and a label column; {str(dataset)!r} has {', '.join(first.features)}")
-    splits = {}
-    for split_name, rows in table.items():
-        canonical = "validation" if split_name in ("valid", "val", "dev") else split_name
-        splits[canonical] = _decode(
-            rows.cast_column(image_column, Image(decode=False)), image_column, label_column, size
-        )
+    if Path(dataset).suffix == ".npz":
+        splits = _unpack(Path(dataset), size)
+    else:
+        splits = Splits({name: _decoded(pictures, size) for name, pictures in open_dataset(dataset).items()})
     if "train" in splits and "validation" not in splits:
         splits["train"], splits["validation"] = stratified(splits["train"], VALIDATION_SHARE, SPLIT_SEED)
+        splits.held_out = {"share": VALIDATION_SHARE, "seed": SPLIT_SEED}
     return splits
 
 
-def _decode(rows: Any, image_column: str, label_column: str, size: int) -> Split:
-    values = rows[label_column]
-    names = getattr(rows.features[label_column], "names", None)
-    if names is None:
-        names = sorted({str(value) for value in values})
-        values = [names.index(str(value)) for value in values]
-    labels = label_index(names)[np.asarray(values, np.int64)]
-    images = np.empty((len(labels), size, size), np.uint8)
-    for index, cell in enumerate(rows[image_column]):
-        raw = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
-        gray = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE) if raw else None
-        if gray is None:
-            raise DataError(f"row {index} ({cell['path'] or 'no file name'}) is not a picture that can be read")
-        images[index] = resize(gray, size)
-    if "ferplus_votes" in rows.features:
-        shares, majority = ferplus_targets(np.asarray(rows["ferplus_votes"], np.uint8))
+def _decoded(pictures: Pictures, size: int) -> Split:
+    if pictures.votes is not None:
+        shares, majority = ferplus_targets(pictures.votes)
     else:
-        shares, majority = np.zeros((len(labels), len(LABELS)), np.float32), np.full(len(labels), -1, np.int64)
-    return Split(images, labels, shares, majority)
+        shares = np.zeros((len(pictures), len(LABELS)), np.float32)
+        majority = np.full(len(pictures), -1, np.int64)
+    return Split(pictures.gray(size), pictures.labels, shares, majority)
+
+
+def joined(splits: Mapping[str, Split]) -> Split:
+    """All splits as one."""
+    parts = list(splits.values())
+    return Split(*(np.concatenate([vars(part)[key] for part in parts]) for key in vars(parts[0])))
+
+
+def require_trainable(splits: Mapping[str, Split]) -> None:
+    """Say, before hours are spent, what would make training pointless.
+
+    Raises:
+        DataError: No training or no validation images, or an emotion without any training image.
+    """
+    for name in ("train", "validation"):
+        if not len(splits.get(name, ())):
+            there = ", ".join(f"{other} {len(split)}" for other, split in splits.items()) or "none"
+            raise DataError(f"no images for {name}: there are {there}")
+    empty = [label for i, label in enumerate(LABELS) if not np.any(splits["train"].labels == i)]
+    if empty:
+        raise DataError(
+            f"no training image of {', '.join(empty)}: a model would never answer that. Add some, of this dataset or "
+            "of another; all seven emotions are trained."
+        )
+
+
+def name_of(dataset: str | Path) -> str:
+    """What a dataset is called in run.json and metrics.json: a folder's or file's own name, a Hub id as it is."""
+    path = Path(dataset)
+    if path.suffix == ".npz":
+        return path.stem
+    return path.resolve().name if path.exists() else str(dataset)
 
 
 def resize(gray: np.ndarray, size: int) -> np.ndarray:
@@ -179,20 +326,23 @@ def stratified(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
 
 
-def pack(splits: dict[str, Split], path: Path) -> None:
+def pack(splits: Mapping[str, Split], path: Path) -> None:
     """Write splits to one compressed `.npz`, which `load` reads back."""
     arrays = {f"{name}/{key}": value for name, split in splits.items() for key, value in vars(split).items()}
+    arrays["held_out"] = np.array(json.dumps(getattr(splits, "held_out", None)))
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     path.write_bytes(buffer.getvalue())
 
 
-def _unpack(path: Path, size: int) -> dict[str, Split]:
+def _unpack(path: Path, size: int) -> Splits:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names = {key.split("/")[0] for key in arrays}
-            splits = {n: Split(*(arrays[f"{n}/{k}"] for k in ("images", "labels", "votes", "majority"))) for n in names}
+            names = list(dict.fromkeys(key.split("/")[0] for key in arrays if "/" in key))
+            keys = ("images", "labels", "votes", "majority")
+            splits = Splits({name: Split(*(arrays[f"{name}/{key}"] for key in keys)) for name in names})
+            splits.held_out = json.loads(str(arrays["held_out"])) if "held_out" in arrays else None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no packed dataset: {error}") from error
     for name, split in splits.items():
@@ -202,22 +352,33 @@ def _unpack(path: Path, size: int) -> dict[str, Split]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Pack a dataset."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Say what is in a dataset; pack it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dataset", required=True, help="folder, Hub id or Hub id@revision")
     parser.add_argument("--size", type=int, default=48, help="side of the square images, pixels")
-    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--out", type=Path, help="the .npz to write")
     args = parser.parse_args(argv)
-    splits = load(args.dataset, args.size)
-    pack(splits, args.out)
+    from training.duplicates import between  # which builds upon this module
+
+    try:
+        splits = load(args.dataset, args.size)
+        if args.out:
+            pack(splits, args.out)
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     for name, split in splits.items():
         voted = split.majority >= 0
-        agreed = (
-            f", its label the same in {np.mean(split.labels[voted] == split.majority[voted]):.1%}"
-            if voted.any()
-            else ""
-        )
-        print(f"{name}: {len(split)} images, {np.count_nonzero(voted)} with a FER+ majority{agreed}")
+        agreed = np.mean(split.labels[voted] == split.majority[voted]) if voted.any() else 0
+        said = f"; {np.count_nonzero(voted)} with a FER+ majority, its label the same in {agreed:.1%}" if agreed else ""
+        each = ", ".join(f"{label} {np.count_nonzero(split.labels == i)}" for i, label in enumerate(LABELS))
+        print(f"{name}: {len(split)} images ({each}){said}")
+    if splits.held_out:
+        print(f"validation was held out: {splits.held_out['share']:.0%} of every label, seed {splits.held_out['seed']}")
+    for (name, other), twins in between(splits).items():
+        print(f"{name}: {np.count_nonzero(twins >= 0)} images have a near-duplicate in {other}")
     return 0
 
 

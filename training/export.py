@@ -1,35 +1,51 @@
-"""Export: a run folder -> a checkpoint folder that `deepfer` serves, if it passes the gate.
+r"""Export: a run folder, or one's own Keras file -> a checkpoint folder that `deepfer` serves, if it passes the gate.
 
-python -m training.export --run runs/cnn --dataset PATH_OR_HUB_ID --out deepfer/checkpoints/cnn
+    python -m training.export --run runs/cnn --out deepfer/checkpoints/cnn
+    python -m training.export --keras best_model.keras --labels angry,disgust,fear,happy,neutral,sad,surprise \
+        --rescale 0-1 --out my-checkpoint [--dataset PATH_OR_HUB_ID]
+
+One's own file is a `.keras` or `.h5` of Keras 2 or 3: one picture in, one probability per label out. `--labels` are its
+outputs in their order, `--rescale` is what was done to the pixels before it saw them (write `--rescale=-1-1`). Nothing
+in it is executed: a file with a Lambda layer or a class from elsewhere is refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from deepfer.alignment import CropGeometry
 from deepfer.checkpoint import CONFIG, FORMAT_VERSION, MODEL, read, sha256
 from deepfer.classifier import EmotionClassifier
-from deepfer.errors import CheckpointError
+from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
-from training.data import DataError, Split, load
+from deepfer.picture import read_picture
+from training.data import DataError, Split, label_index, load, resize
 from training.metrics import blend_score, fit_temperature
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
+from training import keras_file
+from training.keras_file import KerasFileError
 from training.models import FEATURES, HEADS
 
 MIN_AGREEMENT = 0.995  # of labels between Keras and the exported file, on validation
 MAX_ACCURACY_LOSS = 0.002
+SHARE_TIE = 0.001  # of the score by which both heads are blended: less is no difference
+MAX_TRIES = 3  # shares that are converted, until one passes the gate
 RECORDED_ROWS = 1000  # the first rows of validation, whose labels the config keeps
 
 # Where a face sits in FER2013's pictures: the medians that `python -m training.template` prints, made symmetric because
@@ -41,16 +57,36 @@ GEOMETRY = CropGeometry(
 )
 
 
+CARD = """# {name}
+
+The classifier of `{model}`, converted by `python -m training.export --keras`; its outputs are {labels}, in this order.
+The file answers as Keras does on at least 99.5 % of {images} pictures: {converted[gate]}.
+How accurate it is, and how well calibrated, is measured with `python -m training.evaluate`.
+
+```python
+from deepfer import EmotionRecognizer, read_picture
+
+recognizer = EmotionRecognizer.from_pretrained("{folder}")
+for face in recognizer.recognize(read_picture("photo.jpg")):
+    print(face.box, face.emotion, f"{{face.confidence:.0%}}")
+```
+"""
+
+
 class GateError(Exception):
     """The exported file answers differently from the model it was made of."""
 
 
 def as_float32(model: keras.Model) -> keras.Model:
-    """The same network and weights with every layer in float32, whatever it was trained in."""
+    """The same network and weights, every layer in float32 whatever it was trained in, without what augments."""
     keras.mixed_precision.set_global_policy("float32")
-    copy = keras.models.clone_model(
-        model, clone_function=lambda layer: layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-    )
+
+    def copied(layer: keras.Layer) -> keras.Layer:
+        if type(layer).__name__.startswith("Random"):  # exported, it would go on turning and shifting every face
+            return keras.layers.Identity(name=layer.name)
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -88,90 +124,247 @@ def served_model(model: keras.Model, share: float) -> keras.Model:
 
 
 def to_litert(model: keras.Model, quantize: bool) -> bytes:
-    """Convert to a LiteRT file; with `quantize` its weights are int8 (dynamic range: activations on the fly)."""
+    """Convert to a LiteRT file; with `quantize` its weights are int8 (dynamic range: activations on the fly).
+
+    Raises:
+        OSError: There is no room for the copy that TensorFlow makes on the way.
+    """
     import tensorflow as tf
 
+    room, needed = tempfile.gettempdir(), 3 * 4 * model.count_params() + 10_000_000
+    if shutil.disk_usage(room).free < needed:  # TensorFlow itself would end in another error, about something else
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {needed / 1e6:.0f} MB are needed", room)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return converter.convert()
+    tf.get_logger().setLevel("ERROR")
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras tells of a copy on the way, which nobody asked for
+        return converter.convert()
 
 
-def choose_share(logits: dict[str, np.ndarray], split: Split) -> float:
-    """The FER2013 head's weight in the served answer: best mean over both label sets of (accuracy + balanced) / 2.
+def rank_shares(logits: dict[str, np.ndarray], split: Split) -> list[float]:
+    """Weights of the FER2013 head that serve best, the one to take first in front.
+
+    The score is the mean over both label sets of (accuracy + balanced accuracy) / 2. It is flat around its peak, so all
+    shares within `SHARE_TIE` of the best count as equal, and the least is preferred: FER+'s labels are the better ones.
 
     Args:
         logits: Each head's `(N, 7)` on `split`.
         split: Validation.
     """
     if not np.any(split.majority >= 0):
-        return 1.0
-    shares = np.round(np.linspace(0, 1, 21), 2)
-    return float(max(shares, key=lambda share: blend_score(logits, float(share), split)))
+        return [1.0]
+    scores = {float(share): blend_score(logits, float(share), split) for share in np.round(np.linspace(0, 1, 21), 2)}
+    best = max(scores.values())
+    return [share for share, score in scores.items() if score >= best - SHARE_TIE]
 
 
 def predict_logits(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Every output of a model for uint8 `(N, S, S)` images."""
-    return model.predict(images[..., None].astype(np.float32), batch_size=256, verbose=0)
+    """Every output of a model for uint8 `(N, S, S)` images; one of colour gets them gray in all three channels."""
+    repeat = (1, 1, 1, model.input_shape[3])
+    parts = [
+        model.predict_on_batch(np.tile(images[start : start + 128, ..., None], repeat).astype(np.float32))
+        for start in range(0, len(images), 128)
+    ]
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
-def export(model: keras.Model, validation: Split, folder: Path, about: dict, quantize: bool = True) -> dict:
+def prepare(folder: Path) -> Path:
+    """The new folder that `folder` is written as, empty, beside it.
+
+    Raises:
+        OSError: It cannot be made, or `folder` holds something else than a checkpoint.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not (folder.is_dir() and ((folder / CONFIG).exists() or not any(folder.iterdir()))):
+        raise FileExistsError(f"{folder} holds something else than a checkpoint: choose another folder")
+    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    return new
+
+
+def write(
+    served: keras.Model,
+    images: np.ndarray,
+    truth: dict[str, np.ndarray],
+    folder: Path,
+    about: dict,
+    labels: Sequence[str] = LABELS,
+    quantize: bool = True,
+    card: str = "",
+) -> dict:
     """Write a checkpoint folder: `model.tflite` and `config.json`. An old folder stays until the new one has passed.
 
     Args:
-        model: As `training.models` builds it, trained.
-        validation: What blend and temperature are chosen on, and the gate is held against.
+        served: Model of `(N, S, S, C)`, 0 to 255, to logits `(N, 7)`, and an activation map where there is one.
+        images: uint8 `(N, S, S)`, on which the file must answer as the model does.
+        truth: For each logits output, int `(N,)`, indices into `LABELS`, -1 where unknown: what its temperature is
+            chosen on. An output that is not named gets temperature 1.
         folder: Where to.
-        quantize: int8 weights; else float32.
         about: What else `config.json` should say (model, recipe, seed, ...).
+        labels: The order of the model's own outputs.
+        quantize: int8 weights; else float32.
+        card: `README.md`, where there should be one.
 
     Returns:
         What the gate measured.
 
     Raises:
         GateError: The file does not answer as the model does.
+        OSError: The folder cannot be written, or holds something else than a checkpoint.
+    """
+    new = prepare(folder)
+    try:
+        columns = [list(labels).index(label) for label in LABELS]
+        reference = {name: values[..., columns] for name, values in predict_logits(served, images).items()}
+        (new / MODEL).write_bytes(to_litert(served, quantize))
+        config = {
+            "format_version": FORMAT_VERSION,
+            **about,
+            "labels": list(labels),
+            "input": {"size": served.input_shape[1], "channels": served.input_shape[3], "range": [0, 255]},
+            "outputs": {name: name for name in reference},
+            "temperature": {
+                name: fit_temperature(values[truth[name] >= 0], truth[name][truth[name] >= 0]) if name in truth else 1.0
+                for name, values in reference.items()
+                if name.endswith("logits")
+            },
+            "crop": {"template": GEOMETRY.template, "margin": GEOMETRY.margin, "center": GEOMETRY.center},
+            "sha256": {MODEL: sha256(new / MODEL)},
+        }
+        (new / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        answers = EmotionClassifier(read(new)).predict(images).argmax(axis=1)
+        config["gate"] = gate(answers, reference["logits"].argmax(axis=1), truth.get("logits"))
+        if truth:
+            config["recorded_labels"] = "".join(map(str, answers[:RECORDED_ROWS]))
+        (new / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if card:
+            (new / "README.md").write_text(card, encoding="utf-8")
+        _replace(folder.resolve(), new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return config["gate"]
+
+
+def gate(answers: np.ndarray, expected: np.ndarray, truth: np.ndarray | None) -> dict:
+    """How the file's labels compare with its model's, `(N,)` each; no loss of accuracy where the truth is unknown.
+
+    Raises:
+        GateError: They differ too much.
+    """
+    agreement, loss = float(np.mean(answers == expected)), None
+    if truth is not None:
+        rows = truth >= 0
+        loss = float(np.mean((expected == truth)[rows]) - np.mean((answers == truth)[rows]))
+    measured = {"images": len(answers), "label_agreement": agreement, "accuracy_loss": loss}
+    if agreement < MIN_AGREEMENT or (loss is not None and loss > MAX_ACCURACY_LOSS):
+        raise GateError(f"the exported file differs too much from its model: {measured}; try --float32")
+    return measured
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put `new` where `folder` is, in two renames, so that a checkpoint is never half written."""
+    old = new.with_suffix(".old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def export(model: keras.Model, validation: Split, folder: Path, about: dict, quantize: bool = True) -> dict:
+    """Export a model of `training.models`, trained: both heads blended as validation likes it best.
+
+    Args:
+        model: As `training.models` builds it, trained.
+        validation: What blend and temperatures are chosen on, and the gate is held against.
+        folder: Where to.
+        about: What else `config.json` should say (model, recipe, seed, ...).
+        quantize: int8 weights; else float32.
+
+    Returns:
+        What the gate measured.
+
+    Raises:
+        GateError: With none of the first shares does the file answer as the model does.
+        OSError: The folder cannot be written, or holds something else than a checkpoint.
     """
     model = as_float32(model)
-    heads = predict_logits(model, validation.images)
-    share = choose_share(heads, validation)
-    served = served_model(model, share)
-    reference = predict_logits(served, validation.images)
-    voted = validation.majority >= 0
-    truth, rows = (validation.majority, voted) if voted.any() else (validation.labels, np.ones(len(validation), bool))
-    new = folder.with_name(folder.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    (new / MODEL).write_bytes(to_litert(served, quantize))
-    config = {
-        "format_version": FORMAT_VERSION,
-        **about,
-        "labels": list(LABELS),
-        "input": {"size": model.input_shape[1], "channels": model.input_shape[3], "range": [0, 255]},
-        "outputs": {name: name for name in ("logits", "fer2013_logits", "activation_map")},
-        "temperature": {
-            "logits": fit_temperature(reference["logits"][rows], truth[rows]),
-            "fer2013_logits": fit_temperature(reference["fer2013_logits"], validation.labels),
-        },
-        "fer2013_share": share,
-        "crop": {"template": GEOMETRY.template, "margin": GEOMETRY.margin, "center": GEOMETRY.center},
-        "sha256": {MODEL: sha256(new / MODEL)},
+    shares = rank_shares(predict_logits(model, validation.images), validation)[:MAX_TRIES]
+    truth = {
+        "logits": validation.majority if np.any(validation.majority >= 0) else validation.labels,
+        "fer2013_logits": validation.labels,
     }
-    (new / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    labels = EmotionClassifier(read(new)).predict(validation.images).argmax(axis=1)
-    expected = reference["logits"].argmax(axis=1)
-    gate = {
-        "label_agreement": float(np.mean(labels == expected)),
-        "accuracy_loss": float(np.mean(expected[rows] == truth[rows]) - np.mean(labels[rows] == truth[rows])),
-    }
-    if gate["label_agreement"] < MIN_AGREEMENT or gate["accuracy_loss"] > MAX_ACCURACY_LOSS:
-        shutil.rmtree(new)
-        raise GateError(f"the exported file differs too much from its model: {gate}")
-    config["gate"] = gate
-    config["recorded_labels"] = "".join(map(str, labels[:RECORDED_ROWS]))
-    (new / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
-    return gate
+    for share in shares:
+        try:
+            fields = {**about, "fer2013_share": share}
+            return write(
+                served_model(model, share), validation.images, truth, folder, fields, quantize=quantize
+            )  # fmt: skip
+        except GateError:
+            if share == shares[-1]:
+                raise
+    raise AssertionError("there is always a share")
+
+
+def export_file(
+    path: Path,
+    names: Sequence[str],
+    rescale: str,
+    folder: Path,
+    validation: Callable[[int], Split] | None = None,
+    pictures: Sequence[Path] = (),
+    quantize: bool = True,
+) -> dict:
+    """Export a person's own `.keras` or `.h5` classifier.
+
+    Args:
+        path: The file.
+        names: What its outputs stand for, in their order; synonyms of the seven labels are taken.
+        rescale: What was done to the pixels in its training: a key of `training.keras_file.RESCALE`.
+        folder: Where to.
+        validation: The input's side in pixels -> faces with labels, to choose the temperature and hold the gate on.
+            Without them the temperature is 1, and the gate is held on noise and `pictures`.
+        pictures: Picture files of faces.
+        quantize: int8 weights; else float32.
+
+    Returns:
+        What the gate measured.
+
+    Raises:
+        KerasFileError: It cannot be used, or its outputs are not the labels.
+        DataError: Some names are none of the seven emotions.
+        PictureError: One of `pictures` cannot be read.
+        GateError: The exported file does not answer as the model does.
+        OSError: The file cannot be read or the folder not be written.
+    """
+    labels = [LABELS[index] for index in label_index(names)]
+    if sorted(labels) != sorted(LABELS):
+        raise DataError(f"--labels must name each of {', '.join(LABELS)} once, in the order of the outputs")
+    served = keras_file.as_served(as_float32(keras_file.load(path)), rescale)
+    size = served.input_shape[1]
+    if validation:
+        split = validation(size)
+        images, truth, gate_on = split.images, {"logits": split.labels}, "validation"
+    else:
+        given = [resize(cv2.cvtColor(read_picture(picture), cv2.COLOR_RGB2GRAY), size) for picture in pictures]
+        images, truth = np.concatenate([noise(size), np.reshape(np.array(given, np.uint8), (-1, size, size))]), {}
+        gate_on = f"noise and {len(given)} pictures; no temperature was fitted"
+    about = {"model": path.name, "converted": {"rescale": rescale, "gate": gate_on}}
+    card = CARD.format(name=path.stem, labels=", ".join(labels), folder=folder.name, images=len(images), **about)
+    return write(served, images, truth, folder, about, labels, quantize, card)
+
+
+def noise(size: int, count: int = 200) -> np.ndarray:
+    """Random pictures from blurred to sharp, uint8 `(count, size, size)`, the same ones every time."""
+    rng = np.random.default_rng(0)
+    coarse = (rng.integers(0, 256, (side, side), np.uint8) for side in rng.integers(2, size + 1, count))
+    return np.stack([cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR) for picture in coarse])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,34 +372,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, required=True, help="the run folder of training.train")
-    parser.add_argument("--dataset", required=True, help="its dataset: blend and temperature are chosen on validation")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="the run folder of training.train")
+    source.add_argument("--keras", type=Path, help="a .keras or .h5 file of one's own")
+    parser.add_argument("--dataset", help="blend and temperature are chosen on its validation; a run's own by default")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write")
-    parser.add_argument("--keep", type=Path, help="also save the float32 model as this .keras, for fine-tuning")
     parser.add_argument("--float32", action="store_true", help="keep float32 weights instead of int8")
+    parser.add_argument("--keep", type=Path, help="with --run: also save the float32 model here, for fine-tuning")
+    parser.add_argument(
+        "--labels", help="with --keras: what its outputs stand for, in their order, with commas between"
+    )
+    parser.add_argument("--rescale", choices=keras_file.RESCALE, help="with --keras: what it takes instead of 0 to 255")
+    parser.add_argument(
+        "--pictures", type=Path, nargs="*", default=[], help="with --keras: faces to compare on, where no dataset is"
+    )
     args = parser.parse_args(argv)
+    if args.keras and not (args.labels and args.rescale):
+        parser.error("--keras needs --labels and --rescale")
+    if args.keras and args.keep:
+        parser.error("--keep goes with --run")
+
+    def validation(size: int) -> Split:
+        splits = load(args.dataset, size)
+        if "validation" not in splits:
+            raise DataError(f"{args.dataset} has no validation split, only {', '.join(splits)}")
+        return splits["validation"]
+
     try:
-        run = json.loads((args.run / "run.json").read_text())
-        validation = load(args.dataset)["validation"]
-        model = keras.models.load_model(args.run / "best.keras", compile=False)
-        about = {
-            **{key: run[key] for key in ("model", "recipe", "seed")},
-            "training": {
-                "epochs": run["settings"]["epochs"],
-                "seconds": run["seconds"],
-                "device": run["device"],
-                "resumed": run.get("resumed", []),
-            },
-        }
-        gate = export(model, validation, args.out, about, quantize=not args.float32)
-        if args.keep:
-            args.keep.parent.mkdir(parents=True, exist_ok=True)
-            as_float32(model).save(args.keep)
-    except (DataError, GateError, CheckpointError, OSError, KeyError) as error:
+        shutil.rmtree(prepare(args.out))  # what cannot be written is told before the work
+        if args.keras:
+            measured = export_file(
+                args.keras, args.labels.split(","), args.rescale, args.out,
+                validation if args.dataset else None, args.pictures, not args.float32,
+            )  # fmt: skip
+        else:
+            run = json.loads((args.run / "run.json").read_text())
+            about = _about(run)
+            args.dataset = args.dataset or run.get("dataset_source", "")
+            model = keras_file.load(args.run / "best.keras")
+            measured = export(model, validation(model.input_shape[1]), args.out, about, quantize=not args.float32)
+            if args.keep:
+                args.keep.parent.mkdir(parents=True, exist_ok=True)
+                as_float32(model).save(args.keep)
+    except (DataError, KerasFileError, GateError, DeepFERError, OSError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{args.out}: {(args.out / MODEL).stat().st_size / 1e6:.2f} MB, {gate}")
+    print(f"{args.out}: {(args.out / MODEL).stat().st_size / 1e6:.2f} MB, {measured}")
+    if args.keras and not args.dataset:
+        print("no --dataset: temperature 1, its probabilities are as calibrated as they were", file=sys.stderr)
     return 0
+
+
+def _about(run: dict) -> dict:
+    try:
+        training = {
+            "phases": [{"epochs": p["epochs"], "weights": p["network"].get("weights")} for p in run["phases"]],
+            **{key: run[key] for key in ("seconds", "device", "backend")},
+            **{key: run.get(key) for key in ("init", "teachers")},
+            "resumed": run.get("resumed", []),
+        }
+        return {**{key: run[key] for key in ("model", "recipe", "seed")}, "training": training}
+    except KeyError as error:
+        raise DataError(f"run.json has no {error}: it is of an older training.train") from error
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from deepfer.face import LABELS
 from training.data import Split
 
 ECE_BINS = 15
+RESAMPLES = 10_000  # of the bootstrap
 
 
 def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     return {
         "n": len(truth),
         "accuracy": float(np.mean(predicted == truth)),
+        "accuracy_interval": interval(predicted == truth),
         "balanced_accuracy": float(recall[there].mean()),
         "macro_f1": float(f1[there].mean()),
         "ece": ece(probabilities, truth),
@@ -52,6 +54,15 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         },
         "confusion_matrix": confusion_matrix(truth, predicted, labels=range(len(LABELS))).tolist(),
     }
+
+
+def interval(right: np.ndarray) -> list[float]:
+    """The 95 % bootstrap interval of an accuracy (percentiles; Efron 1979), from bool `(N,)`.
+
+    Of N images drawn anew with replacement, the number that is right is binomial: that is drawn at once.
+    """
+    drawn = np.random.default_rng(0).binomial(len(right), right.mean(), RESAMPLES) / len(right)
+    return [float(bound) for bound in np.quantile(drawn, (0.025, 0.975))]
 
 
 def ece(probabilities: np.ndarray, truth: np.ndarray) -> float:

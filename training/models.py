@@ -40,6 +40,54 @@ def build_cnn(
     return keras.Model(inputs, _heads(layers.Activation("linear", name=FEATURES)(x), dropout), name="cnn")
 
 
+def build_resnet50v2(
+    size: int = 48, enlarged: int = 64, weights: str | None = "imagenet", dropout: float = 0.2
+) -> keras.Model:
+    """ResNet50V2 (He et al. 2016) on faces that are enlarged inside the model.
+
+    Args:
+        size: Side of the input, pixels.
+        enlarged: Side that the base sees, pixels.
+        weights: What the base starts from: "imagenet" (Keras downloads it), the path of a weights file for the base
+            without its top, or None for random.
+        dropout: Share of pooled features dropped in training.
+
+    Returns:
+        Model of `(N, size, size, 1)` gray 0 to 255 to `{"fer2013": (N, 7), "ferplus": (N, 7)}` logits.
+
+    Raises:
+        ValueError: The weights are not there, or are another network's.
+    """
+    inputs = keras.Input((size, size, 1), name="image")
+    x = layers.Resizing(enlarged, enlarged, interpolation="bilinear", name="enlarge")(inputs)
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(x)  # as `keras.applications.resnet_v2` was trained
+    x = layers.Concatenate(name="rgb")([x, x, x])
+    try:
+        base = keras.applications.ResNet50V2(include_top=False, weights=weights, input_tensor=x)
+    except Exception as error:  # Keras tells a failed download by a bare Exception
+        raise ValueError(f"cannot start ResNet50V2 from {weights!r}: {error}") from error
+    x = layers.Activation("linear", name=FEATURES)(base.output)
+    return keras.Model(inputs, _heads(x, dropout), name="resnet50v2")
+
+
+def set_trainable(model: keras.Model, which: str) -> None:
+    """Choose what is trained: "all", "heads", or a prefix of layer names: that layer and all above it.
+
+    Below "all", batch normalization keeps its statistics and scales: with few images a batch they would drift from what
+    the network was trained with.
+
+    Raises:
+        ValueError: No layer's name begins so.
+    """
+    reached = which == "all"
+    for layer in model.layers:
+        reached = reached or layer.name.startswith(which)
+        normalizes = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = layer.name in HEADS or which == "all" or (reached and not normalizes)
+    if not reached and which != "heads":
+        raise ValueError(f"no layer of {model.name} is named {which}…")
+
+
 def _heads(x: keras.KerasTensor, dropout: float) -> dict[str, keras.KerasTensor]:
     """Global average pooling and a Dense layer per label set: averaging makes the activation map exact (Zhou 2016)."""
     x = layers.GlobalAveragePooling2D()(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deepfer.face import LABELS
 from training.metrics import reliability
 
 INK, MUTED, ACCENT = "#1f2933", "#7b8794", "#0072b2"
+SHADES = ("#9ecae1", "#4292c6", "#08519c")  # mild, strong, stronger
 
 plt.rcParams.update(
     {
@@ -38,7 +40,8 @@ plt.rcParams.update(
 )
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure, and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight", metadata={"Software": None})  # the same figure, the same bytes
     plt.close(figure)
@@ -52,33 +55,58 @@ def learning_curve(log: Path, path: Path) -> None:
     left.plot(epochs, rows["loss"], color=MUTED, label="training (augmented)")
     left.plot(epochs, rows["val_loss"], color=ACCENT, label="validation")
     left.set(title="Loss", xlabel="epoch")
-    right.plot(epochs, 100 * rows["val_fer2013_accuracy"], color=ACCENT, label="FER2013 head")
-    right.plot(epochs, 100 * rows["val_ferplus_accuracy"], color="#d55e00", label="FER+ head")
+    for head, name, color in (("fer2013", "FER2013 head", ACCENT), ("ferplus", "FER+ head", "#d55e00")):
+        if rows[f"val_{head}_accuracy"].any():  # a dataset without votes trains one head alone
+            right.plot(epochs, 100 * rows[f"val_{head}_accuracy"], color=color, label=name)
     right.set(title="Validation accuracy, %", xlabel="epoch")
     for axes in (left, right):
         axes.grid(axis="y")
         axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
-def confusion(matrix: list[list[int]], title: str, path: Path) -> None:
-    """A confusion matrix in percent of each true label, `(7, 7)` counts given."""
+def confusion(
+    matrix: list[list[int]],
+    title: str,
+    path: Path,
+    *,
+    columns: Sequence[str] = LABELS,
+    across: str = "predicted, % of the row",
+    down: str = "true (images)",
+) -> None:
+    """A confusion matrix in percent of each row, counts `(7, len(columns))` given."""
     counts = np.array(matrix)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(5.2, 4.6))
+    figure, axes = plt.subplots(figsize=(5.2 + 0.6 * (len(columns) - len(LABELS)), 4.6))
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(LABELS)), LABELS, rotation=45, ha="right")
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(LABELS)), [f"{label} ({n})" for label, n in zip(LABELS, counts.sum(axis=1), strict=True)])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for row in range(len(LABELS)):
-        for column in range(len(LABELS)):
-            value = share[row, column]
-            axes.text(
-                column, row, f"{100 * value:.0f}", ha="center", va="center", color="white" if value > 0.5 else INK
-            )
-    axes.set(title=title, xlabel="predicted, % of the row", ylabel="true (images)")
-    _save(figure, path)
+    for (row, column), value in np.ndenumerate(share):
+        colour = "white" if value > 0.5 else INK if value >= 0.005 else MUTED
+        axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour)
+    axes.set(title=title, xlabel=across, ylabel=down)
+    save(figure, path)
+
+
+def distribution(counts: dict[str, np.ndarray], path: Path) -> None:
+    """The share of each label in each split, from counts `(7,)` by split."""
+    figure, panels = plt.subplots(1, len(counts), figsize=(1.2 + 2.6 * len(counts), 2.9), sharex=True, squeeze=False)
+    for column, (axes, (name, own)) in enumerate(zip(panels[0], counts.items(), strict=True)):
+        share = 100 * own / max(own.sum(), 1)
+        axes.barh(range(len(LABELS)), share, 0.72, color=[STYLES[label].hex for label in LABELS])
+        for row, (value, count) in enumerate(zip(share, own, strict=True)):
+            axes.text(value, row, f" {count}", va="center", fontsize=8, color=INK)
+        axes.set_yticks(range(len(LABELS)), LABELS if column == 0 else [""] * len(LABELS))
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        axes.margins(x=0.2)
+        axes.set(title=f"{name}: {own.sum()}", xlabel="%")
+    save(figure, path)
 
 
 def roc(probabilities: np.ndarray, truth: np.ndarray, per_class: dict[str, Any], title: str, path: Path) -> None:
@@ -91,8 +119,9 @@ def roc(probabilities: np.ndarray, truth: np.ndarray, per_class: dict[str, Any],
             false_rate, true_rate, _ = roc_curve(truth == index, probabilities[:, index])
             axes.plot(false_rate, true_rate, color=STYLES[label].hex, linewidth=1.6, label=f"{label}  {auc:.3f}")
     axes.set(title=title, xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
-    axes.legend(title="area under the curve", loc="lower right")
-    _save(figure, path)
+    if any(of["roc_auc"] is not None for of in per_class.values()):  # a single label has no curve
+        axes.legend(title="area under the curve", loc="lower right")
+    save(figure, path)
 
 
 def calibration(outputs: dict[str, tuple[np.ndarray, np.ndarray]], title: str, path: Path) -> None:
@@ -109,9 +138,35 @@ def calibration(outputs: dict[str, tuple[np.ndarray, np.ndarray]], title: str, p
         largest = max(share for *_, share in bins)
         for index, (_, accuracy, share) in enumerate(bins):
             if share:
-                alpha = 0.25 + 0.75 * share / largest
+                alpha = 0.15 + 0.85 * share / largest
                 axes.bar((index + 0.5) / len(bins), accuracy, 0.9 / len(bins), color=ACCENT, alpha=alpha)
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
         axes.set(title=name, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     figure.suptitle(title, x=0.01, y=1.03, ha="left", fontsize=12, fontweight="bold")
-    _save(figure, path)
+    save(figure, path)
+
+
+def robustness(measured: dict[str, Any], path: Path) -> None:
+    """Points of accuracy lost to each change, one bar a strength, the stronger the darker."""
+    bars = [
+        (f"{name} {level['strength']:g}" if len(change["strengths"]) > 1 else name, place, level["accuracy"])
+        for name, change in measured["changes"].items()
+        for place, level in enumerate(change["strengths"])
+    ]
+    lost = [100 * (measured["accuracy"] - accuracy) for *_, accuracy in bars]
+    figure, axes = plt.subplots(figsize=(6.4, 0.24 * len(bars) + 0.9))
+    axes.barh(range(len(bars)), lost, 0.72, color=[SHADES[min(place, len(SHADES) - 1)] for _, place, _ in bars])
+    for row, value in enumerate(lost):
+        axes.text(max(value, 0), row, f" {value:.1f}", va="center", color=INK, fontsize=8)
+    axes.set_yticks(range(len(bars)), [name for name, *_ in bars], fontsize=9)
+    axes.invert_yaxis()
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set(
+        title=f"Worse pictures: points lost of {100 * measured['accuracy']:.1f} %",
+        xlabel=f"points of accuracy lost (served, {measured['labels']}, {measured['images']} pictures)",
+    )
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    save(figure, path)

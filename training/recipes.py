@@ -1,16 +1,18 @@
-"""Recipe: every setting of a training run, and the named ones."""
+"""Recipe: the phases of a training run with all their settings, and the named ones of each network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.augment import Augmentation
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The settings of one run; `run.json` keeps a copy.
+class Phase:
+    """The settings of one stretch of training; `run.json` keeps a copy. A recipe is a tuple of them.
+
+    Each phase starts from the best epoch so far, with an optimizer of its own.
 
     Attributes:
         epochs: Passes over the training split.
@@ -23,13 +25,18 @@ class Recipe:
         ema: Momentum of the exponential moving average of the weights; 0 for none.
         label_smoothing: On the FER2013 label.
         ferplus_share: Share of the FER+ head in the loss, 0 to 1.
+        distill: Share of the teachers' predictions in the targets, 0 to 1 (Hinton et al. 2015).
+        mixup: Parameter of the Beta distribution that images and targets are mixed by; 0 for none.
+        cutmix: Likewise for rectangles taken from another image.
         mixed_precision: bfloat16 in the layers; the heads stay float32.
-        patience: Epochs without a better validation before training stops; 0 never stops early.
+        patience: Epochs without a better validation before the phase ends; 0 never ends it early.
+        trainable: "all"; "heads" alone; or a prefix of layer names, as "conv4": that layer and all above it, with
+            batch normalization left as it is (what transfer learning needs).
         augmentation: How images are changed.
-        network: Arguments of `training.models.build_*`.
+        network: Arguments of the network's builder in `training.models`.
     """
 
-    epochs: int = 26
+    epochs: int
     batch_size: int = 128
     optimizer: str = "adamw"
     learning_rate: float = 1.5e-3
@@ -39,37 +46,71 @@ class Recipe:
     ema: float = 0.998
     label_smoothing: float = 0.1
     ferplus_share: float = 0.5
+    distill: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     mixed_precision: bool = True
     patience: int = 0
+    trainable: str = "all"
     augmentation: Augmentation = field(default_factory=Augmentation)
     network: dict[str, Any] = field(default_factory=dict)
 
 
-RECIPES = {
-    # The best found so far for the time that two cores have.
-    "default": Recipe(augmentation=Augmentation(erase=0.25), network={"stem": 16, "dropout": 0.2}),
-    # What the original project did: Adam, one label set, plateau and early stopping.
-    "seed": Recipe(
-        epochs=60,
-        batch_size=64,
-        optimizer="adam",
-        learning_rate=1e-3,
-        schedule="plateau",
-        weight_decay=0.0,
-        ema=0.0,
-        label_smoothing=0.0,
-        ferplus_share=0.0,
-        patience=10,
-        augmentation=Augmentation(rotation=10, zoom=(0.9, 1.1), brightness=0, contrast=0, erase=0),
-    ),
-    # A minute on a laptop: shows that everything runs, learns little.
-    "smoke": Recipe(
-        epochs=2,
-        batch_size=32,
-        learning_rate=3e-3,
-        warmup=0.2,
-        ema=0.9,
-        mixed_precision=False,
-        network={"widths": (8, 16, 24), "blocks": 1, "stem": 8},
-    ),
-}
+Recipe = tuple[Phase, ...]
+
+_CNN = Phase(epochs=22, augmentation=Augmentation(erase=0.25), network={"stem": 16, "dropout": 0.2})
+_CNN_DISTILLED = replace(_CNN, epochs=12, learning_rate=1e-3, warmup=1.0, distill=0.3)
+
+# Without ImageNet's weights, and in the time that two cores have: the teachers' predictions lead, little augmentation.
+_RESNET = Phase(
+    epochs=15,
+    learning_rate=1e-3,
+    warmup=1.0,
+    weight_decay=0.05,
+    label_smoothing=0.0,
+    distill=0.7,
+    augmentation=Augmentation(rotation=12, zoom=(0.88, 1.15), shift=0.08, erase=0.15),
+    network={"enlarged": 64, "weights": None, "dropout": 0.1},
+)
+
+# What the original project did: Adam, one label set, plateau and early stopping, on a small plain network.
+_SEED = Phase(
+    epochs=60,
+    batch_size=64,
+    optimizer="adam",
+    learning_rate=1e-3,
+    schedule="plateau",
+    weight_decay=0.0,
+    ema=0.0,
+    label_smoothing=0.0,
+    ferplus_share=0.0,
+    patience=10,
+    augmentation=Augmentation(rotation=10, zoom=(0.9, 1.1), brightness=0, contrast=0, erase=0),
+)
+
+# A minute on a laptop: shows that everything runs, learns little.
+_SMOKE = Phase(epochs=2, batch_size=32, learning_rate=3e-3, warmup=0.2, ema=0.9, mixed_precision=False)
+
+# Transfer from ImageNet: the heads on the frozen base, then the higher stages too.
+_IMAGENET = {"enlarged": 96, "weights": "imagenet"}
+_TRANSFER = (
+    Phase(epochs=5, learning_rate=1e-3, warmup=0.5, ema=0.0, trainable="heads", network=_IMAGENET),
+    Phase(epochs=20, learning_rate=2e-4, warmup=1.0, trainable="conv3", network=_IMAGENET),
+)
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "cnn": {
+        "default": (_CNN, _CNN_DISTILLED),
+        "finetune": (replace(_CNN, epochs=10, learning_rate=3e-4, warmup=0.5, ema=0.99, patience=5),),
+        "seed": (replace(_SEED, network={"widths": (32, 64, 128), "blocks": 1, "stem": 16}),),
+        "smoke": (replace(_SMOKE, network={"widths": (8, 16, 24), "blocks": 1, "stem": 8}),),
+    },
+    "resnet50v2": {
+        "default": (_RESNET,),
+        "finetune": (replace(_TRANSFER[1], epochs=10, network={"enlarged": 64, "weights": None}),),
+        "transfer": _TRANSFER,
+        "seed": tuple(replace(_SEED, epochs=e, trainable=t, learning_rate=r, network=_IMAGENET)
+                      for e, t, r in ((10, "heads", 1e-3), (30, "conv5", 1e-4))),
+        "smoke": (replace(_SMOKE, epochs=1, network={"enlarged": 48, "weights": None}),),
+    },
+}  # fmt: skip

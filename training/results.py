@@ -33,25 +33,101 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def accuracy(folder: Path) -> str:
-    """A checkpoint's outputs against both label sets, on each split that was measured."""
-    splits = _metrics(folder)["splits"]
+def models() -> str:
+    """The embedded checkpoints side by side: each head against its own labels."""
     rows = []
+    for folder in _embedded():
+        splits = _metrics(folder)["splits"]
+        for split in sorted(splits, reverse=True):
+            head, served = splits[split]["fer2013"]["head"], splits[split]["ferplus"]["served"]
+            link = f"[`{folder.name}`]({(folder / 'README.md').relative_to(ROOT).as_posix()})"
+            rows.append(
+                (
+                    link, f"{(folder / MODEL).stat().st_size / 1e6:.1f}", split, with_interval(head),
+                    percent(head["balanced_accuracy"]), percent(head["macro_f1"]), with_interval(served),
+                    percent(served["balanced_accuracy"]), f"{served['ece']:.3f}",
+                )
+            )  # fmt: skip
+    head = (
+        "Model", "MB", "split", "FER2013 head: accuracy %", "balanced %", "macro F1 %", "served, FER+: accuracy %",
+        "balanced %", "ECE",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def with_interval(m: dict[str, Any]) -> str:
+    """An accuracy in percent, and its 95 % interval."""
+    low, high = m["accuracy_interval"]
+    return f"{percent(m['accuracy'])} ({percent(low)}–{percent(high)})"
+
+
+def _measured(folder: Path) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    """Each output with its labels, split and figures."""
+    splits = _metrics(folder)["splits"]
     for split in sorted(splits, reverse=True):
         against = splits[split]
-        listed = [("FER2013 head", "FER2013", against["fer2013"].get("head"))]
-        listed.append(("served", "FER2013", against["fer2013"]["served"]))
-        listed.append(("served", "FER+ majority", against["ferplus"] and against["ferplus"]["served"]))
-        for output, labels, m in listed:
-            if m:
-                rows.append(
-                    (
-                        f"{output}, {labels}", split, m["n"], percent(m["accuracy"]), percent(m["balanced_accuracy"]),
-                        percent(m["macro_f1"]), f"{m['ece']:.3f}", percent(m["flip_tta"]["accuracy"]),
-                    )
-                )  # fmt: skip
-    head = ("Output, labels", "split", "images", "accuracy %", "balanced %", "macro F1 %", "ECE", "mirrored %")
+        if "head" in against["fer2013"]:
+            yield "FER2013 head, FER2013", split, against["fer2013"]["head"]
+        yield "served, FER2013", split, against["fer2013"]["served"]
+        if against["ferplus"]:
+            yield "served, FER+ majority", split, against["ferplus"]["served"]
+
+
+def accuracy(folder: Path) -> str:
+    """A checkpoint's outputs against both label sets, on each split that was measured."""
+    rows = [
+        (
+            output, split, m["n"], with_interval(m), percent((m["without_near_duplicates"] or {}).get("accuracy")),
+            percent(m["flip_tta"]["accuracy"]), percent(m["balanced_accuracy"]), percent(m["macro_f1"]),
+        )
+        for output, split, m in _measured(folder)
+    ]  # fmt: skip
+    head = (
+        "Output, labels", "split", "images", "accuracy % (95 % interval)", "without near-duplicates %",
+        "mirrored too %", "balanced %", "macro F1 %",
+    )  # fmt: skip
     return table(head, rows)
+
+
+def calibration(folder: Path) -> str:
+    """Calibration errors before and after the temperature."""
+    rows = [
+        (output, split, f"{m['ece_untempered']:.3f}", f"{m['ece']:.3f}", f"{m['log_loss']:.3f}")
+        for output, split, m in _measured(folder)
+    ]
+    return table(("Output, labels", "split", "ECE before", "ECE as served", "log loss as served"), rows)
+
+
+def robustness(folder: Path) -> str:
+    """What each change at each strength costs."""
+    found = _metrics(folder).get("robustness")
+    if not found:
+        return "Not measured."
+    rows = []
+    for name, change in found["changes"].items():
+        cells = [
+            f"{s['strength']:g}: {percent(s['accuracy'])} ({100 * (s['accuracy'] - found['accuracy']):+.1f})"
+            for s in change["strengths"]
+        ]
+        rows.append((f"{name} ({change['unit']})", *cells, *[""] * (3 - len(cells))))
+    return (
+        f"{found['images']} validation pictures, the served output against {found['labels']}: "
+        f"{percent(found['accuracy'])} % are right as they are. A cell: strength, accuracy in %, points more or less."
+        "\n\n" + table(("Change (strength in)", "mild", "strong", "stronger"), rows)
+    )
+
+
+def figures(folder: Path) -> str:
+    """The plots of the last split, and that of the robustness, where there are any."""
+    split = _last_split(folder)
+    listed = {
+        f"{split}-fer2013-confusion.png": f"Confusion matrix of the FER2013 head on {split}",
+        f"{split}-ferplus-confusion.png": f"Confusion matrix of the served output against FER+'s majority on {split}",
+        f"{split}-ferplus-roc.png": f"ROC curve of each emotion, served output against FER+'s majority on {split}",
+        f"{split}-calibration.png": f"Reliability before and after temperature scaling on {split}",
+        "robustness.png": "Points of accuracy lost to each way of making the pictures worse",
+    }
+    return "\n\n".join(f"![{alt}](plots/{name})" for name, alt in listed.items() if (folder / "plots" / name).exists())
 
 
 def per_class(folder: Path) -> str:
@@ -77,7 +153,7 @@ def pipeline(folder: Path) -> str:
     rows = [
         (
             f"{detector}, {angle}°", percent(m["detected"]), percent(m["accuracy"]),
-            f"{100 * m['loss']:.1f}", f"{100 * m['loss_where_detected']:.1f}",
+            percent(m["loss"]), percent(m["loss_where_detected"]),
         )
         for detector, measured in found.items()
         for angle, m in measured["angles"].items()
@@ -92,7 +168,9 @@ def pipeline(folder: Path) -> str:
 
 def explanation(folder: Path) -> str:
     """The test of the activation map, in a sentence."""
-    m = _metrics(folder)["explanation"]
+    m = _metrics(folder).get("explanation")
+    if not m:
+        return "Not measured."
     return (
         f"Over {m['images']} validation pictures, painting over the hottest quarter of the map lowers the label's "
         f"probability by {100 * m['hottest_quarter']:.1f} points, the coldest quarter by "
@@ -141,7 +219,7 @@ CNN = EMBEDDED / "cnn"
 BLOCKS: dict[str, Callable[[], str]] = {
     "python": lambda: example("python"),
     "command": lambda: example("command"),
-    "accuracy": lambda: accuracy(CNN),
+    "models": models,
     "pipeline": lambda: pipeline(CNN),
     "explanation": lambda: explanation(CNN),
     "speed": speed,
@@ -150,40 +228,66 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-def card(folder: Path) -> str:
-    """A checkpoint's model card, from its config and metrics."""
+def card(folder: Path, source: str | None = None) -> str:
+    """A checkpoint's model card, from its config and metrics; `source` is what a reader gives to load it."""
     config, metrics = read_config(folder), _metrics(folder)
-    calibration = ", ".join(
-        f"{m['ferplus']['served']['ece']:.3f} on {split}"
-        for split, m in sorted(metrics["splits"].items(), reverse=True)
-        if m["ferplus"]
-    )
+    name = config.get("model", folder.name)
     return Template(TEMPLATE.read_text()).substitute(
-        model=config.get("model", folder.name),
-        source=folder.name if folder.parent == EMBEDDED else folder,
+        model=name,
+        source=source or (folder.name if folder.parent == EMBEDDED else folder),
         size=f"{(folder / MODEL).stat().st_size / 1e6:.1f}",
         input=f"{config['input']['size']}x{config['input']['size']}",
         share=f"{100 * config['fer2013_share']:.0f} %",
         temperature=config["temperature"]["logits"],
-        calibration=calibration or "not measured",
         results=accuracy(folder),
         last_split=_last_split(folder),
         per_class=per_class(folder),
+        calibration=calibration(folder),
+        robustness=robustness(folder),
+        explanation=explanation(folder),
         pipeline=pipeline(folder),
+        figures=figures(folder),
         recipe=config.get("recipe"),
         seed=config.get("seed"),
         training=training(config["training"]),
         dataset=metrics["dataset"],
+        **about_data(metrics["dataset"]),
     )
 
 
+def about_data(dataset: str) -> dict[str, str]:
+    """What a card says of the data that a model was made from: its limits, and what its licence leaves open."""
+    if not re.search(r"fer.?(2013|plus)", dataset, re.IGNORECASE):
+        return {
+            "limits": "It is weakest on people and in circumstances that its training pictures show rarely.",
+            "data": f"On what terms its training pictures, {dataset}, may be used, their makers say.",
+        }
+    return {
+        "limits": "It was trained on gray 48-pixel web pictures from before 2013 with noisy labels: it is weakest on "
+        "disgust and fear, on profiles, on dark or covered faces, and on people whom such pictures show rarely.",
+        "data": "The training pictures are not: FER2013 (Goodfellow et al. 2013) was gathered from the web for a "
+        "research competition, and no licence of its pictures is known. The votes on them, FER+ (Barsoum et al. 2016), "
+        "are under the MIT licence.",
+    }
+
+
 def training(m: dict[str, Any]) -> str:
-    """How long the training took, where, and whether it was interrupted, in a sentence or two."""
-    said = f"{m['epochs']} epochs in {m['seconds'] / 60:.0f} minutes on {m['device']}."
-    for part in m["resumed"]:
+    """What the training started from, how long it took, where, and whether it was interrupted, in a few sentences."""
+    phases = m.get("phases", [m])
+    epochs = [phase["epochs"] for phase in phases]
+    said = f"{' + '.join(map(str, epochs))} epochs in {m['seconds'] / 60:.0f} minutes on {m['device']}."
+    if start := m.get("init"):
+        said += f" It started from {start['source']} (sha256 {start['sha256']})."
+    elif "weights" in phases[0]:
+        weights = phases[0]["weights"]
+        said += f" It started from {'ImageNet weights' if weights == 'imagenet' else weights or 'scratch'}."
+    if teachers := m.get("teachers"):
+        said += f" It was distilled from its teachers' predictions, {teachers['file']} (sha256 {teachers['sha256']})."
+    for part in m.get("resumed", []):
         said += f" It was interrupted and resumed after epoch {part['from_epoch']}"
-        planned = part["before"]["epochs"]
-        said += f", its schedule shortened from {planned} to {m['epochs']} epochs." if planned != m["epochs"] else "."
+        planned = [phase["epochs"] for phase in part.get("phases", [part.get("before")])]
+        changed = f", its schedule changed from {' + '.join(map(str, planned))} epochs" if planned != epochs else ""
+        said += f"{changed}."
     return said
 
 
@@ -195,7 +299,7 @@ def render(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Each page that holds results, as it should be."""
     readme = ROOT / "README.md"
-    cards = {path.with_name("README.md"): card(path.parent) for path in sorted(EMBEDDED.glob(f"*/{CONFIG}"))}
+    cards = {folder / "README.md": card(folder) for folder in _embedded()}
     return {readme: render(readme.read_text(encoding="utf-8")), **cards}
 
 
@@ -206,6 +310,10 @@ def stale() -> list[str]:
         for path, text in pages().items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
+
+
+def _embedded() -> list[Path]:
+    return sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG}"))
 
 
 def _metrics(folder: Path) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
     python -m training.train --model cnn --dataset PATH_OR_HUB_ID --out runs/cnn
     python -m training.train --model cnn --dataset PATH_OR_HUB_ID --out runs/smoke --recipe smoke    # a minute
+    python -m training.train --model cnn --dataset MY_FACES --out runs/mine --recipe finetune --init cnn
 
 The run folder holds `run.json` (what was asked for, on what, with what), `log.csv` (an epoch a row), `best.keras` (the
-epoch with the best validation), `last/` (everything that `--resume` needs) and `curve.png`.
+epoch with the best validation), `last/` (everything that `--resume` needs, by phase) and `curve.png`.
 """
 
 from __future__ import annotations
@@ -18,53 +19,75 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from deepfer.checkpoint import sha256
+from deepfer.errors import HubError
 from deepfer.face import LABELS
-from training.data import DataError, Split, load
-from training.recipes import RECIPES, Recipe
+from deepfer.hub import HUB_ID, pull
+from training.augment import mix
+from training.data import DataError, Split, load, name_of, require_trainable
+from training.plots import learning_curve
+from training.recipes import RECIPES, Phase, Recipe
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
-from training.models import build_cnn
+from training.models import build_cnn, build_resnet50v2, set_trainable
+from training.teachers import load_teachers
 
-BUILDERS = {"cnn": build_cnn}
+BUILDERS: dict[str, Callable[..., keras.Model]] = {"cnn": build_cnn, "resnet50v2": build_resnet50v2}
+CHECKPOINTS = Path(__file__).parent / "checkpoints"  # of ours, for fine-tuning
 MONITOR = "val_mean_accuracy"
+Targets = dict[str, np.ndarray]
 
 
 class Batches(keras.utils.PyDataset):
     """A split in shuffled, augmented batches; the same for the same seed and epoch, whether resumed or not."""
 
-    def __init__(self, split: Split, recipe: Recipe, seed: int, first_epoch: int = 0) -> None:
+    def __init__(self, split: Split, phase: Phase, seed: int, first_epoch: int = 0, taught: Targets | None = None):
+        """`taught`: the teachers' probabilities for each head, `(N, 7)`."""
         super().__init__(workers=1, max_queue_size=8)
-        self.split, self.recipe, self.seed, self.epoch = split, recipe, seed, first_epoch
+        self.split, self.phase, self.seed, self.epoch = split, phase, seed, first_epoch
+        self.targets, self.weights = targets(split, phase.label_smoothing, taught, phase.distill)
 
     def __len__(self) -> int:
-        return len(self.split) // self.recipe.batch_size
+        return max(1, len(self.split) // self.phase.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Targets, Targets]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.split))
-        rows = order[index * self.recipe.batch_size :][: self.recipe.batch_size]
+        rows = order[index * self.phase.batch_size :][: self.phase.batch_size]
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        images = self.recipe.augmentation(self.split.images[rows], rng)
-        return images[..., None], *targets(self.split.take(rows), self.recipe.label_smoothing)
+        images = self.phase.augmentation(self.split.images[rows], rng)
+        wanted = {head: values[rows] for head, values in self.targets.items()}
+        weights = {head: values[rows] for head, values in self.weights.items()}
+        mix(images, [*wanted.values(), *weights.values()], rng, self.phase.mixup, self.phase.cutmix)
+        return images[..., None], wanted, weights
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
 
-def targets(split: Split, smoothing: float = 0.0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What each head should say, `(N, 7)`, and how much each image counts for it, `(N,)`."""
+def targets(
+    split: Split, smoothing: float = 0.0, taught: Targets | None = None, distill: float = 0.0
+) -> tuple[Targets, Targets]:
+    """What each head should say, float32 `(N, 7)`, and how much each image counts for it, `(N,)`.
+
+    With `taught`, the teachers' probabilities have the share `distill` in it; where there are no votes, all of it.
+    """
     onehot = np.eye(len(LABELS), dtype=np.float32)[split.labels]
-    voted = split.votes.sum(axis=1)
-    return (
-        {"fer2013": onehot * (1 - smoothing) + smoothing / len(LABELS), "ferplus": split.votes},
-        {"fer2013": np.ones(len(split), np.float32), "ferplus": (voted > 0).astype(np.float32)},
-    )
+    voted = split.votes.sum(axis=1) > 0
+    wanted = {"fer2013": onehot * (1 - smoothing) + smoothing / len(LABELS), "ferplus": split.votes}
+    weights = {"fer2013": np.ones(len(split), np.float32), "ferplus": voted.astype(np.float32)}
+    if taught is not None and distill:
+        wanted = {head: (1 - distill) * values + distill * taught[head] for head, values in wanted.items()}
+        wanted["ferplus"] = np.where(voted[:, None], wanted["ferplus"], taught["ferplus"])
+        weights["ferplus"] = np.ones(len(split), np.float32)
+    return wanted, weights
 
 
 class MeanAccuracy(keras.callbacks.Callback):
@@ -79,81 +102,191 @@ class MeanAccuracy(keras.callbacks.Callback):
             logs[MONITOR] = float(np.mean([logs[f"val_{head}_accuracy"] for head in self.heads]))
 
 
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer with its schedule."""
-    rate: object = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        warmup = max(1, round(recipe.warmup * steps_per_epoch))
+class Memory(keras.callbacks.Callback):
+    """Keeps what other callbacks know (waiting since when, for what), so that a resumed run goes on as it would have.
+
+    It comes last in the list: the others forget when training begins, and then this one reminds them.
+    """
+
+    KEPT = ("wait", "best", "best_epoch", "cooldown_counter")
+
+    def __init__(self, path: Path, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self.path, self.callbacks = path, callbacks
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if self.path.exists():
+            for callback, known in zip(self.callbacks, json.loads(self.path.read_text()), strict=True):
+                vars(callback).update(known)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        known = [{name: vars(c)[name] for name in self.KEPT if name in vars(c)} for c in self.callbacks]
+        _write(self.path, json.dumps(known))
+
+
+class TimeLeft(keras.callbacks.Callback):
+    """Says after each epoch how long the rest of the run takes, if nothing ends it early."""
+
+    def __init__(self, recipe: Recipe, index: int) -> None:
+        super().__init__()
+        self.left = sum(phase.epochs for phase in recipe[index:])
+        self.name = f"phase {index + 1} of {len(recipe)}"
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        left = self.left - epoch - 1 + self.first
+        minutes = left * (time.monotonic() - self.start) / 60
+        print(f"{self.name}, epoch {epoch + 1}: {left} more, about {minutes:.0f} minutes", file=sys.stderr, flush=True)
+
+    first = 0  # the epoch of the run that the phase starts at
+
+
+def make_optimizer(phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """The phase's optimizer with its schedule."""
+    rate: object = phase.learning_rate
+    steps = phase.epochs * steps_per_epoch
+    if phase.schedule == "cosine":
+        warmup = min(max(1, round(phase.warmup * steps_per_epoch)), steps // 2)
         rate = keras.optimizers.schedules.CosineDecay(
-            recipe.learning_rate / 100,
-            max(1, recipe.epochs * steps_per_epoch - warmup),
-            warmup_target=recipe.learning_rate,
+            phase.learning_rate / 100,
+            max(1, steps - warmup),
+            warmup_target=phase.learning_rate,
             warmup_steps=warmup,
         )
-    common = {"learning_rate": rate, "use_ema": recipe.ema > 0, "ema_momentum": recipe.ema or 0.99}
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None, **common
-        )
-    elif recipe.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **common)
+    # An average over more than a tenth of the phase would still hold what it started from.
+    momentum = min(phase.ema, 1 - 10 / max(steps, 20)) if phase.ema else 0.99
+    common = {"learning_rate": rate, "use_ema": phase.ema > 0, "ema_momentum": momentum}
+    if phase.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=phase.weight_decay or None, **common)
+    elif phase.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(weight_decay=phase.weight_decay, **common)
     else:
         optimizer = keras.optimizers.Adam(**common)
-    if recipe.weight_decay:
+    if phase.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
-def fit(model_name: str, splits: dict[str, Split], recipe: Recipe, out: Path, seed: int, resume: bool) -> keras.Model:
-    """Train, keeping the best epoch as `out/best.keras` and the last one, with its optimizer, under `out/last`."""
+def start_from(model: keras.Model, path: Path) -> None:
+    """Give a model the weights of a `.keras` file of the same network.
+
+    Raises:
+        DataError: The file is not there, or holds another network.
+    """
+    try:
+        weights = keras.models.load_model(path, compile=False).get_weights()
+        model.set_weights(weights)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot start {model.name} from {path}: {str(error).splitlines()[0]}") from error
+
+
+def fit(
+    model_name: str,
+    splits: dict[str, Split],
+    recipe: Recipe,
+    out: Path,
+    seed: int,
+    init: Path | None = None,
+    taught: Targets | None = None,
+) -> None:
+    """Train phase by phase, keeping the best epoch of all as `out/best.keras`; goes on where a run was cut off.
+
+    Each phase keeps its last epoch, with its optimizer, under `out/last`.
+    """
     keras.utils.set_random_seed(seed)
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
-    model = BUILDERS[model_name](**recipe.network)
-    train, validation = splits["train"], splits["validation"]
-    done = json.loads((out / "last" / "training_metadata.json").read_text())["epoch"] if resume else 0
-    batches = Batches(train, recipe, seed, first_epoch=done)
+    first = 0
+    for index, phase in enumerate(recipe):
+        last = out / "last" / f"phase-{index + 1}"
+        if not (last / "ended").exists():
+            keras.mixed_precision.set_global_policy("mixed_bfloat16" if phase.mixed_precision else "float32")
+            start = out / "best.keras" if index else init
+            network = {**phase.network, "weights": None} if start and model_name == "resnet50v2" else phase.network
+            try:
+                model = BUILDERS[model_name](**network)
+            except ValueError as error:
+                raise DataError(str(error)) from error
+            if start:
+                start_from(model, start)
+            _fit_phase(model, splits, recipe, index, out, last, first, seed, taught)
+            _write(last / "ended", "")
+        first = json.loads((last / "training_metadata.json").read_text())["epoch"]
+
+
+def _fit_phase(
+    model: keras.Model,
+    splits: dict[str, Split],
+    recipe: Recipe,
+    index: int,
+    out: Path,
+    last: Path,
+    first: int,
+    seed: int,
+    taught: Targets | None,
+) -> None:
+    phase = recipe[index]
+    set_trainable(model, phase.trainable)
+    done = epochs_done(last) or first
+    batches = Batches(splits["train"], phase, seed, done, taught)
     model.compile(
-        optimizer=make_optimizer(recipe, len(batches)),
+        optimizer=make_optimizer(phase, len(batches)),
         loss={head: keras.losses.CategoricalCrossentropy(from_logits=True) for head in ("fer2013", "ferplus")},
-        loss_weights={"fer2013": 1 - recipe.ferplus_share, "ferplus": recipe.ferplus_share},
+        loss_weights={"fer2013": 1 - phase.ferplus_share, "ferplus": phase.ferplus_share},
         weighted_metrics={
             head: [keras.metrics.CategoricalAccuracy(name="accuracy")] for head in ("fer2013", "ferplus")
         },
     )
     # Order matters: the resumable state holds the raw weights, validation and best.keras the averaged ones.
     callbacks: list[keras.callbacks.Callback] = [
-        keras.callbacks.BackupAndRestore(out / "last", delete_checkpoint=False, double_checkpoint=True)
+        keras.callbacks.BackupAndRestore(last, delete_checkpoint=False, double_checkpoint=True)
     ]
-    if recipe.ema:
+    if phase.ema:
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    waiting: list[keras.callbacks.Callback] = []
+    if phase.schedule == "plateau":
+        waiting.append(keras.callbacks.ReduceLROnPlateau(MONITOR, mode="max", factor=0.5, patience=3, min_lr=1e-6))
+    if phase.patience:
+        waiting.append(keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=phase.patience))
+    left = TimeLeft(recipe, index)
+    left.first = first
     callbacks += [
-        MeanAccuracy(recipe.ferplus_share),
+        MeanAccuracy(phase.ferplus_share),
         keras.callbacks.ModelCheckpoint(
-            out / "best.keras",
-            MONITOR,
-            mode="max",
-            save_best_only=True,
-            initial_value_threshold=_best_so_far(out, resume),
+            out / "best.keras", MONITOR, mode="max", save_best_only=True, initial_value_threshold=_best_so_far(out)
         ),
-        keras.callbacks.CSVLogger(out / "log.csv", append=resume),
+        keras.callbacks.CSVLogger(out / "log.csv", append=done > 0),
+        left,
+        *waiting,
+        Memory(last / "memory.json", waiting),
     ]
-    if recipe.schedule == "plateau":
-        callbacks.append(keras.callbacks.ReduceLROnPlateau(MONITOR, mode="max", factor=0.5, patience=3, min_lr=1e-6))
-    if recipe.patience:
-        callbacks.append(keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=recipe.patience))
+    validation = splits["validation"]
     model.fit(
         batches,
         validation_data=(validation.images[..., None], *targets(validation)),
         validation_batch_size=256,
-        epochs=recipe.epochs,
+        initial_epoch=first,
+        epochs=first + phase.epochs,
         callbacks=callbacks,
         verbose=1 if sys.stderr.isatty() else 2,
     )
-    return model
 
 
-def _best_so_far(out: Path, resume: bool) -> float | None:
-    if not resume or not (out / "log.csv").exists():
+def epochs_done(last: Path) -> int:
+    """How many epochs of the run were finished when the state in `last` was kept; 0 where there is none."""
+    path = last / "training_metadata.json"
+    return json.loads(path.read_text())["epoch"] if path.exists() else 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Write aside, then rename: a kill leaves the old file or the new one."""
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _best_so_far(out: Path) -> float | None:
+    if not (out / "log.csv").exists():
         return None
     rows = np.genfromtxt(out / "log.csv", delimiter=",", names=True)
     return float(np.max(rows[MONITOR])) if rows.size else None
@@ -179,11 +312,41 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def plot_curve(out: Path) -> None:
-    """Draw `log.csv` as `curve.png`."""
-    from training.plots import learning_curve
+def find_init(source: str) -> Path:
+    """The `.keras` file that `--init` means: "cnn" (ours), a file, a run folder, or "user/name" on the Hub.
 
-    learning_curve(out / "log.csv", out / "curve.png")
+    Raises:
+        DataError: It is none of these.
+        HubError: The Hub cannot be reached, or the repo holds no `model.keras`.
+    """
+    path = Path(source)
+    ours = CHECKPOINTS / f"{source}.keras"
+    for file in (ours, path, path / "best.keras", path / "model.keras"):
+        if file.is_file():
+            return file
+    if not path.exists() and HUB_ID.fullmatch(source):
+        folder, _commit = pull(source, ["model.keras"])
+        if (folder / "model.keras").is_file():
+            return folder / "model.keras"
+    names = ", ".join(repr(file.stem) for file in sorted(CHECKPOINTS.glob("*.keras")))
+    raise DataError(
+        f"nothing to start from at {source!r}: give {names}, a .keras file, a run folder, or a Hub repo that has one"
+    )
+
+
+def find_teachers(given: Path | None, train: Split) -> tuple[Path | None, Targets | None]:
+    """The teachers' predictions: of the file that was given, or of ours where they were made for these images.
+
+    Raises:
+        DataError: The file that was given does not fit.
+    """
+    try:
+        path = given or CHECKPOINTS / "teachers.npz"
+        return path, load_teachers(path, train)
+    except DataError:
+        if given:
+            raise
+        return None, None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -191,60 +354,92 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True, choices=sorted(BUILDERS), help="the network")
-    parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
-    parser.add_argument("--out", type=Path, required=True, help="the run folder")
-    parser.add_argument("--recipe", default="default", choices=sorted(RECIPES), help="a named set of settings")
-    parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch in --out")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
-    parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
+    add = parser.add_argument
+    add("--model", required=True, choices=sorted(BUILDERS), help="the network")
+    add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
+    add("--out", type=Path, required=True, help="the run folder")
+    add("--recipe", default="default", help="its phases and settings: " + "; ".join(
+        f"{model}: {', '.join(recipes)}" for model, recipes in RECIPES.items()))  # fmt: skip
+    add("--init", help='start from this: "cnn" (ours), a .keras file, a run folder, or user/name on the Hub')
+    add("--weights", help='what ResNet50V2\'s base starts from: "imagenet", a weights file, or "none"')
+    add("--from-phase", type=int, default=1, help="with --init: begin at this phase of the recipe")
+    add("--teachers", type=Path, help="predictions of training.teachers; ours where they fit the dataset")
+    add("--resume", action="store_true", help="go on after the last finished epoch in --out")
+    add("--epochs", type=int, help="of each phase, instead of the recipe's")
+    add("--batch-size", type=int, help="instead of the recipe's")
+    add("--learning-rate", type=float, help="instead of the recipe's")
+    add("--seed", type=int, default=0, help="of weights, order and augmentation")
     args = parser.parse_args(argv)
-    recipe = RECIPES[args.recipe]
-    for name in ("epochs", "batch_size", "learning_rate"):
-        if (value := getattr(args, name)) is not None:
-            recipe = dataclasses.replace(recipe, **{name: value})
-    started = args.out / "last" / "training_metadata.json"
-    if args.resume and not started.exists():
+    if args.recipe not in RECIPES[args.model]:
+        parser.error(f"{args.model} has the recipes {', '.join(RECIPES[args.model])}, not {args.recipe!r}")
+    recipe = RECIPES[args.model][args.recipe]
+    if not 1 <= args.from_phase <= len(recipe) or (args.from_phase > 1 and not args.init):
+        parser.error(f"--from-phase is 1 to {len(recipe)} for this recipe, and past 1 needs --init")
+    if args.weights and args.model != "resnet50v2":
+        parser.error("--weights is for resnet50v2; --init starts any network from a checkpoint")
+    recipe = recipe[args.from_phase - 1 :]
+    changes = {
+        name: value for name in ("epochs", "batch_size", "learning_rate") if (value := getattr(args, name)) is not None
+    }
+    recipe = tuple(dataclasses.replace(phase, **changes) for phase in recipe)
+    if args.weights:
+        weights = None if args.weights == "none" else args.weights
+        recipe = tuple(dataclasses.replace(phase, network={**phase.network, "weights": weights}) for phase in recipe)
+    kept = sorted(args.out.glob("last/*/training_metadata.json"), key=lambda path: path.stat().st_mtime)
+    if args.resume and not kept:
         parser.error(f"nothing to resume in {args.out}: no epoch was finished there")
-    if started.exists() and not args.resume:
+    if kept and not args.resume:
         parser.error(f"{args.out} holds a run already: --resume goes on with it, another --out starts afresh")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
+        init = find_init(args.init) if args.init else None
         splits = load(args.dataset)
-        if "train" not in splits:
-            raise DataError(f"{args.dataset} has no training split, only {', '.join(splits)}")
-    except (DataError, OSError) as error:
+        require_trainable(splits)
+        source, taught = None, None
+        if any(phase.distill for phase in recipe):
+            source, taught = find_teachers(args.teachers, splits["train"])
+            if taught is None:
+                print("no teachers' predictions for this dataset: training on its labels alone", file=sys.stderr)
+        if taught is None and not splits["train"].votes.any():
+            recipe = tuple(dataclasses.replace(phase, ferplus_share=0.0) for phase in recipe)
+        run: dict[str, Any] = {
+            "model": args.model,
+            "recipe": args.recipe,
+            "from_phase": args.from_phase,
+            "phases": [dataclasses.asdict(phase) for phase in recipe],
+            "init": init and {"source": args.init, "sha256": sha256(init)},
+            "teachers": source and {"file": source.name, "sha256": sha256(source)},
+            "dataset": name_of(args.dataset),
+            "dataset_source": args.dataset,
+            "data_sha256": fingerprint({name: splits[name] for name in ("train", "validation")}),
+            "held_out": splits.held_out,
+            "images": {name: len(split) for name, split in splits.items()},
+            "seed": args.seed,
+            "device": device(),
+            "backend": keras.backend.backend(),
+            "versions": {"python": platform.python_version(), "keras": keras.__version__, "numpy": np.__version__},
+            "commit": _commit(),
+            "seconds": 0.0,
+            "resumed": [],
+        }
+        record = args.out / "run.json"
+        if args.resume:
+            before = json.loads(record.read_text())
+            # A killed part never wrote how long it took: from its start, when run.json was written, to its last epoch.
+            run["seconds"] = before["seconds"] + max(0.0, kept[-1].stat().st_mtime - record.stat().st_mtime)
+            part = {"from_epoch": epochs_done(kept[-1].parent), "phases": before["phases"]}
+            run["resumed"] = [*before["resumed"], part]
+        epochs = " + ".join(str(phase.epochs) for phase in recipe)
+        print(f"training {args.model} on {run['device']}, {epochs} epochs", file=sys.stderr)
+        _write(record, json.dumps(run, indent=2) + "\n")
+        start = time.monotonic()
+        fit(args.model, splits, recipe, args.out, args.seed, init, taught)
+        run["seconds"] = round(run["seconds"] + time.monotonic() - start, 1)
+        _write(record, json.dumps(run, indent=2) + "\n")
+        learning_curve(args.out / "log.csv", args.out / "curve.png")
+    except (DataError, HubError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    run = {
-        "model": args.model,
-        "recipe": args.recipe,
-        "settings": dataclasses.asdict(recipe),
-        "dataset": Path(args.dataset).name,
-        "data_sha256": fingerprint({name: splits[name] for name in ("train", "validation")}),
-        "images": {name: len(split) for name, split in splits.items()},
-        "seed": args.seed,
-        "device": device(),
-        "backend": keras.backend.backend(),
-        "versions": {"python": platform.python_version(), "keras": keras.__version__, "numpy": np.__version__},
-        "commit": _commit(),
-        "seconds": 0.0,
-    }
-    if args.resume:
-        before = json.loads((args.out / "run.json").read_text())
-        # A killed part never wrote how long it took: from its start, when run.json was written, to its last epoch.
-        run["seconds"] = before["seconds"] + max(0.0, started.stat().st_mtime - (args.out / "run.json").stat().st_mtime)
-        part = {"from_epoch": json.loads(started.read_text())["epoch"], "before": before["settings"]}
-        run["resumed"] = [*before.get("resumed", []), part]
-    print(f"training {args.model} on {run['device']}, {recipe.epochs} epochs", file=sys.stderr)
-    (args.out / "run.json").write_text(json.dumps(run, indent=2) + "\n")
-    start = time.monotonic()
-    fit(args.model, splits, recipe, args.out, args.seed, args.resume)
-    run["seconds"] = round(run["seconds"] + time.monotonic() - start, 1)
-    (args.out / "run.json").write_text(json.dumps(run, indent=2) + "\n")
-    plot_curve(args.out)
     return 0
 
 

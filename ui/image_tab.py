@@ -49,7 +49,7 @@ class Reading:
         name: The file's name.
         rgb: The picture.
         faces: Its faces, largest first.
-        crops: What the classifier saw of each face, gray uint8 `(S, S)`.
+        crops: What the classifier saw of each face, as `EmotionRecognizer.crop` tells.
         maps: For each face, each cell's say in its emotion, float32 `(h, w)`; None from a model without maps.
         seconds: What detection, alignment and classification took.
     """
@@ -277,6 +277,8 @@ def card_html(reading: Reading, i: int) -> str:
     """One face: its crop, its emotion, and a bar for each of the seven."""
     face, emotion = reading.faces[i], reading.faces[i].emotion
     crop = cv2.resize(reading.crops[i], (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_CUBIC)
+    if crop.ndim == 3:  # of a model that takes colour
+        crop = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
     images = f'<img src="{data_uri("image/jpeg", encode(".jpg", crop))}" alt="Face {i + 1}, as the model sees it">'
     if reading.maps:
         overlay = data_uri("image/png", encode(".png", heat(reading.maps[i])))

@@ -1,0 +1,61 @@
+import cv2
+import numpy as np
+import pytest
+from drawn_faces import textured
+
+from training.data import Split
+from training.drawn import drawn
+from training.duplicates import between, find
+
+
+@pytest.fixture(scope="module")
+def faces() -> np.ndarray:
+    return textured(drawn(60, 0), 1).images
+
+
+def moved(face: np.ndarray, scale: float, degrees: float, shift: tuple[float, float]) -> np.ndarray:
+    matrix = cv2.getRotationMatrix2D((23.5, 23.5), degrees, scale)
+    matrix[:, 2] += shift
+    return cv2.warpAffine(face, matrix, (48, 48), borderMode=cv2.BORDER_REFLECT)
+
+
+def test_every_kind_of_copy_is_found(faces: np.ndarray) -> None:
+    watermarked = faces[5].copy()
+    cv2.putText(watermarked, "photos", (2, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
+    copies = {
+        "the same": (0, faces[0]),
+        "mirrored": (1, faces[1][:, ::-1]),
+        "darker and flatter": (2, (faces[2] * 0.5 + 20).astype(np.uint8)),
+        "cut closer": (3, moved(faces[3], 1.1, 0, (1, 1))),
+        "turned": (4, moved(faces[4], 1, 4, (-1, 0))),
+        "watermarked": (5, watermarked),
+        "compressed": (6, cv2.imdecode(cv2.imencode(".jpg", faces[6], [cv2.IMWRITE_JPEG_QUALITY, 40])[1], 0)),
+    }
+    found = find(np.stack([copy for _, copy in copies.values()]), faces)
+    assert dict(zip(copies, found.tolist(), strict=True)) == {name: row for name, (row, _) in copies.items()}
+
+
+def test_other_faces_are_none(faces: np.ndarray) -> None:
+    assert find(faces[:30], faces[30:]).tolist() == [-1] * 30
+
+
+def test_pictures_of_another_size_flat_ones_and_none_at_all(faces: np.ndarray) -> None:
+    large = np.stack([cv2.resize(face, (64, 64), interpolation=cv2.INTER_CUBIC) for face in faces[:4]])
+    assert find(large, faces).tolist() == [0, 1, 2, 3]
+    assert find(np.full((2, 48, 48), 90, np.uint8), faces).tolist() == [-1, -1]
+    assert find(faces[:2], faces[:0]).tolist() == [-1, -1]
+    assert find(faces[:0], faces).tolist() == []
+    assert find(faces[:1], faces[:1]).tolist() == [0]  # fewer than there are candidates
+
+
+def test_each_two_splits_are_compared(faces: np.ndarray) -> None:
+    def split(*rows: int) -> Split:
+        count = len(rows)
+        return Split(faces[list(rows)], np.zeros(count, int), np.zeros((count, 7), np.float32), np.full(count, -1))
+
+    found = between({"train": split(0, 1, 2, 3), "validation": split(10, 3), "test": split(3, 20, 10)})
+    assert {pair: rows.tolist() for pair, rows in found.items()} == {
+        ("test", "train"): [3, -1, -1],
+        ("test", "validation"): [1, -1, 0],
+        ("validation", "train"): [-1, 3],
+    }

@@ -1,0 +1,27 @@
+"""The page where the model that was asked for cannot be had: the embedded one, and words that say so."""
+
+import urllib.request
+from pathlib import Path
+
+from app_server import ROOT, serve
+from gradio_client import Client, handle_file
+from hub_server import HubServer
+
+from deepfer.limits import HUB_TIMEOUT_S
+
+
+def test_the_page_shows_the_embedded_model_and_says_so(hub: HubServer, tmp_path: Path) -> None:
+    hub.silent.set()
+    told = f"does not answer: nothing came for {HUB_TIMEOUT_S:g} s"
+    with serve(tmp_path, env={"DEEPFER_MODEL": "user/faces"}) as server:  # which waits for the page, a minute at most
+        with urllib.request.urlopen(server.url, timeout=20) as answer:
+            page = answer.read().decode()
+        assert "This is the embedded model." in page
+        assert told in page
+        assert told in server.log.read_text()
+        assert "Traceback" not in server.log.read_text()
+        client = Client(server.url, verbose=False, download_files=tmp_path)
+        _, found = client.predict(handle_file(ROOT / "ui/examples/astronaut.jpg"), api_name="/recognize_image")
+        client.close()
+    assert (found["model"], found["revision"]) == ("cnn", None)
+    assert found["faces"][0]["emotion"] == "happy"

@@ -1,0 +1,90 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deepfer.checkpoint import EMBEDDED
+from training import results
+
+CNN = EMBEDDED / "cnn"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of an embedded checkpoint, whose figures a test may change."""
+    return Path(shutil.copytree(CNN, tmp_path / "mine"))
+
+
+def change(folder: Path, name: str, **fields: object) -> None:
+    content = json.loads((folder / name).read_text())
+    content.update(fields)
+    (folder / name).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def test_every_embedded_model_is_in_the_readmes_table() -> None:
+    text = results.models()
+    for folder in sorted(path.parent for path in EMBEDDED.glob("*/config.json")):
+        measured = json.loads((folder / "metrics.json").read_text())["splits"]
+        assert text.count(f"[`{folder.name}`](deepfer/checkpoints/{folder.name}/README.md)") == len(measured)
+        head = measured["validation"]["fer2013"]["head"]
+        low, high = (f"{100 * bound:.1f}" for bound in head["accuracy_interval"])
+        assert f"| {100 * head['accuracy']:.1f} ({low}–{high}) |" in text
+
+
+def test_every_picture_of_a_card_is_there() -> None:
+    for folder in sorted(path.parent for path in EMBEDDED.glob("*/config.json")):
+        shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", results.card(folder))
+        assert shown
+        assert all((folder / path).is_file() for _, path in shown)
+
+
+def test_a_card_of_a_checkpoint_that_was_not_measured_in_every_way(checkpoint: Path) -> None:
+    change(checkpoint, "metrics.json", robustness=None, pipeline=None, explanation=None)
+    text = results.card(checkpoint)
+    assert text.count("Not measured.") == 3
+    assert "$" not in text
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        (
+            {"phases": [{"epochs": 5}, {"epochs": 20}], "seconds": 7200, "device": "gpu:0", "init": None},
+            "5 + 20 epochs in 120 minutes on gpu:0.",
+        ),
+        (
+            {"phases": [{"epochs": 5, "weights": None}], "seconds": 7200, "device": "gpu:0", "init": None},
+            "5 epochs in 120 minutes on gpu:0. It started from scratch.",
+        ),
+        (
+            {"phases": [{"epochs": 5, "weights": "imagenet"}], "seconds": 7200, "device": "gpu:0"},
+            "5 epochs in 120 minutes on gpu:0. It started from ImageNet weights.",
+        ),
+        (
+            {
+                "phases": [{"epochs": 8}], "seconds": 60, "device": "cpu:0",
+                "init": {"source": "cnn", "sha256": "ab12"},
+                "teachers": {"file": "teachers.npz", "sha256": "cd34"},
+                "resumed": [{"from_epoch": 3, "phases": [{"epochs": 8}]}],
+            },
+            "8 epochs in 1 minutes on cpu:0. It started from cnn (sha256 ab12). It was distilled from its "
+            "teachers' predictions, teachers.npz (sha256 cd34). It was interrupted and resumed after epoch 3.",
+        ),
+        (
+            {"epochs": 22, "seconds": 60, "device": "cpu:0", "resumed": [{"from_epoch": 16, "before": {"epochs": 26}}]},
+            "22 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 16, its schedule changed "
+            "from 26 epochs.",
+        ),
+    ],
+)  # fmt: skip
+def test_how_a_model_was_trained(recorded: dict, said: str) -> None:
+    assert results.training(recorded) == said
+
+
+def test_the_recipe_of_a_card_is_the_models_own(checkpoint: Path) -> None:
+    change(checkpoint, "config.json", model="resnet50v2")
+    text = results.card(checkpoint)
+    assert "# DeepFER resnet50v2" in text
+    assert "make train-resnet50v2 DATASET=" in text

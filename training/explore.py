@@ -1,0 +1,193 @@
+"""Look at a dataset before training on it: a page with figures, under `runs/`, as they show people.
+
+python -m training.explore --dataset PATH_OR_HUB_ID --out runs/explore
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepfer.face import LABELS
+from training import duplicates, plots
+from training.augment import Augmentation
+from training.data import DataError, Split, Splits, joined, load, name_of
+from training.results import percent, table
+from training.sheets import require_private, sheet
+
+PAGE = "README.md"
+SAMPLES = 12  # faces of a class
+PAIRS = 12  # near-duplicates that are shown
+VARIANTS = 11  # of a face, augmented
+NO_MAJORITY = "none of these"
+
+
+def explore(splits: Splits, name: str, out: Path, seed: int = 0) -> str:
+    """Write the figures into `out`; the page that shows them, in Markdown."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        f"# {name}\n\nIt shows people: not to be published.",
+        _distribution(splits, out),
+        _faces(splits, out, rng),
+        _agreement(splits, out),
+        _near_duplicates(splits, out, rng),
+        _augmentation(splits, out, rng),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figure(path: str, alt: str) -> str:
+    return f"![{alt}]({path})"
+
+
+def _distribution(splits: Splits, out: Path) -> str:
+    counts = {name: np.bincount(split.labels, minlength=len(LABELS)) for name, split in splits.items()}
+    plots.distribution(counts, out / "distribution.png")
+    rows = [
+        (label, *(f"{c[i]} ({percent(c[i] / max(c.sum(), 1))} %)" for c in counts.values()))
+        for i, label in enumerate(LABELS)
+    ]
+    rows.append(("all", *(str(c.sum()) for c in counts.values())))
+    held = splits.held_out
+    return "\n\n".join(
+        [
+            "## Classes",
+            _figure("distribution.png", "Bars: the share of each emotion in each split"),
+            table(("Emotion", *counts), rows),
+            f"Validation is {held['share']:.0%} of each label of the training split, held out with seed {held['seed']}."
+            if held
+            else "",
+        ]
+    ).rstrip()
+
+
+def _faces(splits: Splits, out: Path, rng: np.random.Generator) -> str:
+    every = joined(splits)
+    rows = [np.flatnonzero(every.labels == i) for i in range(len(LABELS))]
+    there = [(label, own) for label, own in zip(LABELS, rows, strict=True) if len(own)]
+    sheet(
+        [every.images[rng.permutation(own)[:SAMPLES]] for _, own in there],
+        out / "samples.png",
+        "Some of each class",
+        names=[label for label, _ in there],
+    )
+    means = np.stack([every.images[own].mean(axis=0) for _, own in there])
+    means = np.rint(255 * (means - means.min()) / max(np.ptp(means), 1)).astype(np.uint8)  # they are all flat otherwise
+    captions = [[f"{label}\n{len(own)}" for label, own in there]]
+    sheet([means], out / "mean_faces.png", "The mean face of each class", captions=captions)
+    return "\n\n".join(
+        [
+            "## Faces",
+            _figure("samples.png", f"Up to {SAMPLES} faces of each class, a row a class"),
+            _figure("mean_faces.png", "The mean of all pictures of each class"),
+        ]
+    )
+
+
+def agreement(split: Split) -> np.ndarray:
+    """Counts `(7, 8)` of each label by FER+'s majority; the last column is for no majority among the seven."""
+    found = np.zeros((len(LABELS), len(LABELS) + 1), np.int64)
+    np.add.at(found, (split.labels, np.where(split.majority >= 0, split.majority, len(LABELS))), 1)
+    return found
+
+
+def _agreement(splits: Splits, out: Path) -> str:
+    every = joined(splits)
+    if not np.any(every.majority >= 0):
+        return "## FER+\n\nThis dataset holds no FER+ votes."
+    counts = agreement(every)
+    plots.confusion(
+        counts.tolist(), "The labels and FER+'s majority", out / "agreement.png",
+        columns=(*LABELS, NO_MAJORITY), across="FER+'s majority, % of the row", down="label (images)",
+    )  # fmt: skip
+    rows = []
+    for i, label in enumerate(LABELS):
+        voted = counts[i, :-1].sum()
+        others = np.where(np.arange(len(LABELS)) == i, -1, counts[i, :-1])
+        rows.append(
+            (
+                label, counts[i].sum(), percent(counts[i, i] / voted if voted else None), LABELS[others.argmax()],
+                percent(others.max() / voted if voted else None),
+            )
+        )  # fmt: skip
+    voted = counts[:, :-1].sum()
+    return "\n\n".join(
+        [
+            "## FER+",
+            f"Where ten people have a majority for one of the seven ({voted} of {counts.sum()} pictures), it is the "
+            f"label in {percent(np.trace(counts) / voted)} %.",
+            _figure("agreement.png", "Heat map: how often FER+'s majority is each emotion, for each label"),
+            table(("Label", "images", "FER+ agrees %", "FER+ else mostly says", "in %"), rows),
+        ]
+    )
+
+
+def _near_duplicates(splits: Splits, out: Path, rng: np.random.Generator) -> str:
+    rows = []
+    shown: list[tuple[np.ndarray, np.ndarray, str, str]] = []
+    for (name, other), twins in duplicates.between(splits).items():
+        found = np.flatnonzero(twins >= 0)
+        own, theirs = splits[name].take(found), splits[other].take(twins[found])
+        differ = int(np.sum(own.labels != theirs.labels))
+        share = percent(len(found) / max(len(twins), 1))
+        rows.append((f"{name}, in {other}", len(twins), len(found), share, differ))
+        for i in rng.permutation(len(found))[:PAIRS]:
+            shown.append((own.images[i], theirs.images[i], LABELS[own.labels[i]], LABELS[theirs.labels[i]]))
+    if not rows:
+        return ""
+    parts = [
+        "## Near-duplicates between splits",
+        table(("Pictures", "images", "with a twin", "%", "of these labelled otherwise"), rows),
+    ]
+    if shown:
+        chosen = [shown[i] for i in rng.permutation(len(shown))[:PAIRS]]
+        upper, lower, *captions = zip(*chosen, strict=True)
+        sheet(
+            [np.stack(upper), np.stack(lower)], out / "near_duplicates.png",
+            "Near-duplicates, one above the other, and their labels", captions=captions,
+        )  # fmt: skip
+        parts.insert(1, _figure("near_duplicates.png", "Pairs of pictures of one photograph, one above the other"))
+    return "\n\n".join(parts)
+
+
+def _augmentation(splits: Splits, out: Path, rng: np.random.Generator) -> str:
+    every = joined(splits)
+    firsts = [np.flatnonzero(every.labels == i) for i in range(len(LABELS))]
+    faces = every.images[[rng.choice(own) for own in firsts if len(own)]]
+    variants = [np.rint(Augmentation()(faces, rng)).astype(np.uint8) for _ in range(VARIANTS)]
+    sheet(
+        list(np.stack([faces, *variants], axis=1)),
+        out / "augmentation.png",
+        "As stored, and as training sees it in eleven epochs",
+    )
+    return f"## Augmentation\n\n{_figure('augmentation.png', 'A face of each class, and augmented variants beside it')}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Explore from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.explore", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
+    parser.add_argument("--out", type=Path, required=True, help="a folder under runs/, or outside of the checkout")
+    args = parser.parse_args(argv)
+    try:
+        require_private(args.out)
+        args.out.mkdir(parents=True, exist_ok=True)
+        splits = load(args.dataset)
+        if not sum(map(len, splits.values())):
+            raise DataError(f"{args.dataset} holds no pictures")
+        (args.out / PAGE).write_text(explore(splits, name_of(args.dataset), args.out), encoding="utf-8")
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{args.out / PAGE}: " + ", ".join(f"{name} {len(split)}" for name, split in splits.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

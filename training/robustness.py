@@ -1,0 +1,91 @@
+"""Robustness: crops made worse in the ways that cameras and detectors do it, at set strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Change:
+    """One way to make a crop worse.
+
+    Attributes:
+        unit: What a strength is.
+        strengths: From mild to strong.
+        apply: uint8 `(S, S)`, strength and generator to uint8 `(S, S)`.
+    """
+
+    unit: str
+    strengths: tuple[float, ...]
+    apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+def _blur(image: np.ndarray, sigma: float, _rng: np.random.Generator) -> np.ndarray:
+    return cv2.GaussianBlur(image, (0, 0), sigma * len(image))
+
+
+def _noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    return np.clip(np.rint(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
+
+
+def _light(image: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
+    return np.clip(np.rint(image * factor), 0, 255).astype(np.uint8)
+
+
+def _coarsen(image: np.ndarray, side: float, _rng: np.random.Generator) -> np.ndarray:
+    small = cv2.resize(image, (int(side), int(side)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, image.shape, interpolation=cv2.INTER_CUBIC)
+
+
+def _cover(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    side = round(len(image) * share**0.5)
+    top, left = rng.integers(0, len(image) - side + 1, 2)
+    covered = image.copy()
+    covered[top : top + side, left : left + side] = 128
+    return covered
+
+
+def _warp(image: np.ndarray, scale: float, degrees: float, shift: np.ndarray) -> np.ndarray:
+    middle = (len(image) - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), degrees, scale)
+    matrix[:, 2] += shift
+    return cv2.warpAffine(image, matrix, image.shape, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _rotate(image: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
+    return _warp(image, 1, degrees * rng.choice((-1, 1)), np.zeros(2))
+
+
+def _shift(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    angle = rng.uniform(0, 2 * np.pi)
+    return _warp(image, 1, 0, share * len(image) * np.array([np.cos(angle), np.sin(angle)]))
+
+
+def _zoom(image: np.ndarray, scale: float, _rng: np.random.Generator) -> np.ndarray:
+    return _warp(image, scale, 0, np.zeros(2))
+
+
+CHANGES = {
+    "blur": Change("sigma, share of the side", (0.02, 0.04), _blur),
+    "noise": Change("standard deviation, gray levels", (10, 25), _noise),
+    "dark": Change("brightness, factor", (0.5, 0.25), _light),
+    "bright": Change("brightness, factor", (1.5, 2.0), _light),
+    "low resolution": Change("side, pixels", (24, 16), _coarsen),
+    "occlusion": Change("share of the crop", (0.1, 0.25), _cover),
+    "rotation": Change("degrees, either way", (10, 20, 30), _rotate),
+    "shifted crop": Change("share of the side, any way", (0.05, 0.1), _shift),
+    "loose crop": Change("scale", (0.9, 0.8), _zoom),
+    "tight crop": Change("scale", (1.1, 1.2), _zoom),
+}
+
+
+def worsened(images: np.ndarray, seed: int = 0) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Each change at each of its strengths, and uint8 `(N, S, S)` images changed so; the same for the same seed."""
+    for name, change in CHANGES.items():
+        for strength in change.strengths:
+            rng = np.random.default_rng(seed)
+            yield name, strength, np.stack([change.apply(image, strength, rng) for image in images])
