@@ -193,6 +193,21 @@ def speed() -> str:
     return table(("What", "median"), rows) + f"\n\n{m['processor']}; detector: {m['detector']}."
 
 
+def video() -> str:
+    """`benchmarks/video.json`."""
+    m = json.loads((ROOT / "benchmarks" / "video.json").read_text())
+    rows = [
+        (
+            f"{run['seconds']:g} s, annotated as {run['encoder']}",
+            f"{run['processing_to_playing']:.2f}",
+            f"{run['peak_memory_mb']:.0f} MB",
+        )
+        for run in m["runs"]
+    ]
+    head = ("Clip", "time to process / time to play", "peak memory")
+    return table(head, rows) + f"\n\n{m['clip']}; {m['processor']}; detector: {m['detector']}."
+
+
 def detection() -> str:
     """The table of `benchmarks/detection.json`."""
     from benchmarks.detection import markdown
@@ -223,6 +238,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pipeline": lambda: pipeline(CNN),
     "explanation": lambda: explanation(CNN),
     "speed": speed,
+    "video": video,
     "detection": detection,
     "webcam": webcam,
 }

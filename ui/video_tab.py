@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.data_classes import FileData
 
 from deepfer import LABELS, DeepFERError, EmotionRecognizer, VideoError, recognize_video
 from deepfer.clip_writer import clip_suffix
@@ -46,21 +47,21 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
 
     def show(clip: dict[str, Any] | None) -> Iterator[tuple[Any, ...]]:
         """What the page shows for a clip: the annotated clip, how far it is or what was found, people, and table."""
-        nothing = gr.update(value=None), gr.update(value=None, visible=False)
+        no_table = gr.update(value=None, visible=False)
         if clip is None:
-            yield nothing[0], EMPTY, "", nothing[1]
+            yield None, EMPTY, "", no_table
             return
-        yield nothing[0], progress_html(Progress(0, None)), "", nothing[1]
+        yield None, progress_html(Progress(0, None)), "", no_table
         try:
             for progress, video, table in run(clip):
                 result = progress.result
                 if result is None:
-                    yield gr.skip(), progress_html(progress), gr.skip(), gr.skip()
+                    yield None, progress_html(progress), gr.skip(), gr.skip()
                     continue
                 download = gr.update(value=str(table), visible=True)
                 yield str(video), overview_html(result, clip_name(clip)), people_html(result) + hint, download
         except DeepFERError as error:
-            yield nothing[0], error_html(str(error)), "", nothing[1]
+            yield None, error_html(str(error)), "", no_table
 
     def recognize_clip(clip: dict[str, Any] | None) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
         """Follow every face through a clip and tell its emotions.
@@ -110,6 +111,9 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
                     buttons=["download"],
                     elem_id="annotated-clip",
                 )
+        # It is shown as it is: gr.Video's own way has ffprobe look at it, and fails where there is ffmpeg without it.
+        # Handlers give this one no gr.update or gr.skip, which would make another gr.Video of it.
+        output.postprocess = lambda value: None if value is None else FileData(path=value)
         overview = gr.HTML(EMPTY, apply_default_css=False, elem_id="clip-overview")
         cancel = gr.Button("Cancel", elem_id="clip-cancel")  # style.css shows it while there is progress
         table = gr.DownloadButton("Every frame and face: timeline.csv", visible=False, elem_id="clip-table")
