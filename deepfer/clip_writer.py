@@ -21,9 +21,8 @@ from deepfer.limits import MAX_CLIP_PIXELS
 from deepfer.picture import aside
 
 H264_FPS, VP8_FPS = 60.0, 30.0  # the most that are written
-VP8_PIXELS = (
-    960 * 540
-)  # OpenCV cannot tell VP8 to hurry: larger frames are shrunk, to be done before the clip has played
+# OpenCV cannot tell VP8 to hurry: larger frames are shrunk, to be done before the clip has played.
+VP8_PIXELS = 854 * 480
 QUALITY = {"libx264": "-preset veryfast -crf 21", "libopenh264": "-b:v 4M"}
 
 
@@ -46,7 +45,7 @@ class ClipWriter:
 
         Args:
             path: Where to; its name must end in `clip_suffix()`.
-            size: Of the frames, `(width, height)`; VP8 is written at 540p at most.
+            size: Of the frames, `(width, height)`; VP8 is written at 480p at most.
             fps: Frames per second, as they mostly come; at most 60 (H.264) or 30 (VP8) are written.
 
         Raises:
