@@ -55,7 +55,6 @@ class ClipWriter:
         if path.suffix != clip_suffix():
             raise ValueError(f"{path}: a clip is written as {clip_suffix()} here")
         self._path, self._aside = path, aside(path)
-        self._aside.touch()  # what is in the way is told here, by the system, not by an encoder
         encoder = _h264()
         pixels, most_fps = (MAX_CLIP_PIXELS, H264_FPS) if encoder else (VP8_PIXELS, VP8_FPS)
         self._fps = min(fps, most_fps)
@@ -65,10 +64,15 @@ class ClipWriter:
         self._frame: np.ndarray | None = None  # the one that stands until the next one's time
         self._fault: VideoError | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
-        self._encoder: Any = self._start_ffmpeg(encoder) if encoder else self._start_opencv()
         self._frames: queue.Queue[np.ndarray | None] = queue.Queue(maxsize=4)
         self._thread = threading.Thread(target=self._encode, daemon=True)
-        self._thread.start()
+        try:
+            self._aside.touch()  # what is in the way is told here, by the system, not by an encoder
+            self._encoder: Any = self._start_ffmpeg(encoder) if encoder else self._start_opencv()
+            self._thread.start()
+        except BaseException:  # Ctrl-C too
+            self._aside.unlink(missing_ok=True)
+            raise
 
     def __enter__(self) -> ClipWriter:
         return self
@@ -129,7 +133,6 @@ class ClipWriter:
         kind = cv2.VideoWriter.fourcc(*"VP80")
         encoder = cv2.VideoWriter(str(self._aside), cv2.CAP_FFMPEG, kind, self._fps, self._size)
         if not encoder.isOpened():
-            self._aside.unlink()
             raise VideoError(f"{self._path}: OpenCV cannot write VP8 here")
         return encoder
 
