@@ -78,6 +78,7 @@ def main() -> int:
     parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60], help="lengths of the clips")
     args = parser.parse_args()
+    load = os.getloadavg()[0]
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         environments = {"VP8": dict(os.environ) | {"PATH": folder}}
@@ -93,6 +94,7 @@ def main() -> int:
         "processor": processor(),
         "python": platform.python_version(),
         "detector": args.detector if args.detector in ("auto", "yunet", "haar") else "yunet",
+        "load_before": load,
         "clip": f"{WIDTH}x{HEIGHT}, {FPS} frames per second, two faces",
         "runs": runs,
     }

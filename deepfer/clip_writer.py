@@ -21,9 +21,8 @@ from deepfer.limits import MAX_CLIP_PIXELS
 from deepfer.picture import aside
 
 H264_FPS, VP8_FPS = 60.0, 30.0  # the most that are written
-VP8_PIXELS = (
-    960 * 540
-)  # OpenCV cannot tell VP8 to hurry: larger frames are shrunk, to be done before the clip has played
+# OpenCV cannot tell VP8 to hurry: larger frames are shrunk, to be done before the clip has played.
+VP8_PIXELS = 854 * 480
 QUALITY = {"libx264": "-preset veryfast -crf 21", "libopenh264": "-b:v 4M"}
 
 
@@ -46,7 +45,7 @@ class ClipWriter:
 
         Args:
             path: Where to; its name must end in `clip_suffix()`.
-            size: Of the frames, `(width, height)`; VP8 is written at 540p at most.
+            size: Of the frames, `(width, height)`; VP8 is written at 480p at most.
             fps: Frames per second, as they mostly come; at most 60 (H.264) or 30 (VP8) are written.
 
         Raises:
@@ -56,7 +55,6 @@ class ClipWriter:
         if path.suffix != clip_suffix():
             raise ValueError(f"{path}: a clip is written as {clip_suffix()} here")
         self._path, self._aside = path, aside(path)
-        self._aside.touch()  # what is in the way is told here, by the system, not by an encoder
         encoder = _h264()
         pixels, most_fps = (MAX_CLIP_PIXELS, H264_FPS) if encoder else (VP8_PIXELS, VP8_FPS)
         self._fps = min(fps, most_fps)
@@ -66,10 +64,15 @@ class ClipWriter:
         self._frame: np.ndarray | None = None  # the one that stands until the next one's time
         self._fault: VideoError | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
-        self._encoder: Any = self._start_ffmpeg(encoder) if encoder else self._start_opencv()
         self._frames: queue.Queue[np.ndarray | None] = queue.Queue(maxsize=4)
         self._thread = threading.Thread(target=self._encode, daemon=True)
-        self._thread.start()
+        try:
+            self._aside.touch()  # what is in the way is told here, by the system, not by an encoder
+            self._encoder: Any = self._start_ffmpeg(encoder) if encoder else self._start_opencv()
+            self._thread.start()
+        except BaseException:  # Ctrl-C too
+            self._aside.unlink(missing_ok=True)
+            raise
 
     def __enter__(self) -> ClipWriter:
         return self
@@ -130,7 +133,6 @@ class ClipWriter:
         kind = cv2.VideoWriter.fourcc(*"VP80")
         encoder = cv2.VideoWriter(str(self._aside), cv2.CAP_FFMPEG, kind, self._fps, self._size)
         if not encoder.isOpened():
-            self._aside.unlink()
             raise VideoError(f"{self._path}: OpenCV cannot write VP8 here")
         return encoder
 

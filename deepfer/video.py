@@ -213,9 +213,13 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self._path, self._aside = path, aside(path)
-        self._file = open(self._aside, "w", newline="", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(TABLE_COLUMNS)
+        try:
+            self._file = open(self._aside, "w", newline="", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
+            self._rows = csv.writer(self._file, lineterminator="\n")
+            self._rows.writerow(TABLE_COLUMNS)
+        except BaseException:  # Ctrl-C too
+            self._aside.unlink(missing_ok=True)
+            raise
 
     def __enter__(self) -> _Table:
         return self

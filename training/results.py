@@ -205,7 +205,8 @@ def video() -> str:
         for run in m["runs"]
     ]
     head = ("Clip", "time to process / time to play", "peak memory")
-    return table(head, rows) + f"\n\n{m['clip']}; {m['processor']}; detector: {m['detector']}."
+    busy = f", shared with {m['load_before']:.1f} other tasks" if m["load_before"] > 0.5 else ""
+    return table(head, rows) + f"\n\n{m['clip']}; {m['processor']}{busy}; detector: {m['detector']}."
 
 
 def detection() -> str:
