@@ -12,15 +12,17 @@ from deepfer import DeepFERError, EmotionRecognizer
 from deepfer.drawing import STYLES
 from ui.image_tab import image_tab
 from ui.theme import CSS, THEME
+from ui.video_tab import video_tab
+from ui.webcam_tab import webcam_tab
 
 TITLE = "DeepFER"
 SENTENCE = "Finds every face in a picture and tells which of seven emotions it shows, and how sure it is."
 PRIVACY = (
-    "Privacy: your pictures are read on the machine that serves this page, for your answer and nothing else, "
+    "Privacy: your pictures and clips are read on the machine that serves this page, for your answer and nothing else, "
     "and deleted from it within two hours."
 )
 CACHE_S = 3600  # how often Gradio looks for files to delete, and how old they must be: together the two hours above
-MAX_FILE_SIZE = "20mb"  # a phone's largest photos are about half of it
+MAX_FILE_SIZE = "500mb"  # of any upload: four minutes of a phone's 1080p; pictures have a limit of their own
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -69,8 +71,10 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
                 f"{html.escape(warning)}</div>",
                 apply_default_css=False,
             )
-        with gr.Tabs():
-            image_tab(recognizer)
+        with gr.Tabs() as tabs:
+            picture = image_tab(recognizer)
+            webcam_tab(recognizer, tabs, picture)
+            video_tab(recognizer)
         gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False)
     return page
 

@@ -17,10 +17,12 @@ from importlib.metadata import PackageNotFoundError, version
 from deepfer.classifier import EmotionClassifier
 from deepfer.detection import HaarDetector, YuNetDetector, load_detector
 from deepfer.drawing import draw_faces
-from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubError, PictureError
+from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubError, PictureError, VideoError
 from deepfer.face import LABELS, Face
 from deepfer.picture import read_picture
 from deepfer.recognizer import EmotionRecognizer
+from deepfer.tracking import FaceTracker
+from deepfer.video import recognize_video
 
 try:
     __version__ = version("deepfer")
@@ -35,11 +37,14 @@ __all__ = [
     "EmotionClassifier",
     "EmotionRecognizer",
     "Face",
+    "FaceTracker",
     "HaarDetector",
     "HubError",
     "PictureError",
+    "VideoError",
     "YuNetDetector",
     "draw_faces",
     "load_detector",
     "read_picture",
+    "recognize_video",
 ]

@@ -1,4 +1,4 @@
-"""`python -m deepfer photo.jpg folder/ …`: pictures in; out comes a line for each to read, or JSON, or CSV.
+"""`python -m deepfer photo.jpg clip.mp4 folder/ …`: out comes a line for each to read, or JSON, or CSV.
 
 Exit status: 0 where every input gave a result, 1 where some failed, 2 for wrong usage, 70 for a bug, 130 after Ctrl-C,
 141 where whoever read the output has gone.
@@ -15,26 +15,26 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from deepfer import __version__
-from deepfer.errors import DeepFERError, PictureError
-from deepfer.result import COLUMNS, Result
+from deepfer.errors import DeepFERError, PictureError, VideoError
+from deepfer.result import COLUMNS, ClipResult, Result
 
 if TYPE_CHECKING:
     import numpy as np
 
     from deepfer.face import Face
     from deepfer.recognizer import EmotionRecognizer
+    from deepfer.video import Progress
 
 # What else takes its time to load, or is not always needed, is imported where it is used.
 
 MANY = 5  # inputs from which on there is a progress bar
-CLIPS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ogv")
 EXIT_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_CLOSED = 1, 2, 70, 130, 141
 
 
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no fault
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a clip is told in one line, by us
     args = _parser().parse_intermixed_args(argv)  # options may stand between inputs
     try:
         return _run(args)
@@ -72,18 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepfer",
-        description="Find every face in pictures and tell its emotion.",
+        description="Find every face in pictures and clips and tell its emotion.",
         epilog="Exit status: 0 where every input gave a result, 1 where some failed, 2 for wrong usage.",
     )
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="a picture, or a folder, which is searched with its subfolders")
+    add(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="a picture, a clip, or a folder, which is searched with its subfolders",
+    )
     add("--json", action="store_true", help="one JSON object per line and input, instead of a line to read")
     add(
         "--output",
         type=Path,
         metavar="FILE",
-        help="write results to FILE.jsonl (one JSON object per input) or FILE.csv (one row per face), each as soon as "
-        "it is there; an existing FILE is replaced when the first result is there, unless --resume is given",
+        help="write results to FILE.jsonl (one JSON object per input) or FILE.csv (one row per face, of a clip one per "
+        "person), each as soon as it is there; an existing FILE is replaced when the first result is there, unless "
+        "--resume is given",
     )
     add("--resume", action="store_true", help="go on with --output: skip the inputs that stand in it, failed ones too")
     add(
@@ -91,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="write annotated pictures to DIR under their own names, those from a folder as they lie in it; where two "
-        "share a name, the folders they are in go before it; what is neither JPEG nor PNG becomes NAME.png",
+        "share a name, the folders they are in go before it; what is neither JPEG nor PNG becomes NAME.png. Of a clip "
+        "the annotated clip (.mp4 where there is an ffmpeg with H.264, else .webm without sound) and timeline.csv, a "
+        "row per frame and face; of several clips NAME.timeline.csv each",
     )
     add("--model", metavar="SOURCE", help='"cnn" (default), "resnet50v2", a checkpoint folder, or a Hub repo user/name')
     add("--revision", metavar="REV", help="branch, tag or commit of a Hub repo")
@@ -121,13 +130,13 @@ def _run(args: argparse.Namespace) -> int:
     if not todo:
         return EXIT_FAILED if failed_before else 0
 
+    from deepfer.picture import printable
+
     recognizer = _load(args)
     faces = failed = 0
     with _Console(len(todo)) as console, _Output(args.output, args.resume) as output:
         for item in todo:
-            result, rgb = _recognize(recognizer, item)
-            if rgb is not None and args.save:
-                _save(targets[item.path], rgb, result.faces)
+            result = _recognize(recognizer, item, targets.get(item.path), console)
             if args.output:
                 output.write(result)  # after the annotated picture, so that what stands here is complete
             elif args.json:
@@ -137,7 +146,9 @@ def _run(args: argparse.Namespace) -> int:
             if result.error:
                 console.note(result.error)
                 failed += 1
-            faces += len(result.faces)
+            if isinstance(result, ClipResult) and result.warning:
+                console.note(f"{printable(item.path)}: {result.warning}")
+            faces += result.count
             console.step()
     if args.output:
         _note(f"{len(todo)} inputs, {faces} faces, {failed} failed: {args.output}")
@@ -184,37 +195,39 @@ def _load(args: argparse.Namespace) -> EmotionRecognizer:
 
 @dataclass(frozen=True)
 class _Input:
-    """One picture to read, or what is wrong with it already."""
+    """One picture or clip to read, or what is wrong with it already."""
 
     path: Path
     depth: int = 1  # how many of its last parts name it in --save
     fault: str | None = None
 
+    @property
+    def is_clip(self) -> bool:
+        from deepfer.clip import SUFFIXES
+
+        return self.path.suffix.lower() in SUFFIXES
+
 
 def _find_inputs(arguments: Sequence[str], save: Path | None) -> list[_Input]:
-    """The pictures that are meant, each once, in order of the arguments and sorted within a folder."""
+    """The inputs that are meant, each once, in order of the arguments and sorted within a folder."""
     found: dict[str, _Input] = {}
     for argument in arguments:
         if not argument:
             _usage("an input's name is empty")
         path = Path(argument)
-        if os.path.isdir(path):
-            items = _walk(path, save)
-        elif path.suffix.lower() in CLIPS:
-            items = [_Input(path, fault="clips are not read yet, only pictures")]
-        else:
-            items = [_Input(path)]  # whatever its name: its content decides
+        # What is not named like a clip is taken for a picture, whatever its name.
+        items = _walk(path, save) if os.path.isdir(path) else [_Input(path)]
         for item in items:
             found.setdefault(os.path.abspath(item.path), item)
     return list(found.values())
 
 
 def _walk(folder: Path, save: Path | None) -> list[_Input]:
-    """The pictures in a folder and below, and the subfolders that cannot be read.
+    """The pictures and clips in a folder and below, and the subfolders that cannot be read.
 
     Hidden files are left out, links to folders (they may lead round in a circle), and the folder of --save.
     """
-    from deepfer.picture import SUFFIXES
+    from deepfer import clip, picture
 
     own = os.path.realpath(save) if save else None
     found: list[_Input] = []
@@ -228,24 +241,62 @@ def _walk(folder: Path, save: Path | None) -> list[_Input]:
         ]
         paths = [Path(root, name) for name in files if not name.startswith(".")]
         found += [
-            _Input(path, depth=len(path.relative_to(folder).parts)) for path in paths if path.suffix.lower() in SUFFIXES
+            _Input(path, depth=len(path.relative_to(folder).parts))
+            for path in paths
+            if path.suffix.lower() in picture.SUFFIXES + clip.SUFFIXES
         ]
-    return sorted(found, key=lambda item: item.path) or [_Input(folder, fault="no pictures in this folder")]
+    return sorted(found, key=lambda item: item.path) or [_Input(folder, fault="no pictures or clips in this folder")]
 
 
-def _recognize(recognizer: EmotionRecognizer, item: _Input) -> tuple[Result, np.ndarray | None]:
-    """(what is said about an input, its picture or None where there is none)."""
+@dataclass(frozen=True)
+class _Target:
+    """Where --save puts what comes of an input: the annotated picture or clip, and a clip's table."""
+
+    annotated: Path
+    table: Path | None = None
+
+
+def _recognize(
+    recognizer: EmotionRecognizer, item: _Input, target: _Target | None, console: _Console
+) -> Result | ClipResult:
+    """What is said about an input; what --save wants of it is written by then."""
     from deepfer.picture import printable, read_picture
 
     model = recognizer.model_name, recognizer.revision, recognizer.detector_name
     try:
         if item.fault:
             raise PictureError(f"{printable(item.path)}: {item.fault}")
+        if item.is_clip:
+            return _recognize_clip(recognizer, item, target, console)
         rgb = read_picture(item.path)
-    except PictureError as error:
-        return Result(str(item.path), *model, error=str(error)), None
+    except (PictureError, VideoError) as error:
+        return Result(str(item.path), *model, error=str(error))
     height, width = rgb.shape[:2]
-    return Result(str(item.path), *model, width, height, recognizer.recognize(rgb)), rgb
+    result = Result(str(item.path), *model, width, height, recognizer.recognize(rgb))
+    if target:
+        _save(target.annotated, rgb, result.faces)
+    return result
+
+
+def _recognize_clip(
+    recognizer: EmotionRecognizer, item: _Input, target: _Target | None, console: _Console
+) -> ClipResult:
+    from deepfer.video import recognize_video
+
+    files: dict[str, Path | None] = {}
+    if target:
+        files = {"video": target.annotated, "table": target.table}
+    with _writing(target.annotated if target else item.path):
+        if target:
+            target.annotated.parent.mkdir(parents=True, exist_ok=True)
+        with closing(recognize_video(recognizer, item.path, **files)) as steps, console.clip(item.path) as show:
+            with _runtime_silenced():  # OpenCV remarks on the process's own stderr on a file that it starts
+                progress = next(steps)
+            show(progress)
+            for progress in steps:
+                show(progress)
+    assert progress.result
+    return progress.result
 
 
 class _Output:
@@ -265,7 +316,7 @@ class _Output:
         if self._path:
             self._file.close()
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result | ClipResult) -> None:
         assert self._path is not None
         with _writing(self._path):
             if self._replace:
@@ -333,15 +384,17 @@ def _read_back_table(data: bytes) -> tuple[dict[str, bool], int]:
     return done, length
 
 
-def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, Path]:
-    """Each input's annotated picture, a name that depends on the inputs alone, so that --resume finds the same.
+def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
+    """What comes of each input, under a name that depends on the inputs alone, so that --resume finds the same.
 
     That is the file's name, or its path within the folder that was given; where two are the same, as many of the
     folders above go before it as tell them apart.
     """
+    from deepfer.clip_writer import clip_suffix
     from deepfer.picture import WRITERS
 
     pictures = {item.path: item.depth for item in inputs if not item.fault}
+    clips = {item.path for item in inputs if item.is_clip and not item.fault}
     parts = {path: [part.strip("/\\:") for part in Path(os.path.abspath(path)).parts] for path in pictures}
     while True:
         names = {path: tuple(parts[path][-depth:]) for path, depth in pictures.items()}
@@ -352,17 +405,22 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, Path]:
         for path in clashing:
             pictures[path] += 1
 
-    targets: dict[Path, Path] = {}
+    def suffixes(path: Path) -> tuple[str, ...]:
+        return (clip_suffix(),) if path in clips else tuple(WRITERS)
+
+    targets: dict[Path, _Target] = {}
     taken: set[Path] = set()
     originals = {os.path.realpath(path) for path in pictures}
-    for path in sorted(pictures, key=lambda path: path.suffix.lower() not in WRITERS):  # who can keeps its own name
+    # Who can keeps its own name.
+    for path in sorted(pictures, key=lambda path: path.suffix.lower() not in suffixes(path)):
         target = Path(save, *names[path])
-        while target.suffix.lower() not in WRITERS or target in taken:
-            target = target.with_name(target.name + ".png")
+        while target.suffix.lower() not in suffixes(path) or target in taken:
+            target = target.with_name(target.name + (clip_suffix() if path in clips else ".png"))
         if os.path.realpath(target) in originals:
             _usage(f"--save {save} would overwrite {target}, which is an input: name another folder")
-        targets[path] = target
         taken.add(target)
+        table = save / "timeline.csv" if len(clips) == 1 else target.with_name(f"{target.stem}.timeline.csv")
+        targets[path] = _Target(target, table if path in clips else None)
     return targets
 
 
@@ -388,6 +446,22 @@ class _Console:
 
     def __enter__(self) -> _Console:
         return self
+
+    @contextmanager
+    def clip(self, path: Path) -> Iterator[Callable[[Progress], None]]:
+        """A bar of its own for a clip, on a terminal: what brings it up to date."""
+        from tqdm import tqdm
+
+        from deepfer.picture import printable
+
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
+        with tqdm(total=1, desc=printable(path.name), leave=False, disable=None, bar_format=shape) as bar:
+
+            def show(progress: Progress) -> None:
+                bar.total = progress.total_s or progress.done_s
+                bar.update(progress.done_s - bar.n)
+
+            yield show
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

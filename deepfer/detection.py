@@ -80,6 +80,7 @@ class YuNetDetector:
         Raises:
             DetectorError: The file is not there, or holds no YuNet.
         """
+        self.path = Path(path)
         self.long_side = long_side
         self.search = search
         self._lock = threading.Lock()  # setInputSize changes the network: one picture at a time
@@ -92,6 +93,10 @@ class YuNetDetector:
             raise DetectorError(f"{path} cannot be read: {error.strerror}") from error
         except cv2.error as error:
             raise DetectorError(f"{path} is no YuNet face detector") from error
+
+    def for_frames(self, long_side: int) -> YuNetDetector:
+        """The same network with the setting for frames of a video: one glance at `long_side` pixels."""
+        return YuNetDetector(self.path, long_side, search=False)
 
     def detect(self, rgb: np.ndarray) -> list[Face]:
         """Every face in an RGB uint8 `(H, W, 3)` image, largest first; `[]` where there is none.
@@ -261,9 +266,19 @@ class HaarDetector:
 
     name = "haar"
 
-    def __init__(self) -> None:
+    def __init__(self, long_side: int = HAAR_SIDE) -> None:
+        """Load the cascade.
+
+        Args:
+            long_side: Pixels of the picture's longer side; larger pictures are shrunk.
+        """
+        self.long_side = long_side
         self._lock = threading.Lock()  # a cascade keeps the picture it works on
         self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / HAAR_FILE))
+
+    def for_frames(self, long_side: int) -> HaarDetector:
+        """The same cascade for frames of a video: its time grows with their size."""
+        return HaarDetector(min(long_side, self.long_side))
 
     def detect(self, rgb: np.ndarray) -> list[Face]:
         """Every face in an RGB uint8 `(H, W, 3)` image, largest first; `[]` where there is none.
@@ -273,7 +288,7 @@ class HaarDetector:
         """
         check_image(rgb)
         height, width = rgb.shape[:2]
-        scale = min(1.0, HAAR_SIDE / max(height, width))
+        scale = min(1.0, self.long_side / max(height, width))
         gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))

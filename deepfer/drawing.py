@@ -50,6 +50,8 @@ SUBPIXEL_BITS = 4  # OpenCV takes points in sixteenths of a pixel
 def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """A copy of a picture with a box around each face and, where it is classified, a tag such as "happy 93 %".
 
+    Where a face has a track's number, that goes first: "#1 happy 93 %".
+
     Lines and letters grow with the picture and the face. A tag lies above its face or, where it would leave the picture
     or cover another face or tag, below or inside; in a picture too small for letters it is left out.
 
@@ -76,7 +78,8 @@ def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
         if not area(box) or face.emotion is None or face.confidence is None:
             continue
         size = round(min(max((box[2] - box[0]) / 8, scale / 46), scale / 20))
-        text = _text(f"{face.emotion} {100 * face.confidence:.0f} %", max(size, MIN_TEXT))
+        number = "" if face.track_id is None else f"#{face.track_id} "
+        text = _text(f"{number}{face.emotion} {100 * face.confidence:.0f} %", max(size, MIN_TEXT))
         if text.shape[0] > height or text.shape[1] > width:
             continue
         spot = _free_spot(text.shape, box, [*tags, *(other for other in boxes if other != box)], (height, width))

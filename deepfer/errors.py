@@ -19,3 +19,7 @@ class CheckpointError(DeepFERError):
 
 class HubError(DeepFERError):
     """The Hugging Face Hub, or what was asked of it, cannot be reached."""
+
+
+class VideoError(DeepFERError):
+    """A file is no clip that can be read, or one past a limit, or the annotated clip cannot be written."""

@@ -51,7 +51,7 @@ WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # suffix -> Pillow's format 
 }
 
 
-def read_picture(source: str | Path | bytes | BinaryIO) -> np.ndarray:
+def read_picture(source: str | Path | bytes | BinaryIO, *, max_side: int | None = None) -> np.ndarray:
     """Read a picture of any common kind.
 
     It comes out upright (EXIF orientation applied), what is transparent in front of white, the first frame of what is
@@ -59,6 +59,7 @@ def read_picture(source: str | Path | bytes | BinaryIO) -> np.ndarray:
 
     Args:
         source: A path, a file's bytes, or an open binary file, which is read to its end.
+        max_side: The most pixels that it may be wide or high, where that is less than the limit for all pictures.
 
     Returns:
         RGB, `uint8 (H, W, 3)`.
@@ -68,7 +69,7 @@ def read_picture(source: str | Path | bytes | BinaryIO) -> np.ndarray:
             the file and the reason.
     """
     name, data = _read_bytes(source)
-    image = _decode(name, data)
+    image = _decode(name, data, max_side)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return np.repeat(_to_8_bits(image)[:, :, None], 3, axis=2)
     rgb = np.empty((image.height, image.width, 3), np.uint8)
@@ -94,12 +95,17 @@ def write_picture(path: str | Path, rgb: np.ndarray) -> None:
     if path.suffix.lower() not in WRITERS:
         raise ValueError(f"{path}: a picture is written as {', '.join(WRITERS)}")
     picture_format, options = WRITERS[path.suffix.lower()]
-    aside = path.with_name(f".{secrets.token_hex(8)}.part")
+    part = aside(path)
     try:
-        Image.fromarray(rgb).save(aside, picture_format, **options)
-        aside.replace(path)
+        Image.fromarray(rgb).save(part, picture_format, **options)
+        part.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def aside(path: Path) -> Path:
+    """A new hidden name beside `path`, and of the same kind, for what is not whole yet."""
+    return path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
 
 
 def check_image(image: object) -> None:
@@ -145,7 +151,7 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
     return name, data
 
 
-def _decode(name: str, data: bytes) -> Image.Image:
+def _decode(name: str, data: bytes, max_side: int | None) -> Image.Image:
     """The picture's first frame, upright, in whatever mode it is stored; refused by its header if it is too large."""
     too_large = f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels"
     try:
@@ -154,6 +160,8 @@ def _decode(name: str, data: bytes) -> Image.Image:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             image = Image.open(BytesIO(data), formats=FORMATS)
             width, height = image.size
+            if max_side and max(width, height) > max_side:
+                raise PictureError(f"{name}: wider or higher than {max_side} pixels ({width}x{height})")
             if width * height > MAX_PIXELS:
                 raise PictureError(f"{too_large} ({width}x{height})")
             if _tile_pixels(image) > MAX_PIXELS:

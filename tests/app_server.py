@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,25 @@ PATIENCE_S = 60  # it takes about four on a quiet machine
 
 @dataclass
 class AppServer:
-    """A running page: its address, its process, and the file that takes what it prints."""
+    """A running page: its address, its process, the file that takes what it prints, and how it is started."""
 
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    start: Callable[[], subprocess.Popen[bytes]]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def restart(self) -> None:
+        """Serve at the same address again, after `stop`."""
+        self.process = self.start()
+        wait(self)
 
 
 def free_port() -> int:
@@ -40,21 +54,19 @@ def serve(
     port, log = free_port(), folder / "app.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_")}
     environment |= {"GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_SERVER_PORT": str(port)} | dict(env or {})
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", *arguments], cwd=root, env=environment, stdout=output, stderr=output
-        )
-        try:
-            server = AppServer(f"http://127.0.0.1:{port}/", process, log)
-            wait(server)
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "app.py", *arguments], cwd=root, env=environment, stdout=output, stderr=output
+            )
+
+    server = AppServer(f"http://127.0.0.1:{port}/", start(), log, start)
+    try:
+        wait(server)
+        yield server
+    finally:
+        server.stop()
 
 
 def wait(server: AppServer) -> None:

@@ -91,3 +91,35 @@ def astronaut() -> np.ndarray:
     photo = astronaut()
     photo.flags.writeable = False
     return photo
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A folder for PATH with an ffmpeg: the machine's, or the one that comes with a Python package."""
+    program = shutil.which("ffmpeg")
+    if not program:
+        try:
+            from imageio_ffmpeg import get_ffmpeg_exe
+        except ImportError:
+            return None
+        program = get_ffmpeg_exe()
+    folder = tmp_path_factory.mktemp("ffmpeg")
+    (folder / "ffmpeg").symlink_to(program)
+    return folder
+
+
+@pytest.fixture
+def ffmpeg(ffmpeg_folder: Path | None, monkeypatch: pytest.MonkeyPatch, leave_out: Callable[[str], NoReturn]) -> str:
+    """An ffmpeg that everything started from here finds."""
+    if ffmpeg_folder is None:
+        leave_out(
+            "clips with sound: there is no ffmpeg, and imageio-ffmpeg is missing (tests/requirements.txt names it)"
+        )
+    monkeypatch.setenv("PATH", f"{ffmpeg_folder}{os.pathsep}{os.environ['PATH']}")
+    return str(ffmpeg_folder / "ffmpeg")
+
+
+@pytest.fixture
+def no_ffmpeg(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without ffmpeg."""
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))

@@ -126,12 +126,14 @@ def test_other_files_of_the_machine_are_not_read(server: AppServer, meta: str) -
     assert "happy" not in told
 
 
-def test_the_api_page_names_one_endpoint_and_describes_it(server: AppServer) -> None:
+def test_the_api_page_names_the_endpoints_and_describes_them(server: AppServer) -> None:
     with urllib.request.urlopen(f"{server.url}gradio_api/info", timeout=10) as answer:
         endpoints = json.load(answer)["named_endpoints"]
-    assert list(endpoints) == ["/recognize_image"]
+    assert sorted(endpoints) == ["/recognize_image", "/recognize_video"]
     assert [each["parameter_name"] for each in endpoints["/recognize_image"]["parameters"]] == ["image"]
     assert "emotion" in endpoints["/recognize_image"]["description"]
+    assert [each["parameter_name"] for each in endpoints["/recognize_video"]["parameters"]] == ["clip"]
+    assert "timeline.csv" in endpoints["/recognize_video"]["description"]
 
 
 def test_by_default_it_listens_on_this_machine_alone(server: AppServer) -> None:

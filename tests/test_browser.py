@@ -4,7 +4,6 @@ import base64
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,42 +11,20 @@ from typing import Any, NoReturn
 
 import pytest
 from app_server import ROOT, AppServer, serve
+from chromium import chromium, playing
 from hub_server import HubServer
 
 from deepfer import LABELS, load_detector
 from deepfer.detection import YUNET_FILE, YUNET_REPO
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--no-sandbox",  # containers run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WAY = "to have it: `apt-get install chromium`, or `.venv/bin/playwright install --with-deps chromium`"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium; where there is none, a line that says so and how to have it."""
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        yield "the page in a browser: playwright is missing (tests/requirements.txt names it)"
-        return
-    with sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, NAMES)), playwright.chromium.executable_path)
-        try:
-            chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        except Error:
-            yield f"the page in a browser: Chromium is missing or does not start; {WAY}"
-            return
-        yield chromium
-        chromium.close()
+    with playing() as playwright, chromium(playwright) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import clips
 import numpy as np
 import pytest
 from PIL import Image
@@ -167,8 +168,8 @@ def test_what_fails_is_named_and_the_rest_goes_on(
     told, noted = capsys.readouterr()
     assert told.startswith(f"{photo}  150x130")
     assert len(told.splitlines()) == 1
-    assert f"deepfer: {empty}: no pictures in this folder\n" in noted
-    assert "deepfer: clip.mp4: clips are not read yet, only pictures\n" in noted
+    assert f"deepfer: {empty}: no pictures or clips in this folder\n" in noted
+    assert "deepfer: clip.mp4: No such file or directory\n" in noted
     assert f"deepfer: {tmp_path / 'missing.jpg'}: No such file or directory\n" in noted
     assert "/4" not in noted  # no progress bar for so few
 
@@ -442,6 +443,81 @@ def test_annotated_pictures_are_no_inputs_of_the_next_run(folder: Path, capsys: 
         assert run(folder, "--save", folder / "out", "--json", *HAAR) == 1
         assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(folder / name) for name in NAMES]
     assert len(saved(folder / "out")) == 5
+
+
+# Clips
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One second of one person."""
+    frames = [frame for frame, _ in clips.crossing(480, 270, 40, people=1)][:10]
+    return clips.write(tmp_path_factory.mktemp("clip") / "clip.mp4", frames, 10)
+
+
+def test_a_clip_gives_its_summary(clip: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(clip, photo, *HAAR) == 0
+    told, noted = capsys.readouterr()
+    assert told.splitlines()[0] == f"{clip}  480x270  1.0 s  1 person: 1 seen 1.0 s, mostly happy (100 %)"
+    assert told.splitlines()[1].startswith(f"{photo}  150x130  1 face: happy")
+    assert noted == "deepfer: detector: haar\n"
+    assert run(clip, "--json", *HAAR) == 0
+    (summary,) = lines(capsys.readouterr().out)
+    assert {key: summary[key] for key in KEYS if key != "faces"} == {
+        "path": str(clip), "width": 480, "height": 270, "model": "cnn", "revision": None, "detector": "haar",
+        "error": None,
+    }  # fmt: skip
+    (person,) = summary["people"]
+    assert (person["track_id"], person["emotion"]) == (1, "happy")
+    assert tuple(person["seconds"]) == LABELS
+
+
+def test_clips_in_a_folder_are_saved_and_resumed(
+    clip: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_ffmpeg: None
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.mp4", "b.mov"):
+        shutil.copy(clip, photos / name)
+    shutil.copy(photo, photos / "c.png")
+    (photos / "d.webm").write_bytes(b"no clip")
+    for suffix in ("jsonl", "csv"):
+        output, out = tmp_path / f"results.{suffix}", tmp_path / f"out {suffix}"
+        assert run(photos, "--output", output, "--save", out, *HAAR) == 1
+        assert saved(out) == ["a.mp4.timeline.csv", "a.mp4.webm", "b.mov.timeline.csv", "b.mov.webm", "c.png"]
+        assert f"{photos}/d.webm: not a clip of a kind that is read" in capsys.readouterr().err
+        whole = output.read_bytes()
+        output.write_bytes(whole[: whole.index(b"b.mov") + 20])  # killed within the second clip
+        shutil.rmtree(out)
+        assert run(photos, "--output", output, "--resume", "--save", out, *HAAR) == 1
+        assert output.read_bytes() == whole
+        assert saved(out) == ["b.mov.timeline.csv", "b.mov.webm", "c.png"]
+        capsys.readouterr()
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert [row["path"].rpartition("/")[2] for row in rows] == ["a.mp4", "b.mov", "c.png", "d.webm"]
+    assert [row["emotion"] for row in rows] == ["happy", "happy", "happy", ""]
+
+
+def test_a_single_clip_is_saved_with_its_timeline(clip: Path, tmp_path: Path, no_ffmpeg: None) -> None:
+    assert run(clip, "--save", tmp_path / "out", *HAAR) == 0
+    assert saved(tmp_path / "out") == ["clip.mp4.webm", "timeline.csv"]
+    shutil.copy(clip, tmp_path / "clip.webm")
+    with pytest.raises(SystemExit):  # as it would be its own output
+        run(tmp_path / "clip.webm", "--save", tmp_path, *HAAR)
+
+
+def test_ctrl_c_within_a_clip_leaves_nothing_half_written(clip: Path, tmp_path: Path) -> None:
+    frames, _ = clips.read(clip)
+    long = clips.write(tmp_path / "long.mp4", frames * 60, 10)
+    with started(long, "--save", tmp_path / "out", *HAAR) as process:
+        end = time.monotonic() + 60
+        while not list((tmp_path / "out").glob(".*")) and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, noted = process.communicate()
+        assert process.returncode == 130
+    assert noted.endswith("deepfer: interrupted\n")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 # How it ends

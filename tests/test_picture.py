@@ -332,6 +332,14 @@ def test_a_file_too_large(tmp_path: Path) -> None:
         read_picture(path)
 
 
+def test_a_picture_wider_or_higher_than_asked_for_is_refused_by_its_header() -> None:
+    assert_close(read_picture(PNG, max_side=max(COLOURS.shape[:2])), COLOURS, 0)
+    with pytest.raises(PictureError, match=r"wider or higher than 1280 pixels \(1281x8\)"):
+        read_picture(png_header(1_281, 8), max_side=1280)
+    with pytest.raises(PictureError, match="wider or higher"):
+        read_picture(png_header(8, 1_281), max_side=1280)
+
+
 def test_no_file(tmp_path: Path) -> None:
     fifo, loop = tmp_path / "fifo.jpg", tmp_path / "loop.jpg"
     os.mkfifo(fifo)

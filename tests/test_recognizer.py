@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deepfer import LABELS, EmotionRecognizer, Face
+from deepfer.face import iou
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +118,15 @@ def test_the_embedded_model_gives_its_recorded_labels(fer2013: Path) -> None:
         labels = classifier.predict(images[: len(recorded)]).argmax(axis=1)
         assert len(recorded) == 1000
         assert sum(int(a) == b for a, b in zip(recorded, labels, strict=True)) >= 998, name
+
+
+def test_for_frames_finds_the_same_face_with_the_same_model(astronaut: np.ndarray, yunet_file: Path) -> None:
+    for detector in ("haar", str(yunet_file)):
+        recognizer = EmotionRecognizer.from_pretrained(detector=detector)
+        quick = recognizer.for_frames()
+        assert quick.classifier is recognizer.classifier
+        assert quick.detector_name == recognizer.detector_name
+        assert quick.detector.long_side == 320
+        (face,), (thorough,) = quick.recognize(astronaut), recognizer.recognize(astronaut)
+        assert iou(face.box, thorough.box) > 0.6
+        assert face.emotion == thorough.emotion == "happy"

@@ -193,11 +193,34 @@ def speed() -> str:
     return table(("What", "median"), rows) + f"\n\n{m['processor']}; detector: {m['detector']}."
 
 
+def video() -> str:
+    """`benchmarks/video.json`."""
+    m = json.loads((ROOT / "benchmarks" / "video.json").read_text())
+    rows = [
+        (
+            f"{run['seconds']:g} s, annotated as {run['encoder']}",
+            f"{run['processing_to_playing']:.2f}",
+            f"{run['peak_memory_mb']:.0f} MB",
+        )
+        for run in m["runs"]
+    ]
+    head = ("Clip", "time to process / time to play", "peak memory")
+    busy = f", shared with {m['load_before']:.1f} other tasks" if m["load_before"] > 0.5 else ""
+    return table(head, rows) + f"\n\n{m['clip']}; {m['processor']}{busy}; detector: {m['detector']}."
+
+
 def detection() -> str:
     """The table of `benchmarks/detection.json`."""
     from benchmarks.detection import markdown
 
     return markdown(json.loads((ROOT / "benchmarks" / "detection.json").read_text()))
+
+
+def webcam() -> str:
+    """The tables of `benchmarks/webcam.json`."""
+    from benchmarks.webcam import markdown
+
+    return markdown(json.loads((ROOT / "benchmarks" / "webcam.json").read_text()))
 
 
 def example(part: str) -> str:
@@ -216,7 +239,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pipeline": lambda: pipeline(CNN),
     "explanation": lambda: explanation(CNN),
     "speed": speed,
+    "video": video,
     "detection": detection,
+    "webcam": webcam,
 }
 
 

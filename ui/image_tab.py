@@ -62,6 +62,19 @@ class Reading:
     seconds: float
 
 
+def uploaded(record: dict[str, Any]) -> Path:
+    """Where an uploaded file lies, by Gradio's record of it.
+
+    Raises:
+        PictureError: The record names a file that nobody uploaded. Gradio 6.31 lets one without "meta" through with any
+            path on this machine; uploads lie in its own folder.
+    """
+    path = Path(os.path.abspath(record.get("path") or ""))
+    if not path.is_relative_to(os.path.abspath(get_upload_folder())):
+        raise PictureError("Send it as a file.")
+    return path
+
+
 def read(recognizer: EmotionRecognizer, image: dict[str, Any]) -> Reading:
     """Read a picture and recognize its faces.
 
@@ -72,14 +85,11 @@ def read(recognizer: EmotionRecognizer, image: dict[str, Any]) -> Reading:
     Raises:
         PictureError: It is no picture that can be read; in the visitor's terms, without where the server keeps it.
     """
-    path = os.path.abspath(image["path"] or "")
-    # Gradio 6.31 lets a record without "meta" through with any path on this machine. Uploads lie in its own folder.
-    if not Path(path).is_relative_to(os.path.abspath(get_upload_folder())):
-        raise PictureError("Send the picture as a file.")
+    path = uploaded(image)
     try:
         rgb = read_picture(path)
     except PictureError as error:
-        raise PictureError(str(error).replace(path, Path(path).name)) from error
+        raise PictureError(str(error).replace(str(path), path.name)) from error
     start = time.perf_counter()
     faces = recognizer.recognize(rgb)
     seconds = time.perf_counter() - start
@@ -88,11 +98,11 @@ def read(recognizer: EmotionRecognizer, image: dict[str, Any]) -> Reading:
     if crops and "activation_map" in recognizer.classifier.checkpoint.outputs:
         _, every = recognizer.classifier.explain(np.stack(crops))
         maps = [cells[..., LABELS.index(face.emotion)] for face, cells in zip(faces, every, strict=True)]
-    return Reading(Path(path).name, rgb, faces, crops, maps, seconds)
+    return Reading(path.name, rgb, faces, crops, maps, seconds)
 
 
-def image_tab(recognizer: EmotionRecognizer) -> None:
-    """Add the tab to the `gr.Tabs` around it, and the endpoint `/recognize_image`."""
+def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
+    """Add the tab to the `gr.Tabs` around it, and the endpoint `/recognize_image`; give what takes the picture."""
 
     def show(image: dict[str, Any] | None) -> tuple[dict[str, Any], str, str]:
         """What the page shows for a picture: the annotated picture, what was found, and the cards."""
@@ -179,6 +189,7 @@ def image_tab(recognizer: EmotionRecognizer) -> None:
             show, picture, [output, overview, cards], show_progress_on=output, api_visibility="private", **options
         )
         gr.on([], recognize_image, picture, [output, answer], api_name="recognize_image", **options)
+    return picture
 
 
 def annotated(reading: Reading) -> np.ndarray:

@@ -1,0 +1,156 @@
+"""A camera for Chromium to play: moving faces whose place in every frame is known, and a barcode that tells the frame.
+
+Faces are the astronaut's (NASA, public domain, from `skimage.data`). For the tests of the webcam tab, its measurement
+and its picture in the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.data import astronaut
+
+from benchmarks.detection import astronaut_head
+
+FPS = 30  # Chromium plays a .mjpeg file at this rate, over and over
+WIDTH, HEIGHT = 640, 480
+BITS = 12  # of the barcode: a white or black block each, along the upper edge
+BLOCK_HEIGHT = 24
+PORTRAIT_FRAMES = 4 * FPS
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a face is, its box's middle in pixels and its height; `mirrored` to tell one from the other."""
+
+    x: float
+    y: float
+    height: float = 130
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What happens in `seconds`: who is where, and how bright it is, at each time."""
+
+    seconds: float
+    faces: Callable[[float], dict[str, Place]]
+    light: Callable[[float], float] = lambda _time: 1.0
+
+    def truth(self, frame: int) -> dict[str, Box]:
+        """Each face's box in a frame, by name; those that are cut by the picture's edge are left out."""
+        boxes = {name: _box(place) for name, place in self.faces(frame / FPS).items()}
+        return {
+            name: box
+            for name, box in boxes.items()
+            if box[0] >= 0 and box[1] >= BLOCK_HEIGHT and box[2] <= WIDTH and box[3] <= HEIGHT
+        }
+
+    def draw(self, frame: int) -> np.ndarray:
+        """RGB uint8 (HEIGHT, WIDTH, 3)."""
+        time = frame / FPS
+        picture = _wall().copy()
+        for place in self.faces(time).values():
+            _paste(picture, place)
+        return with_barcode(cv2.convertScaleAbs(picture, alpha=self.light(time)), frame)
+
+
+def ease(time: float, start: float, end: float, before: float, after: float) -> float:
+    """From one value to another, slowing at both ends."""
+    share = min(max((time - start) / (end - start), 0), 1)
+    return before + (after - before) * share * share * (3 - 2 * share)
+
+
+def _lively(time: float) -> dict[str, Place]:
+    if time < 4:
+        x = 320 + 90 * np.sin(2 * np.pi * time / 4)
+    elif time < 11:
+        x = ease(time, 8, 9.5, 320, 680) if time < 9.5 else ease(time, 9.5, 11, 680, 320)
+    elif time < 18:
+        x = ease(time, 11, 12, 320, 480) if time < 13 else ease(time, 13, 15, 480, 160)
+    else:
+        x = ease(time, 18, 19, 160, 320)
+    height = 130 + 70 * np.sin(np.pi * (time - 4) / 2) if 4 <= time < 8 else 130
+    found = {"first": Place(x, 250, height)}
+    if 11.5 <= time < 18.5:
+        x = ease(time, 11.5, 12.5, -100, 160) if time < 13 else ease(time, 13, 15, 160, 480)
+        found["second"] = Place(x if time < 17 else ease(time, 17, 18.5, 480, 760), 270, 150, mirrored=True)
+    return found
+
+
+# Pan, zoom (60 to 200 pixels), out of sight and back, a second face that crosses the first, and the light goes down.
+LIVELY = Scene(20, _lively, lambda time: ease(time, 15, 16, 1, 0.35) if time < 17 else ease(time, 17, 18, 0.35, 1))
+CALM = Scene(2, lambda time: {"first": Place(240 + 40 * float(np.sin(np.pi * time)), 240)})
+
+
+def write(path: Path, frames: Iterable[np.ndarray]) -> None:
+    """What --use-file-for-fake-video-capture takes: JPEG after JPEG, in a file named .mjpeg."""
+    with path.open("wb") as file:
+        for frame in frames:
+            bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+            file.write(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+
+
+def film(scene: Scene) -> Iterator[np.ndarray]:
+    """Every frame of a scene."""
+    return (scene.draw(frame) for frame in range(round(scene.seconds * FPS)))
+
+
+def portrait(frame: int) -> np.ndarray:
+    """The picture of the astronaut, slowly moved, without a barcode: for people to look at."""
+    across = 20 * np.sin(2 * np.pi * frame / PORTRAIT_FRAMES)
+    matrix = np.array([[1.5, 0, across - 64], [0, 1.5, -20]])
+    return cv2.warpAffine(astronaut(), matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+
+
+def with_barcode(picture: np.ndarray, frame: int) -> np.ndarray:
+    """The picture with the frame's number along its upper edge, the lowest bit first."""
+    block = WIDTH / BITS
+    for bit in range(BITS):
+        picture[:BLOCK_HEIGHT, round(bit * block) : round((bit + 1) * block)] = 255 if frame >> bit & 1 else 0
+    return picture
+
+
+@cache
+def _head() -> tuple[np.ndarray, Box]:
+    """RGB and opacity, float32 (H, W, 4), and the face's box in it."""
+    head, box = astronaut_head()
+    return head.astype(np.float32), box
+
+
+@cache
+def _wall() -> np.ndarray:
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return np.dstack([150 + 30 * rows / HEIGHT, 160 - 20 * columns / WIDTH, np.full(rows.shape, 170)]).astype(np.uint8)
+
+
+def _box(place: Place) -> Box:
+    _, (x1, y1, x2, y2) = _head()
+    half = place.height / (y2 - y1) * (x2 - x1) / 2
+    return place.x - half, place.y - place.height / 2, place.x + half, place.y + place.height / 2
+
+
+def _paste(picture: np.ndarray, place: Place) -> None:
+    head, (x1, y1, x2, y2) = _head()
+    scale = place.height / (y2 - y1)
+    if place.mirrored:
+        head, x1, x2 = head[:, ::-1], head.shape[1] - x2, head.shape[1] - x1
+    # The part of the picture that the head covers, and the head in it.
+    left, top = round(place.x - scale * (x1 + x2) / 2), round(place.y - scale * (y1 + y2) / 2)
+    size = max(1, round(scale * head.shape[1])), max(1, round(scale * head.shape[0]))
+    drawn = cv2.resize(head, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    columns = slice(max(left, 0), min(left + size[0], WIDTH))
+    rows = slice(max(top, 0), min(top + size[1], HEIGHT))
+    if columns.start >= columns.stop or rows.start >= rows.stop:
+        return
+    drawn = drawn[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    opacity = np.clip(drawn[..., 3:], 0, 1)
+    ground = picture[rows, columns]
+    ground[:] = np.clip(ground + opacity * (drawn[..., :3] - ground), 0, 255)

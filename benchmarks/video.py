@@ -1,0 +1,106 @@
+"""How fast a clip is done against how long it plays, and whether its length costs memory.
+
+    python -m benchmarks.video --detector yunet
+
+Makes 720p clips of two faces that move, and has each followed, annotated and tabled by a process of its own: without
+ffmpeg (VP8 by OpenCV) and, where there is one, with it (H.264). Writes `benchmarks/video.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.data import astronaut
+
+from benchmarks.speed import processor
+from deepfer.clip_writer import clip_suffix
+
+OUT = Path(__file__).with_name("video.json")
+WIDTH, HEIGHT, FPS = 1280, 720, 30
+
+# Prints frames read, people seen, wall-clock seconds, the process's own seconds on cores, and its peak memory (KiB).
+MEASURED = """
+import resource, sys, time
+from pathlib import Path
+from deepfer import EmotionRecognizer, recognize_video
+from deepfer.clip_writer import clip_suffix
+recognizer = EmotionRecognizer.from_pretrained(detector=sys.argv[2])
+source = Path(sys.argv[1])
+start = time.perf_counter()
+video, table = source.with_name("out" + clip_suffix()), source.with_name("timeline.csv")
+*_, last = recognize_video(recognizer, source, video=video, table=table)
+wall = time.perf_counter() - start
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(last.result.frames, len(last.result.people), wall, used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+
+
+def make_clip(path: Path, seconds: float) -> None:
+    """Two astronauts who sway and come nearer, over a still ground."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
+    ground = np.random.default_rng(0).integers(70, 150, (9, 16, 3), dtype=np.uint8)
+    ground = cv2.resize(ground, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    photo = astronaut()[:280, 90:370, ::-1]
+    for i in range(round(seconds * FPS)):
+        frame = ground.copy()
+        for k, person in enumerate((photo, photo[:, ::-1])):
+            phase = i / FPS + 2 * k
+            side = round(330 + 40 * math.sin(0.8 * phase))
+            x = round(WIDTH * (0.25 + 0.5 * k) - side / 2 + 90 * math.sin(1.3 * phase))
+            y = round(170 + 40 * math.cos(phase))
+            frame[y : y + side, x : x + side] = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
+        writer.write(frame)
+    writer.release()
+
+
+def measure(path: Path, detector: str, environment: dict[str, str]) -> dict[str, float]:
+    """One clip, followed by a process of its own."""
+    command = [sys.executable, "-c", MEASURED, str(path), detector]
+    told = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    frames, people, wall, cores, peak = map(float, told)
+    assert people == 2, f"two people expected, {people:.0f} found"
+    return {"processing_to_playing": wall * FPS / frames, "cores": cores / wall, "peak_memory_mb": peak / 1000}
+
+
+def main() -> int:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60], help="lengths of the clips")
+    args = parser.parse_args()
+    load = os.getloadavg()[0]
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        environments = {"VP8": dict(os.environ) | {"PATH": folder}}
+        if clip_suffix() == ".mp4":
+            environments["H.264"] = dict(os.environ)
+        for seconds in args.seconds:
+            path = Path(folder, "clip.mp4")
+            make_clip(path, seconds)
+            for encoder, environment in environments.items():
+                runs.append({"encoder": encoder, "seconds": seconds, **measure(path, args.detector, environment)})
+                print(json.dumps(runs[-1]))
+    result = {
+        "processor": processor(),
+        "python": platform.python_version(),
+        "detector": args.detector if args.detector in ("auto", "yunet", "haar") else "yunet",
+        "load_before": load,
+        "clip": f"{WIDTH}x{HEIGHT}, {FPS} frames per second, two faces",
+        "runs": runs,
+    }
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,402 @@
+"""The webcam tab as a visitor has it, in a real Chromium with a made camera; and its server with many visitors.
+
+    python -m benchmarks.webcam --yunet FILE                # everything but the soak: about ten minutes
+    python -m benchmarks.webcam --yunet FILE --soak 15      # the soak alone, of so many minutes
+    python -m benchmarks.webcam --only browser|load         # a part alone; the others stay as they were measured
+
+Writes `benchmarks/webcam.json`. Browser, visitors and server share this machine, as they would not elsewhere: the
+figures are below what the server can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import psutil
+
+from benchmarks.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, film, write
+from benchmarks.speed import processor
+from deepfer.detection import YUNET_FILE, YUNET_REPO
+from deepfer.face import iou
+from deepfer.limits import VISITOR_SILENCE_S
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # which start the page and the browser in the same way
+from app_server import AppServer, serve
+from chromium import chromium, playing
+
+OUT = Path(__file__).with_suffix(".json")
+NETWORKS: dict[str, dict[str, float] | None] = {  # round trip in ms, up and down in Mbps
+    "localhost": None,
+    "80 ms, 5/30 Mbps": {"latency": 80, "up": 5, "down": 30},
+}
+VISITORS = (1, 4, 16)
+SENT_WIDTH, QUALITY = 480, 70  # of a visitor's frames, as webcam.js makes them
+NEAR = 0.3  # overlap from which a box is a face's
+AFTERWARDS_S = VISITOR_SILENCE_S  # until memory is looked at again
+
+# Notes, for each frame that is sent, which of the camera's it is; when the picture first showed each of those; and, for
+# each result that is drawn, which frame it is of, what the picture shows by then, and what the server answered.
+WATCH = """
+(() => {
+    const strip = document.createElement("canvas");
+    [strip.width, strip.height] = [BITS, 1];
+    const pen = strip.getContext("2d", { willReadFrequently: true });
+    function barcode(source, width) {
+        const high = BLOCK_HEIGHT * width / WIDTH;
+        pen.drawImage(source, 0, high * 0.25, width, high * 0.5, 0, 0, BITS, 1);
+        const pixels = pen.getImageData(0, 0, BITS, 1).data;
+        let code = 0;
+        for (let bit = 0; bit < BITS; bit++) code |= (pixels[4 * bit] > 127) << bit;
+        return code;
+    }
+    const seen = (window.seen = { sent: [], answers: [], shown: [], first: {}, camera: 0 });
+    const toBlob = HTMLCanvasElement.prototype.toBlob;
+    HTMLCanvasElement.prototype.toBlob = function (...rest) {
+        seen.sent.push({ code: barcode(this, this.width), width: this.width, at: performance.now() });
+        return toBlob.apply(this, rest);
+    };
+    const fetching = window.fetch;
+    window.fetch = async function (url, options) {
+        const answer = await fetching(url, options);
+        if (String(url).includes("component_server")) {
+            const { time_s } = JSON.parse(options.body).data;
+            seen.answers.push({ at: 1000 * time_s, ...(await answer.clone().json()) });
+        }
+        return answer;
+    };
+    window.watchCamera = () => {
+        const video = document.querySelector("#webcam video");
+        const root = document.querySelector("#webcam");
+        const onFrame = () => {
+            seen.first[barcode(video, video.videoWidth)] = performance.now();
+            seen.camera += 1;
+            video.requestVideoFrameCallback(onFrame);
+        };
+        video.requestVideoFrameCallback(onFrame);
+        new MutationObserver(() => {
+            const number = root.dataset.frame - 1; // drawn, and so timed, just before it was encoded
+            const { code, width, at } = seen.sent[number];
+            const { faces } = seen.answers.find((one) => one.at <= at && one.at > (seen.sent[number - 1]?.at ?? 0));
+            seen.shown.push({ code, width, faces, lag: performance.now() - seen.first[code], at: performance.now() });
+        }).observe(root, { attributeFilter: ["data-frame"] });
+    };
+})();
+"""
+
+
+def watching() -> str:
+    """`WATCH` with the barcode's measures."""
+    script = WATCH
+    for name, value in (("BITS", BITS), ("BLOCK_HEIGHT", BLOCK_HEIGHT), ("WIDTH", WIDTH)):
+        script = script.replace(name, str(value))
+    return script
+
+
+@contextmanager
+def page_served(yunet: Path | None) -> Iterator[AppServer]:
+    """`python app.py`, with YuNet as if it had been downloaded, or without."""
+    with tempfile.TemporaryDirectory() as folder:
+        if yunet:
+            repo = Path(folder, "hf", "hub", f"models--{YUNET_REPO.replace('/', '--')}")
+            commit = "0" * 40
+            (repo / "snapshots" / commit).mkdir(parents=True)
+            (repo / "refs").mkdir()
+            (repo / "refs" / "main").write_text(commit)
+            (repo / "snapshots" / commit / YUNET_FILE).write_bytes(yunet.read_bytes())
+        with serve(Path(folder), env={"HF_HOME": str(Path(folder, "hf")), "HF_HUB_OFFLINE": "1"}) as server:
+            yield server
+
+
+@contextmanager
+def camera_on(
+    server: AppServer, seen: Iterable[np.ndarray], network: dict[str, float] | None = None, watch: bool = False
+) -> Iterator[Any]:
+    """The webcam tab in Chromium, live, where the camera sees `seen`; with `watch`, noting what `WATCH` says."""
+    with tempfile.TemporaryDirectory() as folder, playing() as playwright:
+        path = Path(folder, "camera.mjpeg")
+        write(path, seen)
+        flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+        with chromium(playwright, *flags, f"--use-file-for-fake-video-capture={path}") as browser:
+            if isinstance(browser, str):
+                sys.exit(browser)
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
+            if watch:
+                page.add_init_script(watching())
+            page.goto(server.url)
+            page.get_by_role("tab", name="Webcam").click()
+            if network:
+                session = page.context.new_cdp_session(page)
+                speeds = {f"{way}loadThroughput": network[way] * 1e6 / 8 for way in ("up", "down")}
+                limits = {"offline": False, "latency": network["latency"], **speeds}
+                session.send("Network.emulateNetworkConditions", limits)
+            page.get_by_role("button", name="Start camera").click()
+            page.wait_for_selector("#webcam[data-state=live]")
+            if watch:
+                page.evaluate("watchCamera()")
+            yield page
+
+
+def in_browser(server: AppServer, network: dict[str, float] | None, seconds: float) -> dict[str, Any]:
+    """One visitor: results per second as they are shown, their lag, and how right they are."""
+    with camera_on(server, film(LIVELY), network, watch=True) as page:
+        page.wait_for_timeout(5000)  # until the size of frames has settled
+        page.evaluate("[seen.shown.length, seen.camera] = [0, 0]")
+        start = time.perf_counter()
+        page.wait_for_timeout(1000 * seconds)
+        seen = page.evaluate("({ shown: seen.shown, camera: seen.camera })")
+        taken = time.perf_counter() - start
+    shown = seen["shown"]
+    lags = [one["lag"] for one in shown if math.isfinite(one["lag"])]  # some frames pass too quickly to be noted
+    return {
+        "results_per_s": len(shown) / taken,
+        "camera_per_s": seen["camera"] / taken,
+        "lag_ms": {"p50": percentile(lags, 50), "p95": percentile(lags, 95)},
+        "sent_width": statistics.median(one["width"] for one in shown),
+        **faithful(shown),
+    }
+
+
+def faithful(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How far boxes are from the truth, and how often a face that is in sight gets another number."""
+    off: list[float] = []
+    there, found, switches = 0, 0, 0
+    numbers: dict[str, int] = {}
+    before = 0
+    for one in shown:
+        if one["code"] < before:
+            numbers.pop("second", None)  # the scene begins again; that face was away for longer than it is remembered
+        before = one["code"]
+        truth = LIVELY.truth(one["code"])
+        height = one["width"] * HEIGHT / WIDTH
+        boxes = [tuple(round(v * HEIGHT / height) for v in face["box"]) for face in one["faces"]]
+        for name, exact in truth.items():
+            there += 1
+            box = tuple(map(round, exact))
+            best = max(range(len(boxes)), key=lambda i: iou(box, boxes[i]), default=None)
+            if best is None or iou(box, boxes[best]) < NEAR:
+                continue
+            if sum(iou(tuple(map(round, other)), boxes[best]) > NEAR for other in truth.values()) > 1:
+                continue  # while they cross, one box is near both
+            found += 1
+            off.append(max(abs(a - b) for a, b in zip(_middle(exact), _middle(boxes[best]), strict=True)))
+            number = one["faces"][best]["track_id"]
+            switches += numbers.get(name, number) != number
+            numbers[name] = number
+    return {
+        "faces_in_sight": there,
+        "found": found,
+        "off_px": {"p50": percentile(off, 50), "p95": percentile(off, 95)},
+        "number_changes": switches,
+    }
+
+
+def _middle(box: Sequence[float]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+@dataclass
+class Tally:
+    """What visitors got."""
+
+    results: Counter[int] = field(default_factory=Counter)
+    busy: int = 0
+    lags: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+
+@cache
+def frames() -> list[str]:
+    """Of the scene, as a page sends them."""
+    size = (SENT_WIDTH, SENT_WIDTH * HEIGHT // WIDTH)
+    small = (cv2.resize(LIVELY.draw(frame), size, interpolation=cv2.INTER_AREA) for frame in range(0, 240, 4))
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    coded = (cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)[1] for frame in small)
+    return [base64.b64encode(frame.tobytes()).decode() for frame in coded]
+
+
+async def visit(client: httpx.AsyncClient, address: dict[str, Any], number: int, end: float, tally: Tally) -> None:
+    """One page until `end`: two frames under way, one while the server is busy, no more than the camera has."""
+    sent = frames()
+    token = f"{number:032x}"
+    cautious_until = 0.0
+
+    async def slot(second: bool) -> None:
+        nonlocal cautious_until
+        await asyncio.sleep(second / FPS)
+        while (now := time.monotonic()) < end:
+            if second and now < cautious_until:
+                await asyncio.sleep(cautious_until - now)
+                continue
+            data = {"token": token, "time_s": now, "frame": sent[int(now * FPS / 4) % len(sent)]}
+            reply = (await client.post("", json={**address, "data": data, "session_hash": token})).json()
+            taken = time.monotonic() - now
+            if reply.get("busy"):
+                tally.busy += 1
+                cautious_until = time.monotonic() + 1
+                await asyncio.sleep(0.08)
+            else:
+                assert "error" not in reply, reply
+                tally.results[number] += "faces" in reply
+                tally.lags.append(taken)
+                await asyncio.sleep(max(0.0, 2 / FPS - taken))
+
+    await asyncio.gather(slot(False), slot(True))
+
+
+async def load(server: AppServer, visitors: int, seconds: float) -> dict[str, Any]:
+    """So many visitors at once, each as the page would be."""
+    with urllib.request.urlopen(f"{server.url}config") as answer:
+        parts = json.load(answer)["components"]
+    number = next(part["id"] for part in parts if "recognize_frame" in (part["props"].get("server_fns") or []))
+    address = {"component_id": number, "fn_name": "recognize_frame"}
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    tally = Tally()
+    limits = httpx.Limits(max_connections=2 * visitors, max_keepalive_connections=2 * visitors)
+    url = f"{server.url}gradio_api/component_server/"
+    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
+        end = time.monotonic() + seconds
+
+        async def watch_memory() -> None:
+            while time.monotonic() < end:
+                tally.memory.append(process.memory_info().rss)
+                await asyncio.sleep(0.5)
+
+        await asyncio.gather(watch_memory(), *(visit(client, address, i, end, tally) for i in range(visitors)))
+    shares = [tally.results[i] / seconds for i in range(visitors)]
+    await asyncio.sleep(AFTERWARDS_S)
+    return {
+        "visitors": visitors,
+        "results_per_s": sum(shares),
+        "per_visitor_per_s": {"least": min(shares), "most": max(shares)},
+        "busy_share": tally.busy / max(1, tally.busy + len(tally.lags)),
+        "lag_ms": {"p50": 1000 * percentile(tally.lags, 50), "p95": 1000 * percentile(tally.lags, 95)},
+        "memory_mb": {
+            "before": before / 1e6, "during": max(tally.memory) / 1e6, "after": process.memory_info().rss / 1e6,
+        },
+    }  # fmt: skip
+
+
+def soak(server: AppServer, minutes: float) -> dict[str, Any]:
+    """One visitor for long: does anything grow?"""
+    process = psutil.Process(server.process.pid)
+    rows: list[dict[str, float]] = []
+    with camera_on(server, film(LIVELY)) as page:
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable")
+        page.wait_for_timeout(30_000)  # what is made once has been made
+        start = time.monotonic()
+        while time.monotonic() - start < 60 * minutes:
+            page.wait_for_timeout(10_000)
+            session.send("HeapProfiler.collectGarbage")
+            metrics = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
+            state = page.eval_on_selector("#webcam", "root => root.dataset.state")
+            assert state == "live", state
+            rows.append({"server": process.memory_info().rss / 1e6, "page": metrics["JSHeapUsedSize"] / 1e6})
+    ends = rows[: max(1, len(rows) // 10)], rows[-max(1, len(rows) // 10) :]
+    first, last = ({key: statistics.mean(row[key] for row in part) for key in ("server", "page")} for part in ends)
+    return {
+        "minutes": minutes,
+        "server_mb": {"first": first["server"], "last": last["server"]},
+        "page_heap_mb": {"first": first["page"], "last": last["page"]},
+        "server_growth": last["server"] / first["server"] - 1,
+    }
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Of any number of values; 0 of none."""
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)] if values else 0.0
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables of `webcam.json`."""
+    titles = {"yunet": "YuNet", "haar": "Haar"}
+    lines = []
+    if "browser" in result:
+        lines += [
+            "| One visitor | results/s | lag ms, p50 | p95 | sent width | boxes off px, p50 | p95 | number changes |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        for detector, networks in result["browser"].items():
+            for network, m in networks.items():
+                off, lag = m["off_px"], m["lag_ms"]
+                lines.append(
+                    f"| {titles[detector]}, {network} | {m['results_per_s']:.1f} | {lag['p50']:.0f} |"
+                    f" {lag['p95']:.0f} | {m['sent_width']:.0f} | {off['p50']:.1f} | {off['p95']:.1f} |"
+                    f" {m['number_changes']} |"
+                )
+        lines.append("")
+    if "load" in result:
+        lines += [
+            "| Visitors at once | results/s in all | each, least to most | answered busy | round trip ms, p50 | p95 |"
+            " server MB before | during | 60 s after |",
+            "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        for m in result["load"]:
+            share, memory, lag = m["per_visitor_per_s"], m["memory_mb"], m["lag_ms"]
+            lines.append(
+                f"| {m['visitors']} | {m['results_per_s']:.1f} | {share['least']:.1f}–{share['most']:.1f} |"
+                f" {100 * m['busy_share']:.0f} % | {lag['p50']:.0f} | {lag['p95']:.0f} |"
+                f" {memory['before']:.0f} | {memory['during']:.0f} | {memory['after']:.0f} |"
+            )
+        lines.append("")
+    if "soak" in result:
+        m = result["soak"]
+        server, page = m["server_mb"], m["page_heap_mb"]
+        lines += [
+            f"In {m['minutes']:.0f} minutes with one visitor the server's memory went from {server['first']:.0f} to"
+            f" {server['last']:.0f} MB, the page's heap from {page['first']:.0f} to {page['last']:.0f} MB.",
+            "",
+        ]
+    return "\n".join([*lines, f"{result['processor']}, shared by server, browser and visitors."])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--yunet", type=Path, required=True, help="YuNet's .onnx file")
+    parser.add_argument("--seconds", type=float, default=40, help="of each measurement; the scene takes 20")
+    parser.add_argument("--visitors", type=int, nargs="+", default=VISITORS)
+    parser.add_argument("--only", choices=("browser", "load"), help="this part alone")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="the soak alone")
+    args = parser.parse_args()
+    result: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
+    result["processor"] = processor()
+    if args.soak:
+        with page_served(args.yunet) as server:
+            result["soak"] = soak(server, args.soak)
+    elif args.only != "load":
+        result["browser"] = {}
+        for detector, file in (("yunet", args.yunet), ("haar", None)):
+            with page_served(file) as server:
+                result["browser"][detector] = {
+                    name: in_browser(server, network, args.seconds) for name, network in NETWORKS.items()
+                }
+    if not args.soak and args.only != "browser":
+        with page_served(args.yunet) as server:
+            result["load"] = [asyncio.run(load(server, count, args.seconds)) for count in args.visitors]
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The README's picture of the webcam tab, with the astronaut as the camera.
+
+    python -m benchmarks.webcam_picture --yunet FILE
+
+Writes `docs/webcam.png`. A font with colour emoji (Noto Color Emoji, for one) should be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks import camera
+from benchmarks.webcam import camera_on, page_served
+
+OUT = Path(__file__).parents[1] / "docs" / "webcam.png"
+SECONDS = 12  # of the timeline
+COLOURS = 256  # of the PNG: a photo in millions would be four times as large
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--yunet", type=Path, required=True, help="YuNet's .onnx file")
+    args = parser.parse_args()
+    film = [camera.portrait(number) for number in range(camera.PORTRAIT_FRAMES)]
+    with page_served(args.yunet) as server, camera_on(server, film) as page:
+        page.set_viewport_size({"width": 1060, "height": 660})
+        page.wait_for_timeout(1000 * SECONDS)
+        shot = Image.open(io.BytesIO(page.locator("#webcam").screenshot()))
+    shot.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE).save(
+        OUT, optimize=True
+    )
+    print(f"{OUT.name}: {OUT.stat().st_size // 1000} KB, {shot.width}x{shot.height}")
+
+
+if __name__ == "__main__":
+    main()

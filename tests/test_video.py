@@ -1,0 +1,385 @@
+"""Clips: what is read of every kind and fault, what is found in them, what is written and what is not left behind."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import clips
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from deepfer import LABELS, EmotionRecognizer, VideoError, recognize_video
+from deepfer.clip import Clip
+from deepfer.clip_writer import ClipWriter, clip_suffix
+from deepfer.result import COLUMNS, ClipResult
+from deepfer.video import TABLE_COLUMNS
+
+FPS = 20
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> EmotionRecognizer:
+    return EmotionRecognizer.from_pretrained(detector="haar")
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One astronaut walks through 2 s at 20 frames per second."""
+    frames = [frame for frame, _ in clips.crossing(480, 270, 2 * FPS, people=1)]
+    return clips.write(tmp_path_factory.mktemp("walk") / "walk.mp4", frames, FPS)
+
+
+@pytest.fixture(scope="module")
+def cross(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two astronauts cross within 4 s."""
+    frames = [frame for frame, _ in clips.crossing(640, 360, 4 * FPS)]
+    return clips.write(tmp_path_factory.mktemp("cross") / "cross.mp4", frames, FPS)
+
+
+def recognize(recognizer: EmotionRecognizer, source: Path, **files: Path) -> ClipResult:
+    *_, last = recognize_video(recognizer, source, **files)
+    assert last.result is not None
+    return last.result
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_person_walks(recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, no_ffmpeg: None) -> None:
+    found = recognize(recognizer, walk, video=tmp_path / "out.webm", table=tmp_path / "timeline.csv")
+    assert (found.width, found.height, found.frames, found.fps) == (480, 270, 40, FPS)
+    assert found.duration_s == pytest.approx(2)
+    assert (found.warning, found.error, found.detector) == (None, None, "haar")
+    (person,) = found.people
+    assert (person.track_id, person.emotion) == (1, "happy")
+    assert person.seen_s == pytest.approx(2, abs=0.3)
+    assert tuple(person.seconds) == tuple(person.probabilities) == LABELS
+    assert sum(person.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert person.timeline.shape == (round(person.seen_s / person.bin_s), 7)
+    assert np.nansum(person.timeline, axis=1) == pytest.approx(1, abs=1e-5)
+
+    rows = table(tmp_path / "timeline.csv")
+    assert tuple(rows[0]) == TABLE_COLUMNS
+    assert [float(row["time_s"]) for row in rows] == [round(i / FPS, 3) for i in range(40)]
+    assert {row["track_id"] for row in rows} == {"1"}
+    truth = [middles[0] for _, middles in clips.crossing(480, 270, 40, people=1)]
+    offsets = [(int(row["x1"]) + int(row["x2"])) / 2 - x for row, x in zip(rows, truth, strict=True)]
+    assert np.ptp(offsets) < 12  # the box walks along, in the frames between two looks too
+    for row in rows:
+        values = {label: float(row[label]) for label in LABELS}
+        assert sum(values.values()) == pytest.approx(1, abs=1e-3)
+        assert row["emotion"] == max(values, key=values.__getitem__)
+        assert float(row["confidence"]) == max(values.values())
+
+    drawn, times = clips.read(tmp_path / "out.webm")
+    assert times == pytest.approx([i / FPS for i in range(40)], abs=0.002)
+    assert drawn[0].shape == (270, 480, 3)
+    original, _ = clips.read(walk)
+    x1, y1, x2 = (int(rows[20][key]) for key in ("x1", "y1", "x2"))
+    changed = np.abs(drawn[20].astype(int) - original[20]).max(axis=2) > 60
+    assert changed[y1 : y1 + 6, x1 + 10 : x2 - 10].any(axis=0).mean() > 0.8  # the upper side of the box
+    assert changed.mean() < 0.1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.webm", "timeline.csv"]
+
+
+def test_two_people_cross_and_keep_their_numbers(cross: Path, tmp_path: Path, yunet_file: Path) -> None:
+    recognizer = EmotionRecognizer.from_pretrained(detector=str(yunet_file))
+    found = recognize(recognizer, cross, table=tmp_path / "timeline.csv")
+    assert [person.track_id for person in found.people] == [1, 2]
+    assert all(person.seen_s > 2.5 for person in found.people)
+    place: dict[str, list[float]] = {"1": [], "2": []}
+    for row in table(tmp_path / "timeline.csv"):
+        place[row["track_id"]].append((int(row["x1"]) + int(row["x2"])) / 2)
+    ends = {number: xs[-1] - xs[0] for number, xs in place.items()}
+    assert max(ends.values()) > 250
+    assert min(ends.values()) < -250
+
+
+def test_nobody_in_it(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
+    gray = [np.full((120, 160, 3), 90, np.uint8)] * 10
+    found = recognize(recognizer, clips.write(tmp_path / "gray.mp4", gray, 10), table=tmp_path / "t.csv")
+    assert found.people == []
+    assert found.line().endswith("gray.mp4  160x120  1.0 s  nobody found")
+    assert found.rows() == [{key: value for key, value in found.to_dict().items() if key in COLUMNS} | {"faces": 0}]
+    assert table(tmp_path / "t.csv") == []
+
+
+def test_what_is_said_of_a_clip(recognizer: EmotionRecognizer, walk: Path) -> None:
+    found = recognize(recognizer, walk)
+    told = json.loads(json.dumps(found.to_dict()))
+    assert list(told)[:6] == ["path", "width", "height", "model", "revision", "detector"]
+    assert told["people"][0]["seconds"]["happy"] == pytest.approx(found.people[0].seen_s, abs=1e-3)
+    assert "1 person: 1 seen 2.0 s, mostly happy (100 %)" in found.line()
+    (row,) = found.rows()
+    assert set(row) < set(COLUMNS)
+    assert (row["faces"], row["face"], row["emotion"]) == (1, 1, "happy")
+
+
+def test_progress_rises_and_ends(recognizer: EmotionRecognizer, cross: Path) -> None:
+    steps = list(recognize_video(recognizer, cross))
+    assert [step.result is None for step in steps] == [True] * (len(steps) - 1) + [False]
+    done = [step.done_s for step in steps]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(4)
+    assert {step.total_s for step in steps} == {4.0}
+
+
+@pytest.mark.parametrize("with_ffmpeg", [False, True])
+def test_a_clip_that_is_given_up_leaves_nothing(
+    recognizer: EmotionRecognizer, cross: Path, tmp_path: Path, with_ffmpeg: bool, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("ffmpeg" if with_ffmpeg else "no_ffmpeg")
+    before = threads_and_children()
+    steps = recognize_video(recognizer, cross, video=tmp_path / f"a{clip_suffix()}", table=tmp_path / "t.csv")
+    next(steps)
+    assert all(path.name.startswith(".") for path in tmp_path.iterdir())  # nothing half written under its name
+    assert any(tmp_path.iterdir())
+    steps.close()
+    assert list(tmp_path.iterdir()) == []
+    assert threads_and_children()[1] <= before[1]
+
+
+def threads_and_children() -> tuple[int, int]:
+    process = psutil.Process()
+    return process.num_threads(), len(process.children())
+
+
+def test_another_kind_than_is_written_here(recognizer: EmotionRecognizer, walk: Path, no_ffmpeg: None) -> None:
+    assert clip_suffix() == ".webm"
+    with pytest.raises(ValueError, match=r"written as \.webm"):
+        next(recognize_video(recognizer, walk, video=Path("out.mp4")))
+    with pytest.raises(FileNotFoundError):
+        next(recognize_video(recognizer, walk, video=Path("/nowhere/out.webm")))
+
+
+def test_h264_with_its_sound(recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, ffmpeg: str) -> None:
+    loud = tmp_path / "loud.mkv"
+    tone = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2"]
+    encode(ffmpeg, "-i", walk, *tone, "-c:v", "libx264", "-c:a", "flac", loud)
+    assert clip_suffix() == ".mp4"
+    found = recognize(recognizer, loud, video=tmp_path / "out.mp4")
+    assert found.warning is None
+    told = streams(ffmpeg, tmp_path / "out.mp4")
+    assert "Video: h264" in told
+    assert "yuv420p" in told
+    assert "Audio: aac" in told
+    pcm = subprocess.run(
+        [ffmpeg, "-v", "error", "-i", tmp_path / "out.mp4", "-vn", "-f", "s16le", "-ac", "1", "-ar", "8000", "-"],
+        check=True, stdout=subprocess.PIPE,
+    ).stdout  # fmt: skip
+    heard = np.frombuffer(pcm, np.int16).astype(float)
+    assert len(heard) / 8000 == pytest.approx(2, abs=0.1)
+    assert np.abs(np.fft.rfft(heard)).argmax() / (len(heard) / 8000) == pytest.approx(440, abs=3)
+    frames, times = clips.read(tmp_path / "out.mp4")
+    assert len(frames) == 40
+    assert times[-1] == pytest.approx(39 / FPS, abs=0.01)
+
+
+def test_odd_sides_and_no_sound(recognizer: EmotionRecognizer, tmp_path: Path, ffmpeg: str) -> None:
+    noise = list(np.random.default_rng(0).integers(0, 255, (8, 61, 81, 3), dtype=np.uint8))
+    with ClipWriter(tmp_path / "out.mp4", (81, 61), 10) as writer:
+        for i, frame in enumerate(noise):
+            writer.write(i / 10, frame)
+        assert writer.finish(0.8, clips.write(tmp_path / "silent.mp4", noise, 10)) is None
+    frames, _ = clips.read(tmp_path / "out.mp4")
+    assert (len(frames), frames[0].shape) == (8, (62, 82, 3))
+
+
+def encode(program: str, *arguments: object) -> None:
+    subprocess.run([program, "-v", "error", "-y", *map(str, arguments)], check=True, stdin=subprocess.DEVNULL)
+
+
+def streams(program: str, path: Path) -> str:
+    return subprocess.run([program, "-hide_banner", "-i", path], capture_output=True, text=True).stderr
+
+
+def test_frames_that_come_at_odd_times(recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, ffmpeg: str) -> None:
+    """A second without new frames: the annotated clip stands still for it, and keeps in step."""
+    gap = tmp_path / "gap.mp4"
+    encode(ffmpeg, "-i", walk, "-vf", "select=not(between(n\\,10\\,25))", "-fps_mode", "vfr", gap)
+    found = recognize(recognizer, gap, video=tmp_path / "out.mp4", table=tmp_path / "t.csv")
+    assert found.frames == 24
+    assert found.fps == pytest.approx(FPS)
+    assert found.duration_s == pytest.approx(2, abs=0.02)
+    times = [float(row["time_s"]) for row in table(tmp_path / "t.csv")]
+    assert max(np.diff(times)) == pytest.approx(17 / FPS, abs=0.01)
+    assert sum(person.seen_s for person in found.people) == pytest.approx(2, abs=0.2)  # by time, not by frames
+    drawn, drawn_times = clips.read(tmp_path / "out.mp4")
+    assert len(drawn) == 40
+    assert drawn_times[-1] == pytest.approx(39 / FPS, abs=0.01)
+    assert np.abs(drawn[12].astype(int) - drawn[24]).mean() < 2 < np.abs(drawn[24].astype(int) - drawn[30]).mean()
+
+
+def test_rotation_is_respected(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
+    """Stored lying on its side, as a phone does, with a matrix in the track's header that says so."""
+    upright = [frame for frame, _ in clips.crossing(270, 480, 10, people=1)]
+    lying = [cv2.rotate(frame, cv2.ROTATE_90_COUNTERCLOCKWISE) for frame in upright]
+    path = clips.write(tmp_path / "phone.mp4", lying, 10)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix (ISO/IEC 14496-12, 8.3.2)
+    one = 1 << 16
+    quarter = (0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)  # shown turned clockwise by 90 degrees
+    data[at : at + 36] = b"".join(value.to_bytes(4, "big") for value in quarter)
+    path.write_bytes(data)
+    found = recognize(recognizer, path)
+    assert (found.width, found.height) == (270, 480)
+    with Clip(path) as clip:
+        _, first = next(clip.frames())
+    assert np.abs(first[..., ::-1].astype(int) - upright[0]).mean() < 6
+
+
+def test_pixels_that_are_not_square(tmp_path: Path, walk: Path, ffmpeg: str) -> None:
+    encode(ffmpeg, "-i", walk, "-vf", "scale=240:270,setsar=2", tmp_path / "narrow.mp4")
+    with Clip(tmp_path / "narrow.mp4") as clip:
+        assert (clip.width, clip.height) == (480, 270)
+        assert next(clip.frames())[1].shape == (270, 480, 3)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx", "libvpx-vp9", "mpeg4", "mpeg2video", "wmv2", "flv"])
+def test_kinds(tmp_path: Path, walk: Path, ffmpeg: str, codec: str) -> None:
+    kind = {"libvpx": "webm", "libvpx-vp9": "mkv", "mpeg4": "avi", "mpeg2video": "mpg", "wmv2": "wmv", "flv": "flv"}
+    path = tmp_path / f"clip.{kind.get(codec, 'mov')}"
+    encode(ffmpeg, "-i", walk, "-t", "0.5", "-r", "25", "-c:v", codec, path)
+    with Clip(path) as clip:
+        times = [time_s for time_s, _ in clip.frames()]
+        assert (clip.width, clip.height, round(clip.rate)) == (480, 270, 25)
+    assert len(times) >= 11
+    assert np.diff(times) == pytest.approx(0.04, abs=0.003)
+
+
+def test_a_recording_of_a_browser_without_a_length(
+    recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, ffmpeg: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "recorded.webm"
+    told = ["-v", "error", "-i", "-", "-c:v", "libvpx", "-deadline", "realtime", "-f", "webm", "-live", "1", "-"]
+    with walk.open("rb") as source, path.open("wb") as target:
+        subprocess.run([ffmpeg, *told], check=True, stdin=source, stdout=target)
+    steps = list(recognize_video(recognizer, path))
+    assert {step.total_s for step in steps[:-1]} <= {None}
+    assert steps[-1].result.duration_s == pytest.approx(2, abs=0.06)
+    assert steps[-1].result.warning is None
+    monkeypatch.setattr("deepfer.clip.MAX_CLIP_S", 1.0)  # found out only on the way
+    found = recognize(recognizer, path)
+    assert found.frames == FPS
+    assert "only its first" in (found.warning or "")
+
+
+def test_a_clip_that_is_cut_short_gives_what_there_is(
+    recognizer: EmotionRecognizer, cross: Path, tmp_path: Path, no_ffmpeg: None
+) -> None:
+    frames, _ = clips.read(cross)
+    whole = clips.write(tmp_path / "whole.webm", frames, FPS, "VP80").read_bytes()
+    (tmp_path / "cut.webm").write_bytes(whole[: len(whole) // 2])
+    found = recognize(recognizer, tmp_path / "cut.webm", video=tmp_path / "out.webm", table=tmp_path / "t.csv")
+    assert 1 < found.duration_s < 3
+    assert "cut short or damaged" in (found.warning or "")
+    assert "of 4.0 s could be read" in (found.warning or "")
+    assert len(found.people) >= 1
+    drawn, _ = clips.read(tmp_path / "out.webm")
+    assert len(drawn) == found.frames
+
+
+def test_damage_in_the_middle(recognizer: EmotionRecognizer, cross: Path, tmp_path: Path) -> None:
+    data = bytearray(cross.read_bytes())
+    chance = np.random.default_rng(0)
+    for at in chance.integers(len(data) // 4, len(data) // 2, 200):  # within the frames
+        data[at] ^= 0xFF
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    found = recognize(recognizer, tmp_path / "damaged.mp4")
+    assert found.frames > 20
+
+
+def faults(tmp_path: Path, walk: Path) -> dict[str, tuple[Path, str]]:
+    whole = walk.read_bytes()
+    made = {
+        "missing": (None, "No such file"),
+        "empty": (b"", "the file is empty"),
+        "text": (b"these are words, and no clip\n" * 10, "not a clip of a kind that is read"),
+        "playlist": (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "not a clip of a kind that is read"),
+        "concat": (b"ffconcat version 1.0\nfile '/etc/passwd'\n", "not a clip of a kind that is read"),
+        "no index": (whole[: len(whole) // 2], "cut off before its index"),
+        "head": (whole[:40], "cut off before its index"),
+        "noise": (b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\0\x10moov" + bytes(3000), "no video in it that can be read"),
+        "matroska": (b"\x1a\x45\xdf\xa3" + bytes(200), "no video in it that can be read"),
+        "codec": (whole.replace(b"mp4v", b"zzzz").replace(b"esds", b"zzzz"), "no video in it that can be read"),
+    }
+    found = {}
+    for name, (content, message) in made.items():
+        path = tmp_path / f"{name}.mp4"
+        if content is not None:
+            path.write_bytes(content)
+        found[name] = (path, message)
+    return found
+
+
+def test_what_is_no_clip_is_told_in_one_line(
+    recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, no_ffmpeg: None
+) -> None:
+    for name, (path, message) in faults(tmp_path, walk).items():
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        with pytest.raises(VideoError, match=message) as caught:
+            list(recognize_video(recognizer, path, video=out / "out.webm", table=out / "t.csv"))
+        assert str(path) in str(caught.value), name
+        assert "\n" not in str(caught.value)
+        assert list(out.iterdir()) == []
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path, message in [
+        (tmp_path / "pipe.mp4", "not a regular file"),
+        (tmp_path, "a folder"),
+        (Path("a\0b"), "null"),
+    ]:
+        with pytest.raises(VideoError, match=message):
+            next(recognize_video(recognizer, path))
+
+
+def test_only_sound(recognizer: EmotionRecognizer, tmp_path: Path, ffmpeg: str) -> None:
+    encode(ffmpeg, "-f", "lavfi", "-i", "sine=duration=1", tmp_path / "sound.m4a")
+    with pytest.raises(VideoError, match="only sound"):
+        next(recognize_video(recognizer, tmp_path / "sound.m4a"))
+
+
+def test_limits(recognizer: EmotionRecognizer, tmp_path: Path, walk: Path) -> None:
+    def refused(path: Path, message: str) -> None:
+        with pytest.raises(VideoError, match=message):
+            next(recognize_video(recognizer, path))
+
+    refused(
+        clips.write(tmp_path / "4k.mp4", [np.zeros((2160, 3840, 3), np.uint8)], 10), r"larger than 1080p \(3840x2160\)"
+    )
+    refused(clips.write(tmp_path / "8.mp4", [np.zeros((8, 8, 3), np.uint8)] * 2, 10), "smaller than 16 pixels")
+    still = [np.zeros((16, 16, 3), np.uint8)] * 700
+    refused(clips.write(tmp_path / "long.mp4", still, 1), r"longer than 10 minutes \(11.7\)")
+    big = tmp_path / "big.mp4"
+    big.write_bytes(walk.read_bytes())
+    os.truncate(big, 2_000_000_001)  # it takes no room
+    refused(big, "larger than 2 GB")
+
+
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    """Six times the length takes no more memory. In processes of their own, as memory is given back late."""
+    frames = [frame for frame, _ in clips.crossing(640, 360, 20, people=1)]
+    peaks = []
+    for seconds in (2, 12):
+        path = clips.write(
+            tmp_path / f"{seconds}.mp4", list(itertools.islice(itertools.cycle(frames), 10 * seconds)), 10
+        )
+        program = (
+            "import resource, sys; from pathlib import Path; from deepfer import EmotionRecognizer, recognize_video\n"
+            "recognizer = EmotionRecognizer.from_pretrained(detector='haar')\n"
+            "*_, last = recognize_video(recognizer, sys.argv[1], table=Path(sys.argv[1] + '.csv'))\n"
+            "print(last.result.frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        told = subprocess.run([sys.executable, "-c", program, path], check=True, capture_output=True, text=True).stdout
+        read, peak = map(int, told.split())
+        assert read == 10 * seconds
+        peaks.append(peak)
+    assert peaks[1] < 1.1 * peaks[0]

@@ -1,0 +1,465 @@
+"""The webcam tab in a real Chromium with a made camera, and what comes to its server function from elsewhere."""
+
+import base64
+import csv
+import io
+import json
+import re
+import time
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from app_server import AppServer, serve
+from chromium import chromium, playing
+
+from benchmarks.camera import CALM, FPS, HEIGHT, WIDTH, film, write
+from deepfer import LABELS
+from deepfer.drawing import STYLES
+from ui.webcam_tab import PEOPLE
+
+FAKE = "--use-fake-device-for-media-stream"
+ELSEWHERE = (
+    "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"  # a name that is not this machine's own: no https, no camera
+)
+PATIENCE_MS = 40_000
+TOKEN = "0123456789abcdef" * 2
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Any]:
+    with playing() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    with serve(tmp_path_factory.mktemp("webcam")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def with_camera(playwright: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser whose camera shows one face that moves from side to side; it has to be allowed."""
+    path = tmp_path_factory.mktemp("camera") / "calm.mjpeg"
+    write(path, film(CALM))
+    with chromium(playwright, FAKE, f"--use-file-for-fake-video-capture={path}", ELSEWHERE) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(with_camera: Any, server: AppServer, leave_out: Callable[[str], NoReturn]) -> Iterator[Any]:
+    with opened(with_camera, server.url, leave_out) as page:
+        page.context.grant_permissions(["camera"])
+        yield page
+
+
+@contextmanager
+def opened(browser: Any, url: str, leave_out: Callable[[str], NoReturn]) -> Iterator[Any]:
+    """The webcam tab, freshly opened; at the end, no script may have failed."""
+    if isinstance(browser, str):
+        leave_out(browser)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(url)
+    page.get_by_role("tab", name="Webcam").click()
+    until(page, "idle")
+    yield page
+    context.close()
+    assert faults == []
+
+
+def until(page: Any, state: str) -> None:
+    page.wait_for_selector(f"#webcam[data-state={state}]")
+
+
+def data(page: Any) -> dict[str, str]:
+    return page.eval_on_selector("#webcam", "root => ({...root.dataset})")
+
+
+def start(page: Any) -> None:
+    page.get_by_role("button", name="Start camera").click()
+    until(page, "live")
+    page.wait_for_selector("#webcam[data-faces='1']")
+
+
+def more_results(page: Any, count: int = 3) -> None:
+    """Return once so many more frames have been sent, recognized and shown."""
+    page.wait_for_function("frame => +document.querySelector('#webcam').dataset.frame > frame", arg=frame(page) + count)
+
+
+def frame(page: Any) -> int:
+    return int(data(page).get("frame", 0))
+
+
+def canvas(page: Any, name: str) -> np.ndarray:
+    """What is drawn on a canvas: RGBA uint8 (H, W, 4)."""
+    uri = page.eval_on_selector(f"#webcam .cam-{name}", "canvas => canvas.toDataURL('image/png')")
+    pixels = np.frombuffer(base64.b64decode(uri.split(",")[1]), np.uint8)
+    return cv2.cvtColor(cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
+
+
+def drawn_box(page: Any) -> list[float]:
+    """What is drawn over the picture in the first person's colour, in pixels of the camera: a box, 130 high.
+
+    The tag's number has the colour too: it stands over the box, at its left edge.
+    """
+    drawn = canvas(page, "boxes")
+    colour = [int(PEOPLE[0][i : i + 2], 16) for i in (1, 3, 5)]
+    rows, columns = np.nonzero((drawn[..., :3] == colour).all(axis=2) & (drawn[..., 3] > 200))
+    scale = WIDTH / drawn.shape[1]
+    return [columns.min() * scale, rows.max() * scale - 130, columns.max() * scale, rows.max() * scale]
+
+
+def saved(page: Any, link: str) -> tuple[str, list[dict[str, str]]]:
+    with page.expect_download() as download:
+        page.get_by_role("link", name=link).click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    return download.value.suggested_filename, list(csv.DictReader(io.StringIO(text)))
+
+
+def near_truth(box: list[float]) -> bool:
+    """Whether a box in the camera's pixels is the face's in some frame, within an eighth of the face."""
+    height = 130
+    return any(
+        max(abs(a - b) for a, b in zip(box, CALM.truth(number)["first"], strict=True)) < height / 8
+        for number in range(round(CALM.seconds * FPS))
+    )
+
+
+def test_from_start_to_the_summary(page: Any) -> None:
+    start(page)
+    more_results(page, 10)
+    live = data(page)
+    assert live["emotion"] == "happy"
+    assert float(live["fps"]) > 0
+    assert 0 < float(live["latencyMs"]) < PATIENCE_MS
+    left, top, right, bottom = drawn_box(page)
+    assert near_truth([WIDTH - right, top, WIDTH - left, bottom])  # as in a mirror
+    assert "matrix(-1," in page.eval_on_selector("#webcam video", "video => getComputedStyle(video).transform")
+
+    rows = page.locator("#webcam .cam-bars tr")
+    assert [text.split()[-1] for text in rows.locator("th").all_inner_texts()] == list(LABELS)
+    assert page.locator("#webcam .cam-bars .cam-top th").inner_text().endswith("happy")
+    assert page.locator("#webcam .cam-main").inner_text() == "Person 1"
+    assert page.locator("#webcam .cam-fps").inner_text().endswith("/ s")
+    assert page.locator("#webcam .cam-lag").inner_text().endswith(" ms")
+    assert (canvas(page, "timeline")[..., :3] == STYLES["happy"].colour).all(axis=2).sum() > 100
+
+    page.wait_for_function("document.querySelector('#webcam .cam-spoken').textContent === 'happy'")
+    page.get_by_role("button", name="Stop camera").press("Enter")
+    until(page, "idle")
+    assert data(page)["faces"] == "0"
+    assert not page.evaluate("document.querySelector('#webcam video').srcObject")
+    assert "1 person" in page.locator("#webcam .cam-title").inner_text()
+    card = page.locator("#webcam .cam-people > li")
+    assert card.count() == 1
+    assert card.locator("h3").inner_text().startswith("1 Person 1")
+    assert "happy" in card.locator("li").first.inner_text()
+
+    name, timeline = saved(page, "Timeline CSV")
+    assert re.fullmatch(r"webcam-timeline-\d{4}-\d\d-\d\d-\d{6}\.csv", name)
+    assert list(timeline[0]) == ["time_s", "track_id", "x1", "y1", "x2", "y2", "emotion", *LABELS]
+    assert {row["track_id"] for row in timeline} == {"1"}
+    times = [float(row["time_s"]) for row in timeline]
+    assert times == sorted(times)
+    assert sum(near_truth([float(row[key]) for key in ("x1", "y1", "x2", "y2")]) for row in timeline) >= 0.8 * len(
+        times
+    )
+    assert all(abs(sum(float(row[label]) for label in LABELS) - 1) < 0.01 for row in timeline)
+    _, (person,) = saved(page, "Summary CSV")
+    assert abs(float(person["seconds"]) - sum(float(person[f"{label}_s"]) for label in LABELS)) < 0.1
+    assert float(person["happy_s"]) > 0.8 * float(person["seconds"]) > 0
+
+
+def test_a_snapshot_goes_to_the_image_tab(page: Any) -> None:
+    start(page)
+    page.get_by_role("button", name="Snapshot").click()
+    page.wait_for_selector(".fer-card")
+    assert page.locator(".fer-card h3").inner_text().endswith("happy")
+    assert page.get_by_role("tab", name="Image").get_attribute("aria-selected") == "true"
+    assert page.locator("#overview dl").inner_text().endswith(f"{WIDTH} \N{MULTIPLICATION SIGN} {HEIGHT}")
+
+    # Nobody looks at the webcam tab now: no more frames go out until somebody does.
+    sent: list[str] = []
+    page.wait_for_timeout(1000)
+    page.on("request", lambda request: sent.append(request.url))
+    page.wait_for_timeout(1500)
+    assert [url for url in sent if "component_server" in url] == []
+    before = frame(page)
+    page.get_by_role("tab", name="Webcam").click()
+    page.wait_for_function("frame => +document.querySelector('#webcam').dataset.frame > frame", arg=before)
+    assert data(page)["state"] == "live"
+
+
+def test_a_camera_that_is_not_allowed_and_then_is(with_camera: Any, server: AppServer, leave_out: Any) -> None:
+    with opened(with_camera, server.url, leave_out) as page:
+        page.get_by_role("button", name="Start camera").click()
+        until(page, "error")
+        assert "keeps the camera from this page" in page.locator("#webcam .cam-cover").inner_text()
+        assert "keeps the camera" in page.locator("#webcam .cam-spoken").inner_text()
+        page.context.grant_permissions(["camera"])
+        until(page, "live")
+
+
+def test_an_address_where_browsers_give_no_camera(with_camera: Any, server: AppServer, leave_out: Any) -> None:
+    with opened(with_camera, server.url.replace("127.0.0.1", "elsewhere.test"), leave_out) as page:
+        page.get_by_role("button", name="Start camera").click()
+        until(page, "error")
+        assert "https://" in page.locator("#webcam .cam-cover").inner_text()
+
+
+def test_no_camera(playwright: Any, server: AppServer, leave_out: Any) -> None:
+    with (
+        chromium(playwright, f"{FAKE}=device-count=0", "--use-fake-ui-for-media-stream") as browser,
+        opened(browser, server.url, leave_out) as page,
+    ):
+        page.get_by_role("button", name="Start camera").click()
+        until(page, "error")
+        assert "No camera was found" in page.locator("#webcam .cam-cover").inner_text()
+
+
+def test_flip_goes_on_to_the_next_camera(playwright: Any, server: AppServer, leave_out: Any) -> None:
+    with (
+        chromium(playwright, f"{FAKE}=device-count=2", "--use-fake-ui-for-media-stream") as browser,
+        opened(browser, server.url, leave_out) as page,
+    ):
+        page.get_by_role("button", name="Start camera").click()
+        until(page, "live")
+        camera = "document.querySelector('#webcam video').srcObject?.getVideoTracks()[0].label"
+        first = page.evaluate(camera)
+        page.get_by_role("button", name="Flip camera").click()
+        page.wait_for_function(f"first => {camera} && {camera} !== first", arg=first)
+        until(page, "live")
+        assert page.locator("#webcam .cam-words").inner_text() == ""
+
+
+def test_a_back_camera_is_not_mirrored(page: Any) -> None:
+    """Chromium's made cameras do not tell which way they face, as phones' do: that alone is put in by hand."""
+    page.evaluate(
+        """() => {
+            const settings = MediaStreamTrack.prototype.getSettings;
+            MediaStreamTrack.prototype.getSettings = function () {
+                return { ...settings.call(this), facingMode: "environment" };
+            };
+        }"""
+    )
+    start(page)
+    assert near_truth(drawn_box(page))
+    assert page.eval_on_selector("#webcam video", "video => getComputedStyle(video).transform") == "none"
+
+
+def test_a_camera_that_another_program_has_and_lets_go(page: Any) -> None:
+    """A made camera is never in use: the browser's refusal is put in by hand, once."""
+    page.evaluate(
+        """() => {
+            const devices = navigator.mediaDevices;
+            const ask = devices.getUserMedia.bind(devices);
+            devices.getUserMedia = () => {
+                devices.getUserMedia = ask;
+                return Promise.reject(new DOMException("Could not start video source", "NotReadableError"));
+            };
+        }"""
+    )
+    page.get_by_role("button", name="Start camera").click()
+    until(page, "error")
+    assert "has the camera" in page.locator("#webcam .cam-cover").inner_text()
+    until(page, "live")
+
+
+def test_a_camera_that_is_unplugged_and_comes_back(page: Any) -> None:
+    """Chromium's made cameras cannot be unplugged: its two events are sent by hand."""
+    start(page)
+    more_results(page)
+    page.evaluate(
+        "document.querySelector('#webcam video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))"
+    )
+    until(page, "error")
+    assert "The camera is gone" in page.locator("#webcam .cam-cover").inner_text()
+    assert page.locator("#webcam .cam-people > li, #webcam .cam-title").count() >= 1
+    page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+    until(page, "live")
+
+
+def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppServer) -> None:
+    page.evaluate("window.loaded = true")
+    start(page)
+    server.stop()
+    until(page, "reconnecting")
+    assert "the server does not answer" in page.locator("#webcam .cam-note").inner_text()
+    page.wait_for_selector("#webcam[data-faces='0']")  # old boxes do not stay over a new picture
+    server.restart()
+    until(page, "live")
+    more_results(page)
+    assert page.locator("#webcam .cam-note").is_hidden()
+
+    page.context.set_offline(True)
+    until(page, "reconnecting")
+    page.wait_for_function("document.querySelector('#webcam .cam-note').textContent.includes('offline')")
+    page.context.set_offline(False)
+    until(page, "live")
+    more_results(page)
+    assert page.evaluate("window.loaded")  # all of it without loading the page again
+
+
+def test_a_slow_network_gets_smaller_frames(page: Any) -> None:
+    start(page)
+    session = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 600, "downloadThroughput": -1, "uploadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", slow)
+    page.wait_for_selector("#webcam[data-width='320']")
+    with page.expect_request("**/component_server/") as request:
+        more_results(page)
+    sent = np.frombuffer(base64.b64decode(request.value.post_data_json["data"]["frame"]), np.uint8)
+    assert cv2.imdecode(sent, cv2.IMREAD_COLOR).shape == (240, 320, 3)
+    assert data(page)["state"] == "live"
+    assert data(page)["emotion"] == "happy"
+
+
+def test_nothing_of_a_frame_is_written(page: Any, server: AppServer) -> None:
+    """The server may not write to any file from here on: had it to, frames would fail."""
+    process = psutil.Process(server.process.pid)
+    if not hasattr(process, "rlimit"):
+        pytest.skip("a process cannot be kept from writing on this system")
+    before = server.log.read_bytes()
+    limits = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        start(page)
+        more_results(page, 10)
+        assert data(page)["state"] == "live"
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, limits)
+    assert server.log.read_bytes() == before
+
+
+def test_a_narrow_page_and_a_dark_one(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(reduced_motion="reduce")
+    start(page)
+    assert page.eval_on_selector(".cam-meter", "bar => getComputedStyle(bar, '::before').transitionDuration") == "0s"
+    page.wait_for_timeout(1000)  # between two drawings of the timeline
+    assert (canvas(page, "timeline")[..., :3] == STYLES["happy"].colour).all(axis=2).any()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Stop camera").click()
+    until(page, "idle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    colour = "getComputedStyle(document.querySelector('#webcam')).color"
+    light = page.evaluate(colour)
+    page.evaluate("document.body.classList.add('dark')")
+    assert page.evaluate(colour) != light
+
+
+# ---- What anyone may post
+
+
+def component(server: AppServer) -> int:
+    with urllib.request.urlopen(f"{server.url}config") as answer:
+        config = json.load(answer)
+    return next(
+        one["id"] for one in config["components"] if "recognize_frame" in (one["props"].get("server_fns") or [])
+    )
+
+
+def post(server: AppServer, data: Any, kind: str = "application/json", body: bytes | None = None) -> tuple[int, Any]:
+    message = {"data": data, "component_id": component(server), "fn_name": "recognize_frame", "session_hash": "x"}
+    request = urllib.request.Request(
+        f"{server.url}gradio_api/component_server/",
+        body if body is not None else json.dumps(message).encode(),
+        {"Content-Type": kind},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status, json.loads(answer.read())
+
+
+def jpeg(width: int, height: int) -> str:
+    return base64.b64encode(cv2.imencode(".jpg", np.full((height, width, 3), 128, np.uint8))[1].tobytes()).decode()
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    return {"token": TOKEN, "time_s": time.monotonic(), "frame": jpeg(320, 240)} | changes
+
+
+def multipart(fields: dict[str, str], file: bytes) -> bytes:
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    ]
+    head = '--b\r\nContent-Disposition: form-data; name="frame"; filename="f.jpg"\r\n\r\n'
+    return "".join(parts).encode() + head.encode() + file + b"\r\n--b--\r\n"
+
+
+BOMB = base64.b64encode(  # a PNG whose header says 30,000 x 30,000
+    b"\x89PNG\r\n\x1a\n"
+    + b"\0\0\0\rIHDR\0\0\x75\x30\0\0\x75\x30\x08\x02\0\0\0"
+    + zlib.crc32(b"IHDR\0\0\x75\x30\0\0\x75\x30\x08\x02\0\0\0").to_bytes(4, "big")
+).decode()
+FORGED: dict[str, Any] = {
+    "nothing": None,
+    "a list": [1, 2],
+    "a text": "frame",
+    "an empty object": {},
+    "no token": message(token=None),
+    "a short token": message(token="abc"),
+    "a long token": message(token=TOKEN * 1000),
+    "a path for a token": message(token="../../../../etc/passwd/0000000000"),
+    "a token with a line's end": message(token=TOKEN[:-1] + "\n"),
+    "a token and a line's end": message(token=TOKEN + "\n"),
+    "no time": message(time_s=None),
+    "true for a time": message(time_s=True),
+    "a text for a time": message(time_s="1"),
+    "a time before all": message(time_s=-1),
+    "a time without end": message(time_s=float("inf")),
+    "no time at all": message(time_s=float("nan")),
+    "a time of 400 digits": message(time_s=10**400),
+    "no frame": message(frame=None),
+    "a list for a frame": message(frame=[255, 216]),
+    "a file for a frame": message(frame={"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}),
+    "no base64": message(frame="§§§§"),
+    "half of base64": message(frame="abc"),
+    "an empty frame": message(frame=""),
+    "a text as a frame": message(frame=base64.b64encode(b"these are words").decode()),
+    "half a picture": message(frame=jpeg(320, 240)[: 4 * 60]),
+    "more than 400 KB": message(frame="A" * 540_000),
+    "much more than 400 KB": message(frame="A" * 8_000_000),
+    "a picture too wide": message(frame=jpeg(1284, 8)),
+    "a picture too high": message(frame=jpeg(8, 1284)),
+    "a bomb": message(frame=BOMB),
+}
+
+
+def test_what_is_forged_is_refused_in_a_line_and_leaves_no_trace(server: AppServer) -> None:
+    before = server.log.read_bytes()
+    for name, data in FORGED.items():
+        status, answer = post(server, data)
+        assert status == 200, name
+        assert list(answer) == ["error"], name
+        assert len(answer["error"]) < 200, name
+        assert "\n" not in answer["error"], name
+        assert "/" not in answer["error"].replace("Python/C", ""), name  # no path of the server's
+    fields = {"component_id": str(component(server)), "fn_name": "recognize_frame", "session_hash": "x", "token": TOKEN}
+    status, answer = post(
+        server, None, "multipart/form-data; boundary=b", multipart(fields, base64.b64decode(jpeg(8, 8)))
+    )
+    assert (status, list(answer)) == (200, ["error"])
+    assert server.log.read_bytes() == before
+    assert post(server, message()) == (200, {"faces": []})
+
+
+def test_older_frames_are_late_and_visitors_do_not_share_a_tracker(server: AppServer) -> None:
+    other = TOKEN[::-1]
+    later, earlier = time.monotonic() + 100, time.monotonic() + 99
+    assert post(server, message(time_s=later)) == (200, {"faces": []})
+    assert post(server, message(time_s=earlier)) == (200, {"late": True})
+    assert post(server, message(time_s=later)) == (200, {"late": True})
+    assert post(server, message(time_s=earlier, token=other)) == (200, {"faces": []})
+    assert post(server, message(time_s=later + 1)) == (200, {"faces": []})

@@ -1,0 +1,172 @@
+"""Visitors: the webcam's visitors, each with a tracker of their own, and whose frame is recognized next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepfer.limits import MAX_VISITORS, VISITOR_SILENCE_S, VISITOR_WAIT_S
+from deepfer.tracking import FaceTracker
+
+YIELDS_AFTER_S = 5.0  # where there are too many visitors, one who was silent this long makes room
+
+
+class Busy(Exception):
+    """There is no turn for this frame: a newer one of the same visitor took its place, or too many are waiting."""
+
+
+@dataclass(eq=False)
+class Visitor:
+    """One page with its camera on.
+
+    Attributes:
+        tracker: Follows the faces in its frames; `lock` is held while it is used.
+        heard: When its last frame came, by the event loop's clock.
+        turn: The number of its last turn; who is waiting with the lowest goes first.
+        running: How many of its frames are being recognized.
+        waiting: Resolved with True when its waiting frame gets a turn, with False when it will not; None where none is
+            waiting.
+    """
+
+    tracker: FaceTracker
+    heard: float
+    turn: int
+    running: int = 0
+    waiting: asyncio.Future[bool] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Visitors:
+    """Everyone whose camera is on. To be used in one event loop; nothing here blocks it.
+
+    As many frames are recognized at once as there are `slots`. A visitor may have any number of frames under way, but
+    only the newest waits. Next is who has fewest being recognized and, among these, has gone longest without a turn.
+    So shares are equal, however many frames a page sends at a time.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        limit: int = MAX_VISITORS,
+        silence_s: float = VISITOR_SILENCE_S,
+        wait_s: float = VISITOR_WAIT_S,
+    ) -> None:
+        self._free = slots
+        self._limit = limit
+        self._silence_s = silence_s
+        self._wait_s = wait_s
+        self._visitors: dict[str, Visitor] = {}
+        self._turns = 0
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """How many visitors are remembered."""
+        return len(self._visitors)
+
+    @asynccontextmanager
+    async def turn(self, token: str) -> AsyncIterator[Visitor]:
+        """Wait for a turn at recognizing a frame, and hold it.
+
+        Args:
+            token: What tells this visitor from the others.
+
+        Yields:
+            The visitor.
+
+        Raises:
+            Busy: This frame gets no turn.
+        """
+        visitor = self._meet(token)
+        if self._free:
+            self._free -= 1
+            self._give(visitor)
+        else:
+            await self._wait(visitor)
+        try:
+            yield visitor
+        finally:
+            self._pass_on(visitor)
+
+    def _meet(self, token: str) -> Visitor:
+        loop = asyncio.get_running_loop()
+        visitor = self._visitors.get(token)
+        if visitor is None:
+            self._make_room(loop.time())
+            visitor = self._visitors[token] = Visitor(FaceTracker(), loop.time(), self._turns)
+            if self._sweep is None:
+                self._sweep = loop.call_later(self._silence_s / 4, self._drop_silent, loop)
+        visitor.heard = loop.time()
+        return visitor
+
+    def _make_room(self, now: float) -> None:
+        if len(self._visitors) < self._limit:
+            return
+        token, silent = min(self._visitors.items(), key=lambda item: item[1].heard)
+        if now - silent.heard < YIELDS_AFTER_S:
+            raise Busy
+        del self._visitors[token]
+
+    def _drop_silent(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._visitors = {
+            token: visitor for token, visitor in self._visitors.items() if now - visitor.heard < self._silence_s
+        }
+        self._sweep = loop.call_later(self._silence_s / 4, self._drop_silent, loop) if self._visitors else None
+
+    async def _wait(self, visitor: Visitor) -> None:
+        """Return once the visitor's frame has been given a slot."""
+        loop = asyncio.get_running_loop()
+        self._send_away(visitor)
+        waiting = visitor.waiting = loop.create_future()
+        patience = loop.call_later(self._wait_s, self._send_away, visitor, waiting)
+        try:
+            admitted = await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and waiting.result():
+                self._pass_on(visitor)
+            raise
+        finally:
+            patience.cancel()
+            if visitor.waiting is waiting:
+                visitor.waiting = None
+        if not admitted:
+            raise Busy
+
+    @staticmethod
+    def _send_away(visitor: Visitor, waiting: asyncio.Future[bool] | None = None) -> None:
+        """Give up the visitor's waiting frame, or the one given where it is still waiting."""
+        waiting = waiting or visitor.waiting
+        if waiting and not waiting.done():
+            waiting.set_result(False)
+
+    def _give(self, visitor: Visitor) -> None:
+        """A slot to the visitor."""
+        self._turns += 1
+        visitor.turn = self._turns
+        visitor.running += 1
+
+    def _pass_on(self, visitor: Visitor) -> None:
+        """The visitor's slot, to who is next."""
+        visitor.running -= 1
+        line = [other for other in self._visitors.values() if other.waiting and not other.waiting.done()]
+        if not line:
+            self._free += 1
+            return
+        chosen = min(line, key=lambda other: (other.running, other.turn))
+        self._give(chosen)
+        chosen.waiting.set_result(True)
+
+
+def cores() -> int:
+    """How many processors this process may use: those it is bound to, and no more than its container's share."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):  # not Linux, an older kind of group, or "max"
+        return count
