@@ -35,14 +35,13 @@ HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 PHOTO_SIDE = 1024  # pixels of a photo's longer side at the first glance
 SURE = 0.88  # a score that is a face, whatever the closer looks say
 DOUBT = 0.2  # below it, nothing is looked at again
-ACCEPT = 0.75  # a score that is a face, where there are no closer looks
+ACCEPT = 0.75  # a score that is a face: where there are no closer looks, or in the last of them
 # Closer looks at what is in doubt, or leans: a small view is turned to where the score peaks, two more decide.
-PROBE = 64  # pixels of the face in the small view
-# … and in the other two, at least and at most: small faces blur where they are enlarged further, and large ones cut
-# tightly are not known again where they are shrunk further.
-CLOSE = (96, 160)
+# Pixels of the face in the small view and in the other two, at least and at most: small faces blur where they are
+# enlarged further, and large ones cut tightly are not known again where they are shrunk further.
+PROBE, CLOSE = (64, 128), (96, 160)
 MARGIN = 1.8  # side of a view over that of the face
-STEP, STEEPEST = math.radians(30), math.radians(55)  # by which a face is turned, and how far at most, either way
+STEP, STEEPEST = math.radians(30), math.radians(75)  # by which a face is turned, and how far at most, either way
 PROBABLE = 0.4  # the least score at the peak and in each of the two views
 AGREED = 0.76  # the least mean over the three, where the first glance counts for the peak if it is higher
 SHOWN = 0.5  # of how far the line from the eyes to the mouth leans: what YuNet's landmarks show
@@ -170,20 +169,24 @@ class YuNetDetector:
         if top is None or scores[0] < PROBABLE or (sure and abs(turn) < LEANS):
             return sure
         for _ in range(2):
-            seen = self._view(rgb, top, turn, min(max(max(_sides(top)), CLOSE[0]), CLOSE[1]))
+            seen = self._view(rgb, top, turn, CLOSE)
             if seen is None or _score(seen) < PROBABLE or abs(turn) > STEEPEST:
                 return sure
             top = seen
             scores.append(_score(seen))
             rest = math.remainder(_lean(seen) - turn, math.tau) / SHOWN
             turn += min(max(rest, -STEP), STEP)
-        return top if statistics.fmean(scores) >= AGREED else sure
+        return top if statistics.fmean(scores) >= AGREED or scores[-1] >= ACCEPT else sure
 
-    def _view(self, rgb: np.ndarray, face: Face, turn: float, pixels: int) -> Face | None:
-        """The face as it is seen turned back by `turn` and drawn `pixels` high, in the middle of a view of its own."""
-        side = round(MARGIN * pixels)
+    def _view(self, rgb: np.ndarray, face: Face, turn: float, pixels: tuple[int, int]) -> Face | None:
+        """The face as it is seen turned back by `turn`, in the middle of a view of its own.
+
+        It is drawn as high as it is, but at least and at most so many `pixels`.
+        """
+        height = min(max(max(_sides(face)), pixels[0]), pixels[1])
+        side = round(MARGIN * height)
         x1, y1, x2, y2 = face.box
-        a = cmath.rect(pixels / max(_sides(face)), -turn)
+        a = cmath.rect(height / max(_sides(face)), -turn)
         b = complex(side, side) / 2 - a * complex(x1 + x2, y1 + y2) / 2
         seen = [other for other in self._look(rgb, a, b, (side, side)) if _same(face, other)]
         return max(seen, key=_score, default=None)

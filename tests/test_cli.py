@@ -77,7 +77,11 @@ def lines(text: str) -> list[dict]:
 def started(*arguments: object, **options: object) -> Iterator[subprocess.Popen]:
     """The command line as a program of its own, gone afterwards."""
     command = [sys.executable, "-m", "deepfer", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options)
+    # A program started in the background of a script ignores Ctrl-C, and so would what it starts.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), **options,
+    )  # fmt: skip
     try:
         yield process
     finally:
