@@ -71,6 +71,7 @@ class ClipWriter:
             self._encoder: Any = self._start_ffmpeg(encoder) if encoder else self._start_opencv()
             self._thread.start()
         except BaseException:  # Ctrl-C too
+            self._log.close()
             self._aside.unlink(missing_ok=True)
             raise
 
