@@ -20,6 +20,7 @@ from gradio.utils import get_upload_folder
 from deepfer import LABELS, EmotionRecognizer, Face, PictureError, draw_faces, read_picture
 from deepfer.drawing import STYLES
 from deepfer.result import COLUMNS, Result
+from ui.visitors import cores
 
 EXAMPLES = Path(__file__).parent / "examples"
 CREDIT = "Astronaut Eileen Collins, photographed by NASA (public domain), and a wall of portraits drawn for DeepFER."
@@ -184,7 +185,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
         # Without `preprocess`: there gr.Image opens each file itself, and of one that it cannot open (a text, a bomb)
         # the visitor would read "Error". So `read_picture` is the one reader, with its limits and its words.
         # One group for page and endpoint: as many pictures at once as there are cores, and the rest wait in line.
-        options = {"preprocess": False, "concurrency_limit": os.cpu_count(), "concurrency_id": "recognize"}
+        options = {"preprocess": False, "concurrency_limit": cores(), "concurrency_id": "recognize"}
         picture.change(
             show, picture, [output, overview, cards], show_progress_on=output, api_visibility="private", **options
         )
