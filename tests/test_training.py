@@ -241,7 +241,7 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
     assert weights["ferplus"].all()
     other = tmp_path / "other.npz"
     pack({"train": drawn(70, 8), "validation": drawn(70, 9)}, other)
-    arguments = words("--model", "cnn", "--dataset", other, "--out", tmp_path / "run", "--teachers", file)
+    arguments = words("--model", "resnet50v2", "--dataset", other, "--out", tmp_path / "run", "--teachers", file)
     assert train.main(arguments) == 1
     assert "made for other images" in capsys.readouterr().err
     assert not (tmp_path / "run" / "run.json").exists()
@@ -278,6 +278,7 @@ def test_the_seeds_recipe_ends_early_and_says_so(dataset: Path, tmp_path: Path) 
         (("--recipe", "best"), "has the recipes"),
         (("--from-phase", "2"), "needs --init"),
         (("--weights", "none"), "is for resnet50v2"),
+        (("--teachers", "teachers.npz"), "does not distil"),
     ],
 )
 def test_wrong_usage(

@@ -385,6 +385,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.weights:
         weights = None if args.weights == "none" else args.weights
         recipe = tuple(dataclasses.replace(phase, network={**phase.network, "weights": weights}) for phase in recipe)
+    distils = any(phase.distill for phase in recipe)
+    if args.teachers and not distils:
+        parser.error(f"--teachers: the recipe {args.recipe!r} of {args.model} does not distil")
     kept = sorted(args.out.glob("last/*/training_metadata.json"), key=lambda path: path.stat().st_mtime)
     if args.resume and not kept:
         parser.error(f"nothing to resume in {args.out}: no epoch was finished there")
@@ -396,7 +399,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         splits = load(args.dataset)
         require_trainable(splits)
         source, taught = None, None
-        if any(phase.distill for phase in recipe):
+        if distils:
             source, taught = find_teachers(args.teachers, splits["train"])
             if taught is None:
                 print("no teachers' predictions for this dataset: training on its labels alone", file=sys.stderr)
