@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -51,9 +52,17 @@ def leave_out() -> Callable[[str], NoReturn]:
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     """An empty Hub that HF_ENDPOINT names, here and in every program started from here, and an empty cache."""
-    shutil.rmtree(Path(_HF_HOME, "hub"), ignore_errors=True)
-    _SERVER.reset()
+    _empty_hub()
     yield _SERVER
+    _empty_hub()
+
+
+def _empty_hub() -> None:
+    """Forget all that the Hub and the cache hold, once downloads that were given up have noticed it."""
+    _SERVER.reset()
+    for thread in threading.enumerate():
+        if thread.name == "deepfer-hub":  # or it would take another test's faults, or fill its cache
+            thread.join(timeout=5)
     _SERVER.reset()
     shutil.rmtree(Path(_HF_HOME, "hub"), ignore_errors=True)
 
