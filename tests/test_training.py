@@ -234,11 +234,12 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
     taught = teachers.load_teachers(file, split)
     assert np.mean(taught["fer2013"].argmax(axis=1) == split.labels) > 0.25  # 1 in 7 by chance
     voteless = Split(split.images, split.labels, np.zeros_like(split.votes), np.full(len(split), -1))
-    wanted, weights = train.targets(voteless, 0.0, taught, 0.25)
+    wanted = train.targets(voteless, 0.0, taught, 0.25)
     onehot = np.eye(7)[split.labels]
     assert wanted["fer2013"] == pytest.approx(0.75 * onehot + 0.25 * taught["fer2013"], abs=1e-6)
     assert wanted["ferplus"] == pytest.approx(taught["ferplus"])
-    assert weights["ferplus"].all()
+    assert train.weights(wanted)["ferplus"].all()
+    assert not train.weights(train.targets(voteless))["ferplus"].any()
     other = tmp_path / "other.npz"
     pack({"train": drawn(70, 8), "validation": drawn(70, 9)}, other)
     arguments = words("--model", "resnet50v2", "--dataset", other, "--out", tmp_path / "run", "--teachers", file)
@@ -264,7 +265,7 @@ def test_a_resumed_run_still_knows_what_it_waits_for(tmp_path: Path) -> None:
     assert (after[1].best, after[1].wait) == (0.625, 7)
 
 
-def test_the_seeds_recipe_ends_early_and_says_so(dataset: Path, tmp_path: Path) -> None:
+def test_patience_ends_a_phase_early_and_that_is_kept(dataset: Path, tmp_path: Path) -> None:
     few = {name: split.take(np.arange(70)) for name, split in load(dataset).items()}
     phase = replace(RECIPES["cnn"]["smoke"][0], epochs=9, patience=1, schedule="plateau", learning_rate=0.0)
     train.fit("cnn", few, (phase,), tmp_path, seed=0)
@@ -276,7 +277,6 @@ def test_the_seeds_recipe_ends_early_and_says_so(dataset: Path, tmp_path: Path) 
     ("arguments", "said"),
     [
         (("--recipe", "best"), "has the recipes"),
-        (("--from-phase", "2"), "needs --init"),
         (("--weights", "none"), "is for resnet50v2"),
         (("--teachers", "teachers.npz"), "does not distil"),
     ],

@@ -22,6 +22,7 @@ from training.metrics import fit_temperature
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
+from training import keras_file
 from training.models import HEADS
 
 
@@ -72,10 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         splits = load(args.dataset)
-        found = [
-            predict(keras.models.load_model(path, compile=False), splits["train"], splits["validation"])
-            for path in args.teacher
-        ]
+        found = [predict(keras_file.load(path), splits["train"], splits["validation"]) for path in args.teacher]
         args.out.parent.mkdir(parents=True, exist_ok=True)
         means = {head: np.mean([f[head] for f in found], axis=0).astype(np.float16) for head in HEADS}
         np.savez_compressed(args.out, images_sha256=rows_sha256(splits["train"]), **means)

@@ -37,6 +37,7 @@ from training.recipes import RECIPES, Phase, Recipe
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
+from training import keras_file
 from training.models import build_cnn, build_resnet50v2, set_trainable
 from training.teachers import load_teachers
 
@@ -53,7 +54,7 @@ class Batches(keras.utils.PyDataset):
         """`taught`: the teachers' probabilities for each head, `(N, 7)`."""
         super().__init__(workers=1, max_queue_size=8)
         self.split, self.phase, self.seed, self.epoch = split, phase, seed, first_epoch
-        self.targets, self.weights = targets(split, phase.label_smoothing, taught, phase.distill)
+        self.targets = targets(split, phase.label_smoothing, taught, phase.distill)
 
     def __len__(self) -> int:
         return max(1, len(self.split) // self.phase.batch_size)
@@ -64,30 +65,30 @@ class Batches(keras.utils.PyDataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         images = self.phase.augmentation(self.split.images[rows], rng)
         wanted = {head: values[rows] for head, values in self.targets.items()}
-        weights = {head: values[rows] for head, values in self.weights.items()}
-        mix(images, [*wanted.values(), *weights.values()], rng, self.phase.mixup, self.phase.cutmix)
-        return images[..., None], wanted, weights
+        mix(images, list(wanted.values()), rng, self.phase.mixup, self.phase.cutmix)
+        return images[..., None], wanted, weights(wanted)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
 
-def targets(
-    split: Split, smoothing: float = 0.0, taught: Targets | None = None, distill: float = 0.0
-) -> tuple[Targets, Targets]:
-    """What each head should say, float32 `(N, 7)`, and how much each image counts for it, `(N,)`.
+def targets(split: Split, smoothing: float = 0.0, taught: Targets | None = None, distill: float = 0.0) -> Targets:
+    """What each head should say, float32 `(N, 7)`; zeros where nothing is known.
 
     With `taught`, the teachers' probabilities have the share `distill` in it; where there are no votes, all of it.
     """
     onehot = np.eye(len(LABELS), dtype=np.float32)[split.labels]
-    voted = split.votes.sum(axis=1) > 0
     wanted = {"fer2013": onehot * (1 - smoothing) + smoothing / len(LABELS), "ferplus": split.votes}
-    weights = {"fer2013": np.ones(len(split), np.float32), "ferplus": voted.astype(np.float32)}
     if taught is not None and distill:
         wanted = {head: (1 - distill) * values + distill * taught[head] for head, values in wanted.items()}
-        wanted["ferplus"] = np.where(voted[:, None], wanted["ferplus"], taught["ferplus"])
-        weights["ferplus"] = np.ones(len(split), np.float32)
-    return wanted, weights
+        voted = split.votes.any(axis=1, keepdims=True)
+        wanted["ferplus"] = np.where(voted, wanted["ferplus"], taught["ferplus"])
+    return wanted
+
+
+def weights(wanted: Targets) -> Targets:
+    """How much each image counts for each head, float32 `(N,)`: not at all where nothing is known."""
+    return {head: np.asarray(values.any(axis=1), np.float32) for head, values in wanted.items()}
 
 
 class MeanAccuracy(keras.callbacks.Callback):
@@ -127,20 +128,19 @@ class Memory(keras.callbacks.Callback):
 class TimeLeft(keras.callbacks.Callback):
     """Says after each epoch how long the rest of the run takes, if nothing ends it early."""
 
-    def __init__(self, recipe: Recipe, index: int) -> None:
+    def __init__(self, recipe: Recipe, index: int, first: int) -> None:
+        """`first`: the epoch of the run that phase `index` starts at."""
         super().__init__()
-        self.left = sum(phase.epochs for phase in recipe[index:])
+        self.end = first + sum(phase.epochs for phase in recipe[index:])
         self.name = f"phase {index + 1} of {len(recipe)}"
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        left = self.left - epoch - 1 + self.first
+        left = self.end - epoch - 1
         minutes = left * (time.monotonic() - self.start) / 60
         print(f"{self.name}, epoch {epoch + 1}: {left} more, about {minutes:.0f} minutes", file=sys.stderr, flush=True)
-
-    first = 0  # the epoch of the run that the phase starts at
 
 
 def make_optimizer(phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -176,8 +176,7 @@ def start_from(model: keras.Model, path: Path) -> None:
         DataError: The file is not there, or holds another network.
     """
     try:
-        weights = keras.models.load_model(path, compile=False).get_weights()
-        model.set_weights(weights)
+        model.set_weights(keras_file.load(path).get_weights())
     except (OSError, ValueError) as error:
         raise DataError(f"cannot start {model.name} from {path}: {str(error).splitlines()[0]}") from error
 
@@ -202,7 +201,7 @@ def fit(
         if not (last / "ended").exists():
             keras.mixed_precision.set_global_policy("mixed_bfloat16" if phase.mixed_precision else "float32")
             start = out / "best.keras" if index else init
-            network = {**phase.network, "weights": None} if start and model_name == "resnet50v2" else phase.network
+            network = {**phase.network, "weights": None} if start and "weights" in phase.network else phase.network
             try:
                 model = BUILDERS[model_name](**network)
             except ValueError as error:
@@ -248,22 +247,20 @@ def _fit_phase(
         waiting.append(keras.callbacks.ReduceLROnPlateau(MONITOR, mode="max", factor=0.5, patience=3, min_lr=1e-6))
     if phase.patience:
         waiting.append(keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=phase.patience))
-    left = TimeLeft(recipe, index)
-    left.first = first
     callbacks += [
         MeanAccuracy(phase.ferplus_share),
         keras.callbacks.ModelCheckpoint(
             out / "best.keras", MONITOR, mode="max", save_best_only=True, initial_value_threshold=_best_so_far(out)
         ),
         keras.callbacks.CSVLogger(out / "log.csv", append=done > 0),
-        left,
+        TimeLeft(recipe, index, first),
         *waiting,
         Memory(last / "memory.json", waiting),
     ]
-    validation = splits["validation"]
+    validation, known = splits["validation"], targets(splits["validation"])
     model.fit(
         batches,
-        validation_data=(validation.images[..., None], *targets(validation)),
+        validation_data=(validation.images[..., None], known, weights(known)),
         validation_batch_size=256,
         initial_epoch=first,
         epochs=first + phase.epochs,
@@ -326,8 +323,7 @@ def find_init(source: str) -> Path:
             return file
     if not path.exists() and HUB_ID.fullmatch(source):
         folder, _commit = pull(source, ["model.keras"])
-        if (folder / "model.keras").is_file():
-            return folder / "model.keras"
+        return folder / "model.keras"
     names = ", ".join(repr(file.stem) for file in sorted(CHECKPOINTS.glob("*.keras")))
     raise DataError(
         f"nothing to start from at {source!r}: give {names}, a .keras file, a run folder, or a Hub repo that has one"
@@ -362,7 +358,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{model}: {', '.join(recipes)}" for model, recipes in RECIPES.items()))  # fmt: skip
     add("--init", help='start from this: "cnn" (ours), a .keras file, a run folder, or user/name on the Hub')
     add("--weights", help='what ResNet50V2\'s base starts from: "imagenet", a weights file, or "none"')
-    add("--from-phase", type=int, default=1, help="with --init: begin at this phase of the recipe")
     add("--teachers", type=Path, help="predictions of training.teachers; ours where they fit the dataset")
     add("--resume", action="store_true", help="go on after the last finished epoch in --out")
     add("--epochs", type=int, help="of each phase, instead of the recipe's")
@@ -373,18 +368,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.recipe not in RECIPES[args.model]:
         parser.error(f"{args.model} has the recipes {', '.join(RECIPES[args.model])}, not {args.recipe!r}")
     recipe = RECIPES[args.model][args.recipe]
-    if not 1 <= args.from_phase <= len(recipe) or (args.from_phase > 1 and not args.init):
-        parser.error(f"--from-phase is 1 to {len(recipe)} for this recipe, and past 1 needs --init")
     if args.weights and args.model != "resnet50v2":
         parser.error("--weights is for resnet50v2; --init starts any network from a checkpoint")
-    recipe = recipe[args.from_phase - 1 :]
     changes = {
         name: value for name in ("epochs", "batch_size", "learning_rate") if (value := getattr(args, name)) is not None
     }
     recipe = tuple(dataclasses.replace(phase, **changes) for phase in recipe)
     if args.weights:
-        weights = None if args.weights == "none" else args.weights
-        recipe = tuple(dataclasses.replace(phase, network={**phase.network, "weights": weights}) for phase in recipe)
+        start = None if args.weights == "none" else args.weights
+        recipe = tuple(dataclasses.replace(phase, network={**phase.network, "weights": start}) for phase in recipe)
     distils = any(phase.distill for phase in recipe)
     if args.teachers and not distils:
         parser.error(f"--teachers: the recipe {args.recipe!r} of {args.model} does not distil")
@@ -408,7 +400,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         run: dict[str, Any] = {
             "model": args.model,
             "recipe": args.recipe,
-            "from_phase": args.from_phase,
             "phases": [dataclasses.asdict(phase) for phase in recipe],
             "init": init and {"source": args.init, "sha256": sha256(init)},
             "teachers": source and {"file": source.name, "sha256": sha256(source)},
@@ -435,9 +426,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         epochs = " + ".join(str(phase.epochs) for phase in recipe)
         print(f"training {args.model} on {run['device']}, {epochs} epochs", file=sys.stderr)
         _write(record, json.dumps(run, indent=2) + "\n")
-        start = time.monotonic()
+        began = time.monotonic()
         fit(args.model, splits, recipe, args.out, args.seed, init, taught)
-        run["seconds"] = round(run["seconds"] + time.monotonic() - start, 1)
+        run["seconds"] = round(run["seconds"] + time.monotonic() - began, 1)
         _write(record, json.dumps(run, indent=2) + "\n")
         learning_curve(args.out / "log.csv", args.out / "curve.png")
     except (DataError, HubError, OSError) as error:
