@@ -47,6 +47,7 @@ AGREED = 0.76  # the least mean over the three, where the first glance counts fo
 SHOWN = 0.5  # of how far the line from the eyes to the mouth leans: what YuNet's landmarks show
 LEANS = math.radians(14)  # less is left to the crop, which takes out what the landmarks show
 UPRIGHT = 0.9  # a score that few leaning faces have: with landmarks that show no lean either, it needs no second look
+LEAST_VIEW = 64  # pixels: where YuNet's coarsest grid is but one row, OpenCV reads faces of score 1 out of nothing
 TINIEST = 18  # pixels: smaller faces cannot be told from spots, nor read
 MAX_DOUBTS = 24  # candidates looked at again: a bound on time in pictures full of texture
 TILTED = 0.5  # of the size of the first glance: enough for faces that fill a picture
@@ -121,14 +122,14 @@ class YuNetDetector:
 
     def _look(self, rgb: np.ndarray, a: complex, b: complex, size: tuple[int, int]) -> list[Face]:
         """What YuNet sees through the similarity `z -> a z + b` in a view of `size`, in the picture's coordinates."""
+        size = max(size[0], LEAST_VIEW), max(size[1], LEAST_VIEW)
         view = cv2.cvtColor(warp(rgb, similarity(a, b), size), cv2.COLOR_RGB2BGR)
         with self._lock:
             self._net.setInputSize(size)
             rows = self._net.detect(view)[1]
         if rows is None:
             return []
-        finite = rows[np.isfinite(rows).all(axis=1)]  # in views a pixel wide YuNet divides by nothing
-        return [_face(row, a, b, rgb.shape[1], rgb.shape[0]) for row in finite.tolist()]
+        return [_face(row, a, b, rgb.shape[1], rgb.shape[0]) for row in rows.tolist()]
 
     def _confirm(self, rgb: np.ndarray, candidates: list[Face], known: list[Face]) -> list[Face]:
         """The known faces, and the candidates that are sure or stand a closer look, each face once."""
