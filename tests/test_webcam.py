@@ -306,10 +306,23 @@ def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppSe
     page.context.set_offline(True)
     until(page, "reconnecting")
     page.wait_for_function("document.querySelector('#webcam .cam-note').textContent.includes('offline')")
+    page.wait_for_timeout(10_000)
     page.context.set_offline(False)
     until(page, "live")
     more_results(page)
     assert page.evaluate("window.loaded")  # all of it without loading the page again
+
+
+def test_a_tab_that_is_hidden_and_comes_back(page: Any) -> None:
+    start(page)
+    page.get_by_role("tab", name="Image").click()
+    page.wait_for_timeout(1000)  # until the frames that were under way have come
+    before = frame(page)
+    page.wait_for_timeout(2000)
+    assert frame(page) == before  # nobody sees the boxes: nothing is sent
+    page.get_by_role("tab", name="Webcam").click()
+    more_results(page)
+    assert data(page)["state"] == "live"
 
 
 def test_a_slow_network_gets_smaller_frames(page: Any) -> None:
