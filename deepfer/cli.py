@@ -15,9 +15,10 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -28,6 +29,7 @@ from deepfer.result import COLUMNS, ClipResult, Result
 if TYPE_CHECKING:
     import numpy as np
 
+    from deepfer.checkpoint import Checkpoint
     from deepfer.face import Face
     from deepfer.recognizer import EmotionRecognizer
     from deepfer.video import Progress
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 # What else takes its time to load, or is not always needed, is imported where it is used.
 
 MANY = 5  # inputs from which on there is a progress bar
+MANY_PICTURES = 16  # from which on there is a worker for each core: to start them takes about as long as ten pictures
 EXIT_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_CLOSED = 1, 2, 70, 130, 141
 
 
@@ -110,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="auto|yunet|haar|FILE.onnx",
         help="auto (default): yunet where it has been downloaded, else haar; yunet: downloaded where it has not been",
     )
+    add(
+        "--workers",
+        type=_at_least_one,
+        metavar="N",
+        help=f"processes that share the pictures (default: one for each core from {MANY_PICTURES} pictures on)",
+    )
     add("--debug", action="store_true", help="show a bug's traceback instead of writing it to a log file")
     add("--version", action="version", version=f"deepfer {__version__}")
     return parser
@@ -133,10 +142,18 @@ def _run(args: argparse.Namespace) -> int:
     from deepfer.picture import printable
 
     recognizer = _load(args)
+    pictures = [_Picture(item, targets.get(item.path)) for item in todo if not item.is_clip]
     faces = failed = 0
-    with _Console(len(todo)) as console, _Output(args.output, args.resume) as output:
+    with (
+        _Console(len(todo)) as console,
+        _Output(args.output, args.resume) as output,
+        closing(_recognize_pictures(recognizer, pictures, args.workers)) as results,
+    ):
         for item in todo:
-            result = _recognize(recognizer, item, targets.get(item.path), console)
+            if item.is_clip:
+                result = _recognize_clip(recognizer, item, targets.get(item.path), console)
+            else:
+                result = next(results)
             if args.output:
                 output.write(result)  # after the annotated picture, so that what stands here is complete
             elif args.json:
@@ -205,7 +222,7 @@ class _Input:
     def is_clip(self) -> bool:
         from deepfer.clip import SUFFIXES
 
-        return self.path.suffix.lower() in SUFFIXES
+        return not self.fault and self.path.suffix.lower() in SUFFIXES
 
 
 def _find_inputs(arguments: Sequence[str], save: Path | None) -> list[_Input]:
@@ -256,45 +273,97 @@ class _Target:
     table: Path | None = None
 
 
-def _recognize(
-    recognizer: EmotionRecognizer, item: _Input, target: _Target | None, console: _Console
-) -> Result | ClipResult:
-    """What is said about an input; what --save wants of it is written by then."""
+@dataclass(frozen=True)
+class _Picture:
+    """A picture to recognize, or an input that cannot be one, and where --save puts it."""
+
+    item: _Input
+    target: _Target | None
+
+
+def _recognize_pictures(
+    recognizer: EmotionRecognizer, pictures: Sequence[_Picture], workers: int | None
+) -> Generator[Result, None, None]:
+    """What is said about each picture, in their order; what --save wants of it is written by then."""
+    import cv2
+
+    from deepfer.picture import printable
+    from deepfer.workers import Killed, in_order
+
+    if workers is None:
+        workers = cv2.getNumberOfCPUs() if len(pictures) >= MANY_PICTURES else 1  # those that this container may use
+    if workers == 1 or len(pictures) < 2:
+        for picture in pictures:
+            yield _recognize_picture(recognizer, picture)
+        return
+    detector = str(getattr(recognizer.detector, "path", recognizer.detector_name))
+    prepare = partial(_prepare_worker, recognizer.classifier.checkpoint, detector)
+    with closing(in_order(workers, prepare, pictures)) as answers:
+        for picture, answer in zip(pictures, answers, strict=True):
+            if isinstance(answer, Killed):
+                path = picture.item.path
+                fault = f"{printable(path)}: whatever reads it is killed ({answer.signal})"
+                answer = Result(str(path), *_model(recognizer), error=fault)
+            yield answer
+
+
+def _prepare_worker(checkpoint: Checkpoint, detector: str) -> Callable[[_Picture], Result]:
+    """A recognizer of a worker's own, on one thread: the other cores have workers of theirs."""
+    import cv2
+
+    from deepfer.classifier import EmotionClassifier
+    from deepfer.detection import load_detector
+    from deepfer.recognizer import EmotionRecognizer
+
+    cv2.setNumThreads(1)
+    with _runtime_silenced():
+        classifier = EmotionClassifier(checkpoint)
+    return partial(_recognize_picture, EmotionRecognizer(classifier, load_detector(detector)))
+
+
+def _recognize_picture(recognizer: EmotionRecognizer, picture: _Picture) -> Result:
     from deepfer.picture import printable, read_picture
 
-    model = recognizer.model_name, recognizer.revision, recognizer.detector_name
+    path = picture.item.path
     try:
-        if item.fault:
-            raise PictureError(f"{printable(item.path)}: {item.fault}")
-        if item.is_clip:
-            return _recognize_clip(recognizer, item, target, console)
-        rgb = read_picture(item.path)
-    except (PictureError, VideoError) as error:
-        return Result(str(item.path), *model, error=str(error))
+        if picture.item.fault:
+            raise PictureError(f"{printable(path)}: {picture.item.fault}")
+        rgb = read_picture(path)
+    except PictureError as error:
+        return Result(str(path), *_model(recognizer), error=str(error))
     height, width = rgb.shape[:2]
-    result = Result(str(item.path), *model, width, height, recognizer.recognize(rgb))
-    if target:
-        _save(target.annotated, rgb, result.faces)
+    result = Result(str(path), *_model(recognizer), width, height, recognizer.recognize(rgb))
+    if picture.target:
+        _save(picture.target.annotated, rgb, result.faces)
     return result
+
+
+def _model(recognizer: EmotionRecognizer) -> tuple[str, str | None, str]:
+    """What made a result, as it tells of it."""
+    return recognizer.model_name, recognizer.revision, recognizer.detector_name
 
 
 def _recognize_clip(
     recognizer: EmotionRecognizer, item: _Input, target: _Target | None, console: _Console
-) -> ClipResult:
+) -> Result | ClipResult:
+    """What is said about a clip; what --save wants of it is written by then."""
     from deepfer.video import recognize_video
 
     files: dict[str, Path | None] = {}
     if target:
         files = {"video": target.annotated, "table": target.table}
-    with _writing(target.annotated if target else item.path):
-        if target:
-            target.annotated.parent.mkdir(parents=True, exist_ok=True)
-        with closing(recognize_video(recognizer, item.path, **files)) as steps, console.clip(item.path) as show:
-            with _runtime_silenced():  # OpenCV remarks on the process's own stderr on a file that it starts
-                progress = next(steps)
-            show(progress)
-            for progress in steps:
+    try:
+        with _writing(target.annotated if target else item.path):
+            if target:
+                target.annotated.parent.mkdir(parents=True, exist_ok=True)
+            with closing(recognize_video(recognizer, item.path, **files)) as steps, console.clip(item.path) as show:
+                with _runtime_silenced():  # OpenCV remarks on the process's own stderr on a file that it starts
+                    progress = next(steps)
                 show(progress)
+                for progress in steps:
+                    show(progress)
+    except VideoError as error:
+        return Result(str(item.path), *_model(recognizer), error=str(error))
     assert progress.result
     return progress.result
 
@@ -394,7 +463,7 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
     from deepfer.picture import WRITERS
 
     pictures = {item.path: item.depth for item in inputs if not item.fault}
-    clips = {item.path for item in inputs if item.is_clip and not item.fault}
+    clips = {item.path for item in inputs if item.is_clip}
     parts = {path: [part.strip("/\\:") for part in Path(os.path.abspath(path)).parts] for path in pictures}
     while True:
         names = {path: tuple(parts[path][-depth:]) for path, depth in pictures.items()}
@@ -508,6 +577,12 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _note(line: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import clips
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -356,11 +357,12 @@ def test_an_output_that_cannot_be_written(photo: Path, tmp_path: Path, capsys: p
     assert f"deepfer: {output} cannot be written: No such file or directory\n" in capsys.readouterr().err
 
 
-def test_killed_in_the_middle_and_resumed(many: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_in_the_middle_and_resumed(many: Path, tmp_path: Path, workers: int) -> None:
     for number in range(10, 40):
         (many / f"{number:02}.jpg").unlink()
     output, out = tmp_path / "out.jsonl", tmp_path / "saved"
-    command = [many, "--output", output, "--save", out, *HAAR]
+    command = [many, "--output", output, "--save", out, "--workers", workers, *HAAR]
     with started(*command) as process:
         deadline = time.monotonic() + 60
         while not output.exists() or output.read_bytes().count(b"\n") < 3:
@@ -379,6 +381,54 @@ def test_killed_in_the_middle_and_resumed(many: Path, tmp_path: Path) -> None:
     assert all(result["faces"] == found[0]["faces"] for result in found)
     assert len(found[0]["faces"]) == 1
     assert sorted(path.name for path in out.glob("[!.]*")) == [f"{number:02}.jpg" for number in range(10)]
+
+
+# --workers
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+
+
+def test_a_killed_worker_costs_no_result(many: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    with started(many, "--output", output, "--workers", 2, *HAAR) as process:
+        deadline = time.monotonic() + 60
+        while not output.exists() or output.read_bytes().count(b"\n") < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        first, second = workers_of(process)
+        first.kill()
+        _, noted = process.communicate()
+        assert process.returncode == 0
+    assert not second.is_running()
+    assert noted.endswith(f"deepfer: 40 inputs, 40 faces, 0 failed: {output}\n")
+    found = lines(output.read_text())
+    assert [result["path"] for result in found] == [str(many / f"{number:02}.jpg") for number in range(40)]
+    assert run(many / "00.jpg", "--output", tmp_path / "alone.jsonl", *HAAR) == 0
+    (alone,) = lines((tmp_path / "alone.jsonl").read_text())
+    assert all(result["faces"] == alone["faces"] for result in found)
+
+
+def test_workers_say_what_one_process_says(
+    folder: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(clip, folder / "b/clip.mp4")
+    (folder / "empty.mp4").mkdir()  # a folder named like a clip
+    for workers in (1, 2):
+        assert run(folder, folder / "empty.mp4", "--json", "--workers", workers, *HAAR) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 16
+    assert out[:8] == out[8:]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "²"])
+def test_no_number_of_workers(photo: Path, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(photo, f"--workers={number}")
+    assert caught.value.code == 2
+    assert f"{number!r} is no number from 1 on" in capsys.readouterr().err
 
 
 # --save
