@@ -30,6 +30,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 from skimage import data
 
 from benchmarks.speed import processor
@@ -338,6 +339,17 @@ def pictures(each: int, seed: int) -> Iterator[Picture]:
                 yield with_faces(megapixels, size, np.random.default_rng([seed, number := number + 1]))
         for _ in range(2 * count):
             yield without_faces(megapixels, np.random.default_rng([seed, number := number + 1]))
+
+
+def make_folder(folder: Path, count: int, seed: int = SEED) -> tuple[Path, int]:
+    """A new folder with so many pictures of 1 MP and faces of all sizes, and how many faces are in them."""
+    folder.mkdir()
+    faces = 0
+    for number in range(count):
+        picture = with_faces("1", None, np.random.default_rng([seed, number]))
+        Image.fromarray(picture.image).save(folder / f"{number:05}.jpg", quality=92)
+        faces += len(picture.faces)
+    return folder, faces
 
 
 # --- measurement ------------------------------------------------------------------------------------------------------

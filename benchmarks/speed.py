@@ -22,8 +22,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from skimage.data import astronaut
 
+from benchmarks.pictures import portrait
 from deepfer import EmotionRecognizer
 
 OUT = Path(__file__).with_name("speed.json")
@@ -36,13 +36,6 @@ start = time.perf_counter()
 subprocess.run([sys.executable, "-m", "deepfer", *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
 print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-
-
-def picture() -> np.ndarray:
-    """NASA's astronaut in a 640x480 frame: one face."""
-    frame = np.full((480, 640, 3), 90, np.uint8)
-    frame[:, 80:560] = cv2.resize(astronaut(), (480, 480), interpolation=cv2.INTER_AREA)
-    return frame
 
 
 def milliseconds(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
@@ -89,7 +82,7 @@ def main() -> int:
     args = parser.parse_args()
     cv2.setNumThreads(os.cpu_count() or 1)
     recognizer = EmotionRecognizer.from_pretrained(detector=args.detector)
-    frame = picture()
+    frame = portrait()
     faces = recognizer.recognize(frame)
     assert len(faces) == 1, f"one face expected, {len(faces)} found"
     crops = np.repeat(recognizer.crop(frame, faces[0])[None], 32, axis=0)

@@ -1,0 +1,197 @@
+"""How time and memory grow: with the faces in a picture, with its size, and over a folder with the number of workers.
+
+    python -m benchmarks.growth --yunet FILE.onnx
+
+Each point of the first two has a process of its own, so that its memory is its own. Writes `benchmarks/growth.json` and
+`docs/growth.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+
+from benchmarks.detection import make_folder
+from benchmarks.peers.environments import ROOT
+from benchmarks.peers.process import Process
+from benchmarks.pictures import crowd
+from benchmarks.speed import processor
+
+OUT = Path(__file__).with_suffix(".json")
+CHART = ROOT / "docs" / "growth.png"
+FACES = (1, 2, 4, 8, 16, 32, 64)
+CROWD_SIZE, CROWD_CELLS = (1024, 1024), 8  # every face as large as any other, and none so small that it is searched for
+MEGAPIXELS = (0.3, 1, 2, 4, 8, 12, 24, 50)
+SIZED_FACES = 4
+SETTINGS = {"photo": False, "frame": True}
+LOOK_S = 0.05  # between two looks at the workers' memory
+
+
+def point(picture: np.ndarray, yunet: str, frames: bool, runs: int) -> dict[str, float]:
+    """Milliseconds for a picture, and the most memory of the process that had no other."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "picture.npy")
+        np.save(path, picture)
+        with Process(Path(sys.executable), "DeepFER", {"detector": yunet, "frames": frames}) as process:
+            process.ask("load")
+            told = process.ask("recognize", picture=str(path), times=runs)
+            memory = process.ask("memory")["peak"]
+    return {"ms": statistics.median(told["ms"]), "found": told["faces"], "memory_mb": memory}
+
+
+def over_folder(folder: Path, yunet: str, workers: int) -> dict[str, float]:
+    """Seconds of the command for a folder, and the most memory of all its processes together."""
+    command = [sys.executable, "-m", "deepfer", folder, "--detector", yunet, "--workers", str(workers)]
+    start, most = time.perf_counter(), 0
+    with tempfile.TemporaryDirectory() as aside:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        output = Path(aside, "out.jsonl")
+        with subprocess.Popen([*command, "--output", output], stderr=subprocess.DEVNULL, env=environment) as process:
+            whole = psutil.Process(process.pid)
+            while process.poll() is None:
+                most = max(most, memory_of(whole))
+                time.sleep(LOOK_S)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(f"{command} ended with status {process.returncode}")
+    return {"seconds": seconds, "memory_mb": most / 1e6}
+
+
+def memory_of(process: psutil.Process) -> int:
+    """Bytes of a process and its children, what they share counted once (Linux's PSS)."""
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            total += each.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+            continue
+    return total
+
+
+def growth(yunet: str, runs: int, pictures: int, smallest: bool) -> dict[str, Any]:
+    """Every point; with `smallest`, the first two of each line."""
+    count = 2 if smallest else None
+    found: dict[str, Any] = {"faces": {}, "megapixels": {}}
+    for setting, frames in SETTINGS.items():
+        found["faces"][setting] = {
+            str(faces): point(crowd(faces, CROWD_SIZE, CROWD_CELLS), yunet, frames, runs) for faces in FACES[:count]
+        }
+        found["megapixels"][setting] = {
+            str(size): point(crowd(SIZED_FACES, four_to_three(size)), yunet, frames, max(1, runs // round(1 + size)))
+            for size in MEGAPIXELS[:count]
+        }
+    cores = cv2.getNumberOfCPUs()
+    with tempfile.TemporaryDirectory() as aside:
+        folder, faces = make_folder(Path(aside, "folder"), pictures)
+        runs_of = {str(n): over_folder(folder, yunet, n) for n in sorted({1, *range(2, 2 * cores + 1)})[:count]}
+    found["workers"] = {"cores": cores, "pictures": pictures, "faces": faces, "runs": runs_of}
+    return found
+
+
+def four_to_three(megapixels: float) -> tuple[int, int]:
+    """`(width, height)` of a picture of that size."""
+    return round(1000 * (megapixels * 4 / 3) ** 0.5), round(1000 * (megapixels * 3 / 4) ** 0.5)
+
+
+def throughput(workers: dict[str, Any]) -> dict[int, float]:
+    """Pictures per second by the number of workers."""
+    return {int(count): workers["pictures"] / run["seconds"] for count, run in workers["runs"].items()}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables of `growth.json`."""
+    from training.results import table
+
+    def shown(run: dict[str, float]) -> str:
+        return f"{run['ms']:.0f} ms, {run['memory_mb']:.0f} MB"
+
+    parts = []
+    for title, line in ((f"Faces in {'x'.join(map(str, CROWD_SIZE))}", "faces"), ("Megapixels", "megapixels")):
+        lines = result[line]
+        rows = [(setting, *map(shown, runs.values())) for setting, runs in lines.items()]
+        parts.append(table((title, *next(iter(lines.values()))), rows))
+    workers = result["workers"]
+    rate = throughput(workers)
+    rows = [
+        (f"{rate[int(count)]:.1f}" for count in workers["runs"]),
+        (f"{run['memory_mb']:.0f}" for run in workers["runs"].values()),
+    ]
+    named = zip(("pictures/s", "MB in all"), rows, strict=True)
+    parts.append(table(("Workers", *workers["runs"]), [(name, *cells) for name, cells in named]))
+    told = f"The folder holds {workers['pictures']} pictures of 1 MP with {workers['faces']} faces."
+    if workers["cores"] in rate:
+        share = rate[workers["cores"]] / (workers["cores"] * rate[1])
+        told += f" {workers['cores']} workers on as many cores do {100 * share:.0f} % of so many times one's work."
+    parts.append(f"{told} {result['processor']}; detector: {result['detector']}.")
+    return "\n\n".join(parts)
+
+
+def chart(result: dict[str, Any], path: Path) -> None:
+    """Time above, memory below; a column for each of what grows."""
+    from training import plots
+    from training.plots import plt
+
+    figure, panels = plt.subplots(2, 3, figsize=(11, 5.6))
+    colours = {"photo": plots.ACCENT, "frame": plots.MUTED}
+    for column, (name, line) in enumerate((("faces", "faces"), ("megapixels", "megapixels"))):
+        for setting, runs in result[line].items():
+            for row, key in enumerate(("ms", "memory_mb")):
+                values = [run[key] for run in runs.values()]
+                panels[row][column].plot(
+                    [float(x) for x in runs], values, marker="o", markersize=4, color=colours[setting], label=setting
+                )
+        panels[0][column].set_title(f"ms by {name}", fontsize=10)
+        panels[1][column].set_title(f"MB by {name}", fontsize=10)
+        panels[0][column].legend()
+    rate = throughput(result["workers"])
+    panels[0][2].plot(list(rate), list(rate.values()), marker="o", markersize=4, color=plots.ACCENT)
+    panels[0][2].set_title("folder, pictures/s by workers", fontsize=10)
+    memory = [run["memory_mb"] for run in result["workers"]["runs"].values()]
+    panels[1][2].plot(list(rate), memory, marker="o", markersize=4, color=plots.ACCENT)
+    panels[1][2].set_title("MB by workers", fontsize=10)
+    for axes in panels.flat:
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
+        axes.grid(axis="y")
+    figure.tight_layout()
+    plots.save(figure, path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache), or haar")
+    add("--runs", type=int, default=30, help="default: 30; fewer for large pictures")
+    add("--pictures", type=int, default=200, help="in the folder (default: 200)")
+    add("--smallest", action="store_true", help="two points of each line, to see that it runs")
+    add("--out", type=Path, default=OUT)
+    add("--chart", type=Path, default=CHART)
+    args = parser.parse_args(argv)
+    result = {
+        "processor": processor(),
+        "python": platform.python_version(),
+        "detector": "haar" if args.yunet == "haar" else "yunet",
+        **growth(args.yunet, args.runs, args.pictures, args.smallest),
+    }
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    chart(result, args.chart)
+    print(markdown(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""DeepFER and other libraries side by side: see `benchmarks.peers.__main__`."""

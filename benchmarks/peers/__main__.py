@@ -1,0 +1,317 @@
+"""DeepFER and other libraries side by side: the same pictures, in the same run, by turns.
+
+    python -m benchmarks.peers --yunet FILE.onnx                    # everything; each library is installed first, once
+    python -m benchmarks.peers --only "DeepFER, CNN, Haar" --here --turns 1 --pictures 2    # to see that it runs
+
+Each library has an environment of its own (`environments.py`) and is called as its documentation shows
+(`contenders.py`), in a process of its own. Whatever cannot be installed or loaded here becomes a row that says why.
+Writes `benchmarks/peers.json` and `docs/peers.png`. Times are medians; what is measured by turns met the same moments
+of the machine, so the ratios tell more than the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import detection
+from benchmarks.peers import report
+from benchmarks.peers.environments import ROOT, CannotInstallError, installed_mb, interpreter, versions
+from benchmarks.peers.process import NoAnswerError, Process
+from benchmarks.pictures import crowd, portrait
+from benchmarks.speed import processor
+from deepfer.checkpoint import EMBEDDED
+from deepfer.detection import HAAR_SIDE, PHOTO_SIDE
+from deepfer.face import LABELS
+from deepfer.recognizer import FRAME_SIDE
+from training.data import LABEL_OF_NAME, load
+from training.metrics import measure as measured
+
+Answer = TypeVar("Answer")
+
+OUT = Path(__file__).parents[1] / "peers.json"
+CHART = ROOT / "docs" / "peers.png"
+ENVIRONMENTS = Path(__file__).parents[1] / "environments"
+PICTURES: dict[str, tuple[int, Callable[[], np.ndarray]]] = {  # name -> faces in it, and how it is made
+    "640x480, 1 face": (1, portrait),
+    "640x480, 4 faces": (4, lambda: crowd(4, (640, 480))),
+    "640x480, 16 faces": (16, lambda: crowd(16, (640, 480))),
+    "12 MP, 4 faces": (4, lambda: crowd(4, (4000, 3000))),
+}
+
+
+@dataclass(eq=False)
+class Contender:
+    """A library in one of its settings.
+
+    Attributes:
+        title: What it is called in the table.
+        environment: Whose environment it runs in.
+        kind: Its class in `contenders.py`.
+        classifier: What contenders with the same classifier share.
+        detector: Its detector and at what size it works; None where it has none.
+        options: What the class is made with.
+        found: What was measured of it.
+        why_not: Why it cannot be measured, or not to the end.
+    """
+
+    title: str
+    environment: str
+    kind: str
+    classifier: str
+    detector: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+    why_not: str | None = None
+
+    @property
+    def ours(self) -> bool:
+        return self.environment == "deepfer"
+
+    @property
+    def heads(self) -> list[dict[str, str]]:
+        """What to ask of the classifier for each of its outputs."""
+        return [{"head": "fer2013"}, {"head": "served"}] if self.ours else [{}]
+
+
+def contenders(yunet: str) -> list[Contender]:
+    """All of them, ours first."""
+    photo, frame, whole = f"YuNet, up to {PHOTO_SIDE} px", f"YuNet, {FRAME_SIDE} px", "whole picture"
+    haar = f"Haar, up to {HAAR_SIDE} px"
+
+    def ours(title: str, model: str, at: str, **options: Any) -> Contender:
+        return Contender(f"DeepFER, {title}", "deepfer", "DeepFER", model, at, {"model": model, **options})
+
+    every = [
+        ours("CNN, YuNet, frame", "cnn", frame, detector=yunet, frames=True),
+        ours("CNN, YuNet", "cnn", photo, detector=yunet),
+        ours("CNN, Haar", "cnn", haar, detector="haar"),
+    ]
+    if (EMBEDDED / "resnet50v2").exists():
+        every += [
+            ours("ResNet50V2, YuNet", "resnet50v2", photo, detector=yunet),
+            ours("ResNet50V2, Haar", "resnet50v2", haar, detector="haar"),
+        ]
+    return [
+        *every,
+        Contender("fer, Haar", "fer", "Fer", "fer in LiteRT", f"Haar, {whole}"),
+        Contender("fer, Haar, Keras", "fer", "Fer", "fer in Keras", f"Haar, {whole}", {"use_tflite": False}),
+        Contender("fer, MTCNN", "fer", "Fer", "fer in LiteRT", f"MTCNN, {whole}", {"mtcnn": True}),
+        Contender("deepface", "deepface", "DeepFace", "deepface", f"Haar, {whole}"),
+        Contender("emotiefflib", "emotiefflib", "EmotiEffLib", "emotiefflib"),
+        Contender("hsemotion-onnx", "hsemotion-onnx", "HSEmotion", "hsemotion-onnx"),
+    ]
+
+
+class Run:
+    """One run over all contenders that can be had."""
+
+    def __init__(self, every: list[Contender], folder: Path, turns: int) -> None:
+        """Every contender runs in this environment, until `install` gives it its own.
+
+        Args:
+            every: The contenders.
+            folder: For pictures and what is made of them.
+            turns: How often each is asked the same.
+        """
+        self.every, self.folder, self.turns = every, folder, turns
+        self._pythons: dict[str, Path] = {}
+
+    def install(self, environments: Path) -> None:
+        for name in dict.fromkeys(contender.environment for contender in self.every):
+            theirs = [contender for contender in self.every if contender.environment == name]
+            try:
+                python = interpreter(name, environments)
+            except CannotInstallError as error:
+                for contender in theirs:
+                    contender.why_not = str(error)
+                continue
+            self._pythons[name] = python
+            told = {"installed_mb": installed_mb(python), "versions": versions(python)}
+            for contender in theirs:
+                contender.found |= told
+
+    def able(self) -> list[Contender]:
+        """Those that have not failed yet."""
+        return [contender for contender in self.every if contender.why_not is None]
+
+    def start(self, contender: Contender, one_core: bool = False) -> Process:
+        python = self._pythons.get(contender.environment, Path(sys.executable))
+        return Process(python, contender.kind, contender.options, one_core)
+
+    def each(self, call: Callable[[Contender], Answer], only: list[Contender] | None = None) -> dict[Contender, Answer]:
+        """What `call` gives for each; whoever fails drops out."""
+        answers = {}
+        for contender in self.able() if only is None else only:
+            try:
+                if contender.why_not is None:
+                    answers[contender] = call(contender)
+            except NoAnswerError as error:
+                contender.why_not = str(error)
+                print(f"{contender.title}: {error}", file=sys.stderr)
+        return answers
+
+    def by_turns(
+        self, call: Callable[[Contender], Answer], turns: int, only: list[Contender] | None = None
+    ) -> dict[Contender, list[Answer]]:
+        """The same for each, again and again."""
+        answers: dict[Contender, list[Answer]] = {}
+        for _ in range(turns):
+            for contender, answer in self.each(call, only).items():
+                answers.setdefault(contender, []).append(answer)
+        return answers
+
+    def cold(self) -> None:
+        """A new process each time: seconds from its start to its first answer, and the memory that it then has."""
+        question = {"photo": str(self.folder / "photo.jpg"), "crops": str(self.folder / "crops.npy")}
+
+        def once(contender: Contender) -> tuple[float, float]:
+            start = time.perf_counter()
+            with self.start(contender) as process:
+                process.ask("load")
+                process.ask("answer", **question)
+                return time.perf_counter() - start, process.ask("memory")["peak"]
+
+        self.each(once)  # fills the disk's cache
+        for contender, answers in self.by_turns(once, max(1, self.turns // 2)).items():
+            seconds, memory = map(statistics.median, zip(*answers, strict=True))
+            contender.found |= {"cold_s": seconds, "memory_mb": memory}
+
+    def classifiers(self) -> None:
+        """The classifier alone, on one core."""
+        crops, times = str(self.folder / "crops.npy"), min(10, self.turns)
+        with ExitStack() as stack:
+            processes = {c: stack.enter_context(self.start(c, one_core=True)) for c in self.able()}
+            self.each(lambda c: processes[c].ask("load"))
+            for batch in (1, 32):
+                question = {"crops": crops, "first": batch, "times": times}
+                answers = self.by_turns(lambda c, q=question: processes[c].ask("classify", **q), self.turns)
+                for contender, told in answers.items():
+                    taken = statistics.median(ms for answer in told for ms in answer["ms"])
+                    contender.found.setdefault("classifier_ms", {})[str(batch)] = taken
+
+    def pipelines(self, pictures: int) -> None:
+        """Whole pictures, and a folder of them, as each library is by default."""
+        with ExitStack() as stack:
+            finders = [contender for contender in self.able() if contender.detector]
+            processes = {c: stack.enter_context(self.start(c)) for c in finders}
+            self.each(lambda c: processes[c].ask("load"), finders)
+            for name, (faces, make) in PICTURES.items():
+                question = {"picture": str(self.folder / "picture.npy"), "times": 1}
+                np.save(question["picture"], make())
+                turns = max(1, self.turns // 4) if "MP" in name else self.turns
+                answers = self.by_turns(lambda c, q=question: processes[c].ask("recognize", **q), turns, finders)
+                for contender, told in answers.items():
+                    taken = statistics.median(ms for answer in told for ms in answer["ms"])
+                    found = {"ms": taken, "found": told[-1]["faces"], "faces": faces}
+                    contender.found.setdefault("pictures", {})[name] = found
+            folder, faces = detection.make_folder(self.folder / "folder", pictures)
+            photographers = [contender for contender in finders if not contender.options.get("frames")]
+            answers = self.by_turns(
+                lambda c: processes[c].ask("folder", folder=str(folder)), max(1, self.turns // 7), photographers
+            )
+            for contender, told in answers.items():
+                seconds, found = statistics.median(answer["seconds"] for answer in told), told[-1]["faces"]
+                contender.found["folder"] = {"seconds": seconds, "pictures": pictures, "found": found, "faces": faces}
+
+    def accuracies(self, crops: np.ndarray, truth: np.ndarray) -> None:
+        """Each classifier's own answers to FER2013's test crops, for all contenders that share it."""
+        path, out = self.folder / "test.npy", self.folder / "probabilities.npy"
+        np.save(path, crops)
+
+        def once(contender: Contender) -> dict[str, Any]:
+            told = {}
+            with self.start(contender) as process:
+                process.ask("load")
+                for head in contender.heads:
+                    labels = process.ask("probabilities", crops=str(path), out=str(out), **head)["labels"]
+                    m = measured(in_our_order(np.load(out), labels), truth)
+                    kept = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "ece")
+                    told[head.get("head", "served")] = {key: m[key] for key in kept}
+            return told
+
+        first = {contender.classifier: contender for contender in reversed(self.able())}
+        for contender, told in self.each(once, list(first.values())).items():
+            for other in self.every:
+                if other.classifier == contender.classifier:
+                    other.found["fer2013"] = told
+
+
+def in_our_order(probabilities: np.ndarray, labels: list[str]) -> np.ndarray:
+    """Probabilities `(N, K)` by a library's own labels to `(N, 7)` by ours; what is none of ours is left out."""
+    ours = [LABEL_OF_NAME.get(label.lower()) for label in labels]
+    kept = probabilities[:, [ours.index(label) for label in LABELS]].astype(np.float64)
+    return kept / kept.sum(axis=1, keepdims=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache)")
+    add("--only", nargs="+", metavar="TITLE", help="these contenders alone")
+    add("--here", action="store_true", help="install nothing: run everything in this environment")
+    add("--environments", type=Path, default=ENVIRONMENTS, help=f"default: {ENVIRONMENTS.relative_to(ROOT)}")
+    add("--turns", type=int, default=20, help="default: 20")
+    add("--pictures", type=int, default=60, help="in the folder (default: 60)")
+    add("--dataset", type=Path, help="a FER2013 folder; without it no accuracy is measured")
+    add("--crops", type=int, help="of the test split (default: all)")
+    add("--out", type=Path, default=OUT, help=f"default: {OUT.relative_to(ROOT)}")
+    add("--chart", type=Path, default=CHART, help=f"default: {CHART.relative_to(ROOT)}")
+    args = parser.parse_args(argv)
+    every = contenders(args.yunet)
+    if args.only:
+        if unknown := set(args.only) - {contender.title for contender in every}:
+            parser.error(f"no contender {unknown.pop()!r}; there are {'; '.join(c.title for c in every)}")
+        every = [contender for contender in every if contender.title in args.only]
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        frame = portrait()
+        Image.fromarray(frame).save(work / "photo.jpg", quality=92)
+        crop = np.asarray(Image.fromarray(frame[:240, 190:430]).convert("L").resize((48, 48)))
+        np.save(work / "crops.npy", np.repeat(crop[None], 32, axis=0))
+        run = Run(every, work, args.turns)
+        if not args.here:
+            run.install(args.environments)
+        run.cold()
+        run.classifiers()
+        run.pipelines(args.pictures)
+        if args.dataset:
+            test = load(args.dataset)["test"]
+            run.accuracies(test.images[: args.crops], test.labels[: args.crops])
+    result = {
+        "processor": processor(),
+        "python": platform.python_version(),
+        "turns": args.turns,
+        "contenders": [
+            {
+                "title": contender.title,
+                "ours": contender.ours,
+                "detector": contender.detector,
+                "why_not": contender.why_not,
+                **contender.found,
+            }
+            for contender in every
+        ],
+    }
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    report.chart(result, args.chart)
+    print(report.markdown(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

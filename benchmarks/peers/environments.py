@@ -1,0 +1,56 @@
+"""Environments: one for each library, made from `benchmarks/requirements/NAME.txt` and kept until that changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+REQUIREMENTS = Path(__file__).parents[1] / "requirements"
+
+
+class CannotInstallError(Exception):
+    """An environment cannot be made; the line says why."""
+
+
+def interpreter(name: str, folder: Path) -> Path:
+    """The Python of an environment in `folder`, which is made where it is missing or was made from other requirements.
+
+    Raises:
+        CannotInstallError: pip cannot install what is required.
+    """
+    requirements = REQUIREMENTS / f"{name}.txt"
+    home = folder.resolve() / name
+    python, stamp = home / "bin" / "python", home / requirements.name
+    text = requirements.read_text()
+    if stamp.exists() and stamp.read_text() == text and "\n.\n" not in f"\n{text}":  # "." is this checkout: it changes
+        return python
+    print(f"installing {name}", file=sys.stderr)
+    shutil.rmtree(home, ignore_errors=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+    for command in ([sys.executable, "-m", "venv", home], install):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            told = [line for line in lines if line.startswith("ERROR")] or lines or [f"status {done.returncode}"]
+            raise CannotInstallError(f"cannot be installed: {told[-1]}")
+    stamp.write_text(text)
+    return python
+
+
+def installed_mb(python: Path) -> float:
+    """The size of all packages in an environment but pip, without what Python compiles of them."""
+    (packages,) = python.parents[1].glob("lib/python*/site-packages")
+    files = [path for path in packages.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    own = [path for path in files if not path.relative_to(packages).parts[0].startswith("pip")]
+    return sum(path.stat().st_size for path in own) / 1e6
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Each package in an environment and its version."""
+    code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    told = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True).stdout
+    return dict(sorted(json.loads(told).items(), key=lambda item: item[0].lower()))
