@@ -4,8 +4,9 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 PY = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
 SPLITS ?= validation test
+YUNET ?= $(or $(DEEPFER_YUNET),yunet)
 
-.PHONY: app test lint format results notebooks train-cnn train-resnet50v2 publish space clean
+.PHONY: app test lint format results benchmark notebooks train-cnn train-resnet50v2 publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -23,6 +24,12 @@ format: .venv/test
 	$(PY) -m ruff format .
 
 results: .venv/test  ## rewrite the tables of README and cards from metrics.json and the measured figures
+	$(PY) -m training.results
+
+benchmark: .venv/test  ## beside other libraries (each installed in benchmarks/environments), part by part, and as cost grows
+	$(PY) -m benchmarks.peers --yunet $(YUNET) $(addprefix --dataset ,$(wildcard $(DATASET)))
+	$(PY) -m benchmarks.breakdown --yunet $(YUNET)
+	$(PY) -m benchmarks.growth --yunet $(YUNET)
 	$(PY) -m training.results
 
 notebooks: .venv/test  ## run them anew, outputs and all
@@ -49,7 +56,7 @@ space: .venv/test  ## REPO=user/name [SPACE="--private --pr --dry-run"]
 	$(PY) -m training.space --repo $(REPO) $(SPACE)
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info benchmarks/environments
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "DeepFER needs Python 3.11 or 3.12; none was found (PYTHON=/path/to/python)"; exit 1; }

@@ -122,12 +122,12 @@ def multiplications(model: bytes) -> int:
 
 def matrix_product() -> bytes:
     """A LiteRT model of one matrix product, with weights in int8 and activations as our models have them."""
-    import tensorflow as tf
+    import keras
 
-    layer = tf.keras.Sequential([tf.keras.Input((SIDE,), batch_size=ROWS), tf.keras.layers.Dense(SIDE)])
-    converter = tf.lite.TFLiteConverter.from_keras_model(layer)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return bytes(converter.convert())
+    from training.export import to_litert
+
+    inputs = keras.Input((SIDE,), batch_size=ROWS)
+    return to_litert(keras.Model(inputs, keras.layers.Dense(SIDE)(inputs)), quantize=True)
 
 
 def peak(runs: int) -> dict[str, float]:

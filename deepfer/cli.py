@@ -287,15 +287,15 @@ def _recognize_pictures(
     """What is said about each picture, in their order; what --save wants of it is written by then."""
     import cv2
 
-    from deepfer.picture import printable
-    from deepfer.workers import Killed, in_order
-
     if workers is None:
         workers = cv2.getNumberOfCPUs() if len(pictures) >= MANY_PICTURES else 1  # those that this container may use
     if workers == 1 or len(pictures) < 2:
         for picture in pictures:
             yield _recognize_picture(recognizer, picture)
         return
+    from deepfer.picture import printable
+    from deepfer.workers import Killed, in_order
+
     detector = str(getattr(recognizer.detector, "path", recognizer.detector_name))
     prepare = partial(_prepare_worker, recognizer.classifier.checkpoint, detector)
     with closing(in_order(workers, prepare, pictures)) as answers:

@@ -223,6 +223,34 @@ def webcam() -> str:
     return markdown(json.loads((ROOT / "benchmarks" / "webcam.json").read_text()))
 
 
+def peers() -> str:
+    """The tables of `benchmarks/peers.json` and its chart."""
+    from benchmarks.peers.report import markdown
+
+    return _with_chart("peers", markdown, "DeepFER beside other libraries: time, memory, size and accuracy as bars")
+
+
+def breakdown() -> str:
+    """The table of `benchmarks/breakdown.json` and its chart."""
+    from benchmarks.breakdown import markdown
+
+    return _with_chart("breakdown", markdown, "Where the time of a frame and of photos goes, as bars")
+
+
+def growth() -> str:
+    """The tables of `benchmarks/growth.json` and its chart."""
+    from benchmarks.growth import markdown
+
+    return _with_chart("growth", markdown, "Time and memory by faces, by megapixels and by workers, as lines")
+
+
+def _with_chart(name: str, markdown: Callable[[dict[str, Any]], str], alt: str) -> str:
+    path = ROOT / "benchmarks" / f"{name}.json"
+    if not path.exists():
+        return "Not measured."
+    return f"{markdown(json.loads(path.read_text()))}\n\n![{alt}](docs/{name}.png)"
+
+
 def example(part: str) -> str:
     """The README's example in Python or on the command line, with what was answered, from `docs/example.json`."""
     m = json.loads((ROOT / "docs" / "example.json").read_text())
@@ -242,6 +270,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "video": video,
     "detection": detection,
     "webcam": webcam,
+    "peers": peers,
+    "breakdown": breakdown,
+    "growth": growth,
 }
 
 

@@ -29,7 +29,7 @@ from PIL import Image
 
 from benchmarks import detection
 from benchmarks.peers import report
-from benchmarks.peers.environments import ROOT, CannotInstallError, installed_mb, interpreter, versions
+from benchmarks.peers.environments import ROOT, CannotInstallError, installed_mb, interpreter, version
 from benchmarks.peers.process import NoAnswerError, Process
 from benchmarks.pictures import crowd, portrait
 from benchmarks.speed import processor
@@ -37,7 +37,7 @@ from deepfer.checkpoint import EMBEDDED
 from deepfer.detection import HAAR_SIDE, PHOTO_SIDE
 from deepfer.face import LABELS
 from deepfer.recognizer import FRAME_SIDE
-from training.data import LABEL_OF_NAME, load
+from training.data import LABEL_OF_NAME, DataError, open_dataset
 from training.metrics import measure as measured
 
 Answer = TypeVar("Answer")
@@ -140,7 +140,7 @@ class Run:
                     contender.why_not = str(error)
                 continue
             self._pythons[name] = python
-            told = {"installed_mb": installed_mb(python), "versions": versions(python)}
+            told = {"version": f"{name} {version(python, name)}", "installed_mb": installed_mb(python)}
             for contender in theirs:
                 contender.found |= told
 
@@ -277,6 +277,15 @@ def main(argv: list[str] | None = None) -> int:
         if unknown := set(args.only) - {contender.title for contender in every}:
             parser.error(f"no contender {unknown.pop()!r}; there are {'; '.join(c.title for c in every)}")
         every = [contender for contender in every if contender.title in args.only]
+    crops = truth = None
+    if args.dataset:
+        try:
+            test = open_dataset(args.dataset)["test"]
+            crops, truth = test.gray(48)[: args.crops], test.labels[: args.crops]
+        except KeyError:
+            parser.error(f"--dataset {args.dataset} has no test split")
+        except DataError as error:
+            parser.error(f"--dataset: {error}")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         frame = portrait()
@@ -289,9 +298,8 @@ def main(argv: list[str] | None = None) -> int:
         run.cold()
         run.classifiers()
         run.pipelines(args.pictures)
-        if args.dataset:
-            test = load(args.dataset)["test"]
-            run.accuracies(test.images[: args.crops], test.labels[: args.crops])
+        if crops is not None:
+            run.accuracies(crops, truth)
     result = {
         "processor": processor(),
         "python": platform.python_version(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -49,8 +48,7 @@ def installed_mb(python: Path) -> float:
     return sum(path.stat().st_size for path in own) / 1e6
 
 
-def versions(python: Path) -> dict[str, str]:
-    """Each package in an environment and its version."""
-    code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
-    told = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True).stdout
-    return dict(sorted(json.loads(told).items(), key=lambda item: item[0].lower()))
+def version(python: Path, package: str) -> str:
+    """The version of a package in an environment."""
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.strip()

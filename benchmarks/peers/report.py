@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from training.results import percent, table
@@ -52,10 +53,12 @@ def costs(result: dict[str, Any]) -> str:
     """A row for each contender; of those that could not be measured, it says why not."""
     rows = []
     for c in result["contenders"]:
-        why_not = f": not measured: {c['why_not'][:REASON]}".replace("|", "/") if c["why_not"] else ""
+        title = c["title"]
+        if c["why_not"]:
+            title += f": not measured: {shorten(c['why_not'], REASON, placeholder=' …')}".replace("|", "/")
         rows.append(
             (
-                c["title"] + why_not, shown(c.get("installed_mb"), ".0f"), shown(c.get("cold_s"), ".2f"),
+                title, shown(c.get("installed_mb"), ".0f"), shown(c.get("cold_s"), ".2f"),
                 shown(c.get("memory_mb"), ".0f"), shown(figure(c, ("classifier_ms", "1")), ".2f"),
                 shown(figure(c, ("classifier_ms", "32")), ".1f"),
                 percent(figure(c, ("fer2013", "first", "accuracy"))),
@@ -100,6 +103,8 @@ def notes(result: dict[str, Any]) -> str:
         "process up to its first answer, and the most memory until then. The classifier runs on one core, all else as "
         "each library is by default."
     ]
+    if versions := dict.fromkeys(c["version"] for c in result["contenders"] if "version" in c):
+        told.append(f"{', '.join(versions)}, each in an environment of its own.")
     if folder:
         told.append(
             f"The folder holds {folder['pictures']} pictures of 1 MP with {folder['faces']} faces; DeepFER's time is "
