@@ -2,9 +2,11 @@
 
 MAX_FILE_BYTES = 100_000_000  # a 50-megapixel camera's largest JPEG is about 40 MB, its PNG about 90
 MAX_PIXELS = 64_000_000  # checked in the header, before decoding; RGB of this size takes 192 MB
+MAX_JPEG2000_PIXELS = 16_000_000  # whose decoder takes 19 bytes for each, and up to a second for a million
 MAX_FACES = 256  # the largest faces are kept: more than a class photo holds, and a bound on time and memory
 MAX_MODEL_BYTES = 100_000_000  # ResNet50V2 in float32 is 94 MB; a larger file is no small face model
-MAX_TENSOR_BYTES = 1_000_000_000  # all of a model's tensors together; ResNet50V2 at 224 pixels has about 300 MB
+MAX_TENSOR_BYTES = 600_000_000  # all of a model's tensors together; ResNet50V2 at 224 pixels has about 300 MB
+MODEL_TRIAL_S = 20.0  # for a model's first answer, with starting a Python for it: ResNet50V2 takes about one
 HUB_TIMEOUT_S = 8.0  # how long the Hub may be silent; with set-up before it, that is told within 15 s
 MAX_CONFIG_BYTES = 1_000_000  # a checkpoint's config.json has a few kilobytes
 MAX_CLIP_BYTES = 2_000_000_000  # ten minutes of a phone's 1080p are about 1.3 GB

@@ -7,6 +7,7 @@ import secrets
 import stat
 import struct
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,13 +16,15 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from deepfer.errors import PictureError
-from deepfer.limits import MAX_FILE_BYTES, MAX_PIXELS
+from deepfer.limits import MAX_FILE_BYTES, MAX_JPEG2000_PIXELS, MAX_PIXELS
 
 # Named, because Pillow would also try readers that have no business here: EPS, for one, starts Ghostscript.
 # Left out too: TGA, which has no signature, so that noise passes for it; ICO, whose header hides the true size.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
 # What a folder is searched for. A file given by name may be called anything: its content decides.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+
+BAND_PIXELS = 2_000_000  # that pass through a conversion at once; each has its cost, a hundredth of a second for Lab
 
 # What Pillow 12 raises on damaged files of FORMATS, found by cutting and altering some 500,000 of them.
 _DAMAGE = (
@@ -70,12 +73,12 @@ def read_picture(source: str | Path | bytes | BinaryIO, *, max_side: int | None 
     """
     name, data = _read_bytes(source)
     image = _decode(name, data, max_side)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return np.repeat(_to_8_bits(image)[:, :, None], 3, axis=2)
     rgb = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, 256):  # in bands: passing through whole copies takes twice the memory and time
-        bottom = min(top + 256, image.height)
-        rgb[top:bottom] = np.asarray(_to_rgb(image.crop((0, top, image.width, bottom))))
+    deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    scale = _scale(image) if deep else (0.0, 255.0)
+    for top, bottom in _bands(image):  # passing through whole copies takes several times the memory
+        band = image.crop((0, top, image.width, bottom))
+        rgb[top:bottom] = _to_8_bits(band, *scale)[:, :, None] if deep else np.asarray(_to_rgb(band))
     return rgb
 
 
@@ -166,6 +169,9 @@ def _decode(name: str, data: bytes, max_side: int | None) -> Image.Image:
                 raise PictureError(f"{too_large} ({width}x{height})")
             if _tile_pixels(image) > MAX_PIXELS:
                 raise PictureError(f"{too_large} in a tile")
+            if image.format == "JPEG2000" and width * height > MAX_JPEG2000_PIXELS:
+                most = MAX_JPEG2000_PIXELS // 1_000_000
+                raise PictureError(f"{name}: more than {most} megapixels ({width}x{height}), and that as JPEG 2000")
             image.load()
             turn = _UPRIGHT.get(_orientation(image))
             return image.transpose(turn) if turn is not None else image
@@ -204,20 +210,35 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_8_bits(image: Image.Image) -> np.ndarray:
-    """Gray of more than 8 bits -> `uint8 (H, W)`.
+def _bands(image: Image.Image) -> Iterator[tuple[int, int]]:
+    """The first row, and the one after the last, of each of the bands in which a picture is converted."""
+    rows = max(1, BAND_PIXELS // image.width)
+    return ((top, min(top + rows, image.height)) for top in range(0, image.height, rows))
+
+
+def _scale(image: Image.Image) -> tuple[float, float]:
+    """What becomes black and what white in gray of more than 8 bits.
 
     16-bit gray has a known white. In 32-bit and float gray, white is taken to be the least of 1 (float only), 255 and
     65,535 that holds every value; where one is past all of these or below 0, the darkest becomes black, the brightest
     white.
     """
-    values = np.clip(np.nan_to_num(np.asarray(image, dtype=np.float32)), -1e30, 1e30)  # no overflow further down
-    black, white = 0.0, 65_535.0
-    if image.mode in ("I", "F"):
-        low, high = float(values.min()), float(values.max())
-        whites = (1.0, 255.0, 65_535.0) if image.mode == "F" else (255.0, 65_535.0)
-        if low >= 0 and high <= white:
-            white = next(white for white in whites if high <= white)
-        else:
-            black, white = low, high
-    return np.rint((values - black) * (255 / max(white - black, 1e-30))).astype(np.uint8)
+    if image.mode not in ("I", "F"):
+        return 0.0, 65_535.0
+    bands = (_values(image.crop((0, top, image.width, bottom))) for top, bottom in _bands(image))
+    ends = [(float(band.min()), float(band.max())) for band in bands]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if low < 0 or high > 65_535:
+        return low, high
+    whites = (1.0, 255.0, 65_535.0) if image.mode == "F" else (255.0, 65_535.0)
+    return 0.0, next(white for white in whites if high <= white)
+
+
+def _values(gray: Image.Image) -> np.ndarray:
+    """Gray of more than 8 bits as it is stored, but finite: float32 `(H, W)`."""
+    return np.clip(np.nan_to_num(np.asarray(gray, dtype=np.float32)), -1e30, 1e30)  # no overflow further down
+
+
+def _to_8_bits(gray: Image.Image, black: float, white: float) -> np.ndarray:
+    """Gray of more than 8 bits -> `uint8 (H, W)`."""
+    return np.rint((_values(gray) - black) * (255 / max(white - black, 1e-30))).astype(np.uint8)

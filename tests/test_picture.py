@@ -1,7 +1,10 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -238,6 +241,27 @@ def test_50_megapixels() -> None:
     assert found[6_000, 7_000].tolist() == found[-1, -1].tolist() == [200, 200, 200]
 
 
+def test_the_largest_pictures_leave_memory_for_others(tmp_path: Path) -> None:
+    path = tmp_path / "large.tif"
+    Image.new("F", (8_000, 8_000), 3.5).save(path, compression="tiff_adobe_deflate")
+    code = (
+        "import re, sys, deepfer; print(*deepfer.read_picture(sys.argv[1]).shape)\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shape, peak = done.stdout.splitlines()
+    assert shape == "8000 8000 3"
+    assert int(peak) < 800_000
+
+
+def test_many_rows_of_a_colour_space_that_takes_a_table_to_convert() -> None:
+    data = file_bytes(Image.new("LAB", (4, 500_000)), "TIFF")
+    start = time.process_time()
+    assert read_picture(data).shape == (500_000, 4, 3)
+    assert time.process_time() - start < 5  # it takes a tenth of a second; with a table for 256 rows each, twenty
+
+
 def test_every_way_to_give_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "größe 1.jpg"  # what is in it decides, not its name
     path.write_bytes(PNG)
@@ -289,6 +313,10 @@ NO_PICTURES = {
     "past the limit": (png_header(8_001, 8_000), "64 megapixels"),
     "where Pillow would warn": (png_header(10_000, 10_000), "64 megapixels"),
     "where Pillow would refuse": (png_header(60_000, 60_000), "64 megapixels"),
+    "a JPEG 2000 past its own limit": (
+        file_bytes(NOISE, "JPEG2000").replace(struct.pack(">II", 64, 64), struct.pack(">II", 4_001, 4_000)),
+        "16 megapixels",
+    ),
     "a small TIFF with a huge tile": (tiff_with_tiles(40_000), "64 megapixels"),
 }
 
