@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no fault
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a clip is told in one line, by us
+    if any("\0" in argument for argument in argv or ()):  # from Python alone: no system passes one on
+        _usage("an argument holds a NUL, which no name can")
     args = _parser().parse_intermixed_args(argv)  # options may stand between inputs
     try:
         return _run(args)

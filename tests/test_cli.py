@@ -234,6 +234,8 @@ def test_odd_names(tmp_path: Path, photo: Path, name: bytes, capfdbinary: pytest
         (["x.jpg", "--output", "results.txt"], r"results\.txt: the name must end in \.jsonl or \.csv"),
         (["x.jpg", "--model", "nonsense"], "nonsense"),
         ([""], "empty"),
+        (["nul\0.jpg"], "NUL"),
+        (["x.jpg", "--model", "x" * 300], "give 'cnn'"),
     ],
 )
 def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
