@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
     embedded = sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG}"))
     if name in embedded:
         return read(EMBEDDED / name, name)
-    if name and Path(name).exists():
+    if os.path.exists(name):  # which says no, and no more, to what can be no path
         return read(Path(name), name)
     if HUB_ID.fullmatch(name):
         folder, commit = pull(name, [CONFIG, MODEL], revision, local_files_only, advice=CONVERT)
@@ -108,7 +109,7 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
     config = read_config(folder)
 
     def fail(what: str) -> CheckpointError:
-        return CheckpointError(f"{folder / CONFIG}: {what}")
+        return CheckpointError(f"{folder / CONFIG}: {what if len(what) < 400 else what[:399] + '…'}")
 
     version = config.get("format_version", FORMAT_VERSION)
     if version != FORMAT_VERSION:  # before the fields, any of which another format may lack
@@ -128,16 +129,19 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
         raise fail(f"labels {list(labels)} are not the seven of {list(LABELS)}")
     if not (type(size) is type(channels) is int and 8 <= size <= 1024 and channels in (1, 3)):
         raise fail(f"input of {size!r} pixels and {channels!r} channels; 8 to 1024 and 1 or 3 are served")
-    if not all(isinstance(own_name, str) for own_name in outputs.values()):
+    if not all(isinstance(own_name, str) and len(own_name) <= 200 for own_name in outputs.values()):
         raise fail("outputs name each of ours by one of the model's own")
     if "logits" not in outputs or set(temperature) != {key for key in outputs if key.endswith("logits")}:
         raise fail("outputs need 'logits', and each logits output a temperature")
-    if not all(isinstance(t, int | float) and 0 < t < 1e6 for t in temperature.values()):
-        raise fail("a temperature is not a positive number")
-    if len(geometry.template) != 5 or not 0 < geometry.margin < 10:
-        raise fail("crop needs a template of 5 points and a positive margin")
-    if not all(map(math.isfinite, (x for point in (*geometry.template, geometry.center) for x in point))):
-        raise fail("a place in crop is not a number")
+    # Past these bounds, which no honest one comes near, probabilities and places would overflow.
+    if not all(isinstance(t, int | float) and 1e-3 < t < 1e6 for t in temperature.values()):
+        raise fail("a temperature is not a positive number, or one out of all proportion")
+    if len(geometry.template) != 5 or not 0.1 < geometry.margin < 10:
+        raise fail("crop needs a template of 5 points, and a margin from 0.1 to 10")
+    if not all(abs(x) <= 10 for point in (*geometry.template, geometry.center) for x in point):
+        raise fail("a place in crop is far from it, or not a number")
+    if max(math.dist(point, geometry.template[0]) for point in geometry.template) < 0.05:
+        raise fail("the template's points lie in one place")
     if not (folder / MODEL).is_file():
         raise CheckpointError(f"{folder} holds no {MODEL}; {CONVERT}")
     if (folder / MODEL).stat().st_size > MAX_MODEL_BYTES:

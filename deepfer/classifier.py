@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
+import pickle
+import subprocess
+import sys
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -10,12 +15,15 @@ import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from deepfer.checkpoint import Checkpoint
+from deepfer.checkpoint import EMBEDDED, Checkpoint
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
-from deepfer.limits import MAX_TENSOR_BYTES
+from deepfer.limits import MAX_TENSOR_BYTES, MODEL_TRIAL_S
 
 HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head -> our name of its output
+LARGEST = 1e30  # of a logit: larger ones, or NaN, come of damaged weights
+
+_passed: set[tuple[Any, ...]] = set()  # other people's models that were tried, each by its content and how it is served
 
 
 class EmotionClassifier:
@@ -40,6 +48,8 @@ class EmotionClassifier:
         self._idle: SimpleQueue[_Runner] = SimpleQueue()
         self._content = checkpoint.model_file.read_bytes()
         self._columns = [checkpoint.labels.index(label) for label in LABELS]
+        if checkpoint.folder.parent != EMBEDDED:
+            _try_elsewhere(self._content, checkpoint)
         self._idle.put(_Runner(self._content, checkpoint))
 
     def predict(self, crops: np.ndarray, head: str = "served") -> np.ndarray:
@@ -54,6 +64,7 @@ class EmotionClassifier:
 
         Raises:
             ValueError: Crops of another dtype or shape, or a head that the model does not have.
+            CheckpointError: The model's answer is no number.
         """
         output = HEADS.get(head, "")
         if output not in self.checkpoint.outputs:
@@ -72,6 +83,7 @@ class EmotionClassifier:
 
         Raises:
             ValueError: Crops of another dtype or shape.
+            CheckpointError: The model's answer is no number.
         """
         heads = {head: output for head, output in HEADS.items() if output in self.checkpoint.outputs}
         return dict(zip(heads, self._run(crops, tuple(heads.values())), strict=True))
@@ -88,6 +100,7 @@ class EmotionClassifier:
 
         Raises:
             ValueError: Crops of another dtype or shape, or a model without activation maps.
+            CheckpointError: The model's answer is no number.
         """
         if "activation_map" not in self.checkpoint.outputs:
             raise ValueError("this model gives no activation maps")
@@ -137,6 +150,7 @@ class _Runner:
     """One interpreter, at batch size 1 and on one thread: the fastest on shared hosts."""
 
     def __init__(self, content: bytes, checkpoint: Checkpoint) -> None:
+        self._file = checkpoint.model_file
         expected = (1, checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
         try:
             self._interpreter = Interpreter(model_content=content, num_threads=1)
@@ -145,11 +159,11 @@ class _Runner:
             self._check_size(checkpoint)  # as its operations make of it; nothing has touched that memory yet
             (signature,) = self._interpreter.get_signature_list() or [None]
             runner = self._interpreter.get_signature_runner(signature)
+            inputs, found = list(runner.get_input_details().values()), runner.get_output_details()
         except (ValueError, RuntimeError) as error:  # what the interpreter raises for a damaged or foreign file
             raise CheckpointError(
                 f"{checkpoint.model_file} is no LiteRT model: {str(error).splitlines()[0]}"
             ) from error
-        inputs, found = list(runner.get_input_details().values()), runner.get_output_details()
         if len(inputs) != 1 or tuple(inputs[0]["shape"]) != expected or inputs[0]["dtype"] != np.float32:
             raise CheckpointError(f"{checkpoint.model_file} does not take float32 {expected}, as its config tells")
         self._input = inputs[0]["index"]
@@ -180,7 +194,52 @@ class _Runner:
     def __call__(self, pixels: np.ndarray, outputs: tuple[str, ...]) -> list[np.ndarray]:
         self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(self._outputs[name]) for name in outputs]
+        answers = [self._interpreter.get_tensor(self._outputs[name]) for name in outputs]
+        if not all((np.abs(answer) < LARGEST).all() for answer in answers):
+            raise CheckpointError(f"{self._file} is damaged: it answers with numbers past all bounds, or with none")
+        return answers
+
+
+def _try_elsewhere(content: bytes, checkpoint: Checkpoint) -> None:
+    """Load and run another's model in a process of its own: a file can be made so that LiteRT ends whoever runs it.
+
+    Once for each model in a process, as it takes half a second.
+
+    Raises:
+        CheckpointError: It cannot be served, ends its process, or takes too long.
+    """
+    served = checkpoint.input_size, checkpoint.channels, *checkpoint.outputs.items()
+    trial = hashlib.sha256(content).digest(), served
+    if trial in _passed:
+        return
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "from deepfer.classifier import _trial; _trial()"],
+            input=pickle.dumps((content, checkpoint)),
+            capture_output=True,
+            timeout=MODEL_TRIAL_S,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CheckpointError(f"{checkpoint.model_file} gives no answer within {MODEL_TRIAL_S:g} s") from error
+    if done.returncode:
+        end = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+        raise CheckpointError(
+            done.stdout.decode(errors="replace").strip()
+            or f"{checkpoint.model_file} ends the process that runs it ({end}): it is damaged, or made to do harm"
+        )
+    _passed.add(trial)
+
+
+def _trial() -> None:
+    """What that process does; the fault goes to its standard output."""
+    content, checkpoint = pickle.load(sys.stdin.buffer)
+    try:
+        _Runner(content, checkpoint)
+    except CheckpointError as error:
+        sys.stdout.buffer.write(str(error).encode(errors="replace"))
+        sys.exit(1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

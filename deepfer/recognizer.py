@@ -78,6 +78,7 @@ class EmotionRecognizer:
 
         Raises:
             ValueError: The image has another dtype or shape.
+            CheckpointError: The model is damaged so that its answer is no number.
         """
         check_image(image)
         faces = self.detector.detect(image)

@@ -33,7 +33,9 @@ def test_sources(folder: Path) -> None:
     assert (local.folder, local.name, local.revision) == (folder, str(folder), None)
 
 
-@pytest.mark.parametrize("source", ["nonsense", "a/b/c", "", "user/", "https://example.org/x"])
+@pytest.mark.parametrize(
+    "source", ["nonsense", "a/b/c", "", "user/", "https://example.org/x", "x" * 300, "nul\0", "two\nlines"]
+)
 def test_any_other_source_names_the_forms(source: str) -> None:
     with pytest.raises(ValueError, match=r"'cnn'.*folder.*'user/name'"):
         resolve(source)
@@ -53,8 +55,13 @@ def test_any_other_source_names_the_forms(source: str) -> None:
         (lambda c: c["input"].update(channels=2), "2 channels"),
         (lambda c: c["temperature"].update(logits=0), "temperature"),
         (lambda c: c["temperature"].update(logits="warm"), "temperature"),
+        (lambda c: c["temperature"].update(logits=1e-300), "temperature"),  # probabilities would overflow
         (lambda c: c["outputs"].pop("logits"), "logits"),
+        (lambda c: c["outputs"].update(logits="x" * 201), "outputs name each"),
         (lambda c: c["crop"].update(template=[[0, 0]]), "template"),
+        (lambda c: c["crop"].update(template=[[0.5, 0.5]] * 5), "lie in one place"),
+        (lambda c: c["crop"].update(template=[[1e300, 0.5], *c["crop"]["template"][1:]]), "far from it"),
+        (lambda c: c["crop"].update(margin=1e-300), "a margin from 0.1"),
         (lambda c: c.update(crop=7), "another form"),
     ],
 )
@@ -62,6 +69,13 @@ def test_a_wrong_config_is_refused(folder: Path, change: Callable[[dict], None],
     edit(folder, change)
     with pytest.raises(CheckpointError, match=said):
         read(folder)
+
+
+def test_what_a_wrong_config_holds_is_told_in_short(folder: Path) -> None:
+    edit(folder, lambda c: c.update(labels=["x" * 10_000, *LABELS[1:]]))
+    with pytest.raises(CheckpointError) as caught:
+        read(folder)
+    assert len(str(caught.value)) < len(str(folder)) + 450
 
 
 def test_what_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -226,11 +226,16 @@ def test_loaded_carelessly_they_would_have_run(hostile: tuple[Path, Path, dict[s
 
 def tensors(change: Callable[[Any], object]) -> bytes:
     """The embedded model with the description of its graph changed."""
+    return described(lambda model: change(model.subgraphs[0]))
+
+
+def described(change: Callable[[Any], object]) -> bytes:
+    """The embedded model with anything in its description changed."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs((EMBEDDED / DEFAULT / MODEL).read_bytes()))
-    change(model.subgraphs[0])
+    change(model)
     builder = flatbuffers.Builder(1 << 22)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
@@ -276,7 +281,25 @@ def model_files() -> dict[str, bytes]:
         "operations on what is not there": tensors(
             lambda graph: setattr(graph.operators[5], "inputs", np.array([99_999, -7, 3], np.int32))
         ),
+        "a signature of a graph that is not there": described(
+            lambda model: setattr(model.signatureDefs[0], "subgraphIndex", 16)
+        ),
+        "a signature of a tensor that is not there": described(
+            lambda model: setattr(model.signatureDefs[0].inputs[0], "tensorIndex", 1000)
+        ),
+        "a name that is no text": good.replace(b"StatefulPartitionedCall", b"Stateful\xff\xff\xff\x7fitionedCall"),
+        "weights that are no numbers": described(without_numbers),
     }
+
+
+def without_numbers(model: Any) -> None:
+    """The largest of its float weights hold NaN."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    floats = [tensor for tensor in model.subgraphs[0].tensors if tensor.type == TensorType.FLOAT32]
+    held = [model.buffers[tensor.buffer] for tensor in floats if model.buffers[tensor.buffer].data is not None]
+    for buffer in held:
+        buffer.data = np.full(len(buffer.data) // 4, np.nan, np.float32).view(np.uint8)
 
 
 def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
@@ -297,6 +320,8 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         assert words["seconds"] < 30, name
     for name in ("claims", "swollen"):
         assert "bytes of memory" in told[name]["error"]
+    assert "ends the process that runs it (signal 11)" in told["a signature of a graph that is not there"]["error"]
+    assert "numbers past all bounds" in told["weights that are no numbers"]["error"]
 
 
 @pytest.mark.parametrize(
