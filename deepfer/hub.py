@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,7 @@ def pull(
         return cached
     patience = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else HUB_TIMEOUT_S
     try:
-        return _watched(lambda watch: _fetch(repo, files, revision, anew, advice, watch), patience)
+        return _watched(lambda watch: _fetch(repo, files, revision, anew, advice, watch), patience, repo)
     except (OSError, HTTPError, RevisionResolutionError, JSONDecodeError) as error:
         told, passing = explain(error, repo, revision)
         if passing and cached:
@@ -193,10 +195,11 @@ class _Watch:
         self.last = time.monotonic()
 
 
-def _watched(fetch: Callable[[_Watch], Pulled], patience: float) -> Pulled:
+def _watched(fetch: Callable[[_Watch], Pulled], patience: float, repo: str) -> Pulled:
     """Run `fetch` in a thread of its own, which is left to itself where it shows no sign of life any more.
 
-    No timeout of the client's bounds its tries, its waits between them, or the addresses that it tries in turn.
+    No timeout of the client's bounds its tries, its waits between them, or the addresses that it tries in turn. Where
+    another program is fetching the same file, the client waits for that one, whose progress is a sign of life too.
     """
     from huggingface_hub import constants
 
@@ -213,6 +216,8 @@ def _watched(fetch: Callable[[_Watch], Pulled], patience: float) -> Pulled:
         while not answer.done():
             wait = watch.last + patience - time.monotonic()
             if wait <= 0:
+                wait = patience - _since_written(repo)
+            if wait <= 0:
                 raise HubError(
                     f"the Hub at {constants.ENDPOINT} does not answer: nothing came for {patience:g} s; "
                     "check the connection (and HF_ENDPOINT, where it is set), and try again"
@@ -221,6 +226,19 @@ def _watched(fetch: Callable[[_Watch], Pulled], patience: float) -> Pulled:
     finally:
         watch.end()
     return answer.result()
+
+
+def _since_written(repo: str) -> float:
+    """How many seconds ago anyone wrote to a file of the repo that is not whole yet."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"), "blobs")
+    times = []
+    for path in folder.glob("*.incomplete"):
+        with suppress(OSError):  # it has just become whole
+            times.append(path.stat().st_mtime)
+    return time.time() - max(times, default=-math.inf)
 
 
 def explain(error: Exception, repo: str, revision: str | None = None, kind: str = "model") -> tuple[str, bool]:

@@ -441,6 +441,20 @@ def test_two_at_once_get_the_same(hub: HubServer) -> None:
     assert found == [commit] * 4
 
 
+@pytest.mark.usefixtures("impatient")
+def test_who_waits_while_another_fetches_the_same_file_has_patience(hub: HubServer) -> None:
+    hub.commit(REPO, {"large.bin": bytes(5_000_000)})
+    hub.fail("GET.*large.bin", then="trickle")  # four seconds, where 1.5 of silence are too much
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(pull(REPO, ["large.bin"])[1])) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [hub.repos[REPO].refs["main"]] * 2
+    assert len([request for request in hub.requests if request.startswith("GET") and "large.bin" in request]) == 1
+
+
 def test_the_loopback_hub_speaks_to_the_hf_client(hub: HubServer, tmp_path: Path) -> None:
     """Else the tests above would prove little."""
     client, environment = Path(sys.executable).with_name("hf"), {**os.environ, "HF_TOKEN": TOKEN}
