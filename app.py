@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from deepfer import DeepFERError, EmotionRecognizer
+from deepfer import DeepFERError, EmotionRecognizer, LimitError
 from deepfer.drawing import STYLES
+from deepfer.limits import MAX_UPLOAD_BYTES, check_limits
 from ui.image_tab import image_tab
 from ui.theme import CSS, THEME
 from ui.video_tab import video_tab
@@ -22,7 +23,6 @@ PRIVACY = (
     "and deleted from it within two hours."
 )
 CACHE_S = 3600  # how often Gradio looks for files to delete, and how old they must be: together the two hours above
-MAX_FILE_SIZE = "500mb"  # of any upload: four minutes of a phone's 1080p; pictures have a limit of their own
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -81,6 +81,10 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
 
 # Spaces and `gradio app.py` want `demo` at module level; only as a program does this read the command line.
 args = parse_arguments(None if __name__ == "__main__" else [])
+try:
+    check_limits()
+except LimitError as error:
+    sys.exit(f"error: {error}")
 recognizer, warning = load_recognizer(args.model, args.revision)
 if warning:
     print(f"{warning} The page shows the embedded model instead.", file=sys.stderr)
@@ -94,7 +98,7 @@ if __name__ == "__main__":
         theme=THEME,
         css_paths=CSS,
         footer_links=["api", "settings", "gradio"],
-        max_file_size=MAX_FILE_SIZE,
+        max_file_size=MAX_UPLOAD_BYTES,
         run_history=False,  # it would keep a visitor's pictures in their browser
         ssr_mode=False,  # nothing to gain here, and it would want Node
     )

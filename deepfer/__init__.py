@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from deepfer.classifier import EmotionClassifier
 from deepfer.detection import HaarDetector, YuNetDetector, load_detector
 from deepfer.drawing import draw_faces
-from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubError, PictureError, VideoError
+from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubError, LimitError, PictureError, VideoError
 from deepfer.face import LABELS, Face
 from deepfer.picture import read_picture
 from deepfer.recognizer import EmotionRecognizer
@@ -40,6 +40,7 @@ __all__ = [
     "FaceTracker",
     "HaarDetector",
     "HubError",
+    "LimitError",
     "PictureError",
     "VideoError",
     "YuNetDetector",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -22,6 +23,7 @@ from deepfer.limits import MAX_TENSOR_BYTES, MODEL_TRIAL_S
 
 HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head -> our name of its output
 LARGEST = 1e30  # of a logit: larger ones, or NaN, come of damaged weights
+OUT_OF_TIME = -24  # the status of a process that got SIGXCPU
 
 _passed: set[tuple[Any, ...]] = set()  # other people's models that were tried, each by its content and how it is served
 
@@ -218,13 +220,16 @@ def _try_elsewhere(content: bytes, checkpoint: Checkpoint) -> None:
             [sys.executable, "-P", "-c", "from deepfer.classifier import _trial; _trial()"],
             input=pickle.dumps((content, checkpoint)),
             capture_output=True,
-            timeout=MODEL_TRIAL_S,
+            timeout=12 * MODEL_TRIAL_S,  # for one that waits without end; a busy machine may take its time
             env=os.environ | {"PYTHONPATH": path},
         )
-    except subprocess.TimeoutExpired as error:
-        raise CheckpointError(f"{checkpoint.model_file} gives no answer within {MODEL_TRIAL_S:g} s") from error
-    if done.returncode:
-        end = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+        status = done.returncode
+    except subprocess.TimeoutExpired:
+        status = OUT_OF_TIME
+    if status == OUT_OF_TIME:
+        raise CheckpointError(f"{checkpoint.model_file} gives no answer within {MODEL_TRIAL_S} s of processor time")
+    if status:
+        end = f"signal {-status}" if status < 0 else f"status {status}"
         raise CheckpointError(
             done.stdout.decode(errors="replace").strip()
             or f"{checkpoint.model_file} ends the process that runs it ({end}): it is damaged, or made to do harm"
@@ -234,6 +239,10 @@ def _try_elsewhere(content: bytes, checkpoint: Checkpoint) -> None:
 
 def _trial() -> None:
     """What that process does; the fault goes to its standard output."""
+    with contextlib.suppress(ImportError):  # not on Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (MODEL_TRIAL_S, MODEL_TRIAL_S + 1))
     content, checkpoint = pickle.load(sys.stdin.buffer)
     try:
         _Runner(content, checkpoint)

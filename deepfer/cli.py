@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from deepfer import __version__
-from deepfer.errors import DeepFERError, PictureError, VideoError
+from deepfer.errors import DeepFERError, LimitError, PictureError, VideoError
+from deepfer.limits import check_limits
 from deepfer.result import COLUMNS, ClipResult, Result
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ def _run(args: argparse.Namespace) -> int:
         _usage("--resume needs --output")
     if args.output and args.output.suffix.lower() not in (".jsonl", ".csv"):
         _usage(f"--output {args.output}: the name must end in .jsonl or .csv")
+    try:
+        check_limits()
+    except LimitError as error:
+        _usage(str(error))
     inputs = _find_inputs(args.inputs, args.save)
     targets = _save_targets(inputs, args.save) if args.save else {}
     done = _read_back(args.output) if args.resume else {}

@@ -21,5 +21,9 @@ class HubError(DeepFERError):
     """The Hugging Face Hub, or what was asked of it, cannot be reached."""
 
 
+class LimitError(DeepFERError):
+    """The environment sets a limit to what is no number, or none that can be."""
+
+
 class VideoError(DeepFERError):
     """A file is no clip that can be read, or one past a limit, or the annotated clip cannot be written."""

@@ -1,4 +1,13 @@
-"""Every limit on what comes from outside, with its reason, in one place."""
+"""Every limit on what comes from outside, with its reason, in one place.
+
+Who runs DeepFER may set another: the environment's DEEPFER_MAX_PIXELS stands for MAX_PIXELS, and so on. They are read
+once, when this is imported; nobody can set one from outside.
+"""
+
+import math
+import os
+
+from deepfer.errors import LimitError
 
 MAX_FILE_BYTES = 100_000_000  # a 50-megapixel camera's largest JPEG is about 40 MB, its PNG about 90
 MAX_PIXELS = 64_000_000  # checked in the header, before decoding; RGB of this size takes 192 MB
@@ -6,7 +15,7 @@ MAX_JPEG2000_PIXELS = 16_000_000  # whose decoder takes 19 bytes for each, and u
 MAX_FACES = 256  # the largest faces are kept: more than a class photo holds, and a bound on time and memory
 MAX_MODEL_BYTES = 100_000_000  # ResNet50V2 in float32 is 94 MB; a larger file is no small face model
 MAX_TENSOR_BYTES = 600_000_000  # all of a model's tensors together; ResNet50V2 at 224 pixels has about 300 MB
-MODEL_TRIAL_S = 20.0  # for a model's first answer, with starting a Python for it: ResNet50V2 takes about one
+MODEL_TRIAL_S = 10  # of processor time for a model's first answer, with starting a Python for it: usually one
 HUB_TIMEOUT_S = 8.0  # how long the Hub may be silent; with set-up before it, that is told within 15 s
 MAX_CONFIG_BYTES = 1_000_000  # a checkpoint's config.json has a few kilobytes
 MAX_CLIP_BYTES = 2_000_000_000  # ten minutes of a phone's 1080p are about 1.3 GB
@@ -18,3 +27,35 @@ MAX_FRAME_SIDE = 1280  # pixels, checked in the header, before decoding: what a 
 MAX_VISITORS = 64  # with a camera on, at once: two cores give so many about one result a second each
 VISITOR_SILENCE_S = 60.0  # after which a visitor is forgotten: a tab may be hidden for a moment
 VISITOR_WAIT_S = 0.3  # for a frame's turn: a later result would show where a face was, not where it is
+MAX_UPLOAD_BYTES = 500_000_000  # of a file sent to the page: four minutes of a phone's 1080p
+
+_wrong: list[str] = []
+
+
+def check_limits() -> None:
+    """Tell of a limit in the environment that is none; until then its default stands.
+
+    Raises:
+        LimitError: Its name, what it is, and what it should be.
+    """
+    if _wrong:
+        raise LimitError("; ".join(_wrong))
+
+
+def _limit(name: str, default: float) -> float:
+    """A limit as the environment has it, of the default's type."""
+    text = os.environ.get(f"DEEPFER_{name}", "")
+    if not text:
+        return default
+    try:
+        value = type(default)(text)
+        if 0 < value < math.inf:
+            return value
+    except ValueError:
+        pass
+    kind = "whole number" if isinstance(default, int) else "number"
+    _wrong.append(f"DEEPFER_{name} must be a {kind} above 0, not {text[:80]!r}")
+    return default
+
+
+globals().update({name: _limit(name, value) for name, value in dict(globals()).items() if name.isupper()})

@@ -150,13 +150,13 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
     if not data:
         raise PictureError(f"{name}: the file is empty")
     if len(data) > MAX_FILE_BYTES:
-        raise PictureError(f"{name}: larger than {MAX_FILE_BYTES // 1_000_000} MB")
+        raise PictureError(f"{name}: larger than {MAX_FILE_BYTES / 1e6:g} MB")
     return name, data
 
 
 def _decode(name: str, data: bytes, max_side: int | None) -> Image.Image:
     """The picture's first frame, upright, in whatever mode it is stored; refused by its header if it is too large."""
-    too_large = f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels"
+    too_large = f"{name}: more than {MAX_PIXELS / 1e6:g} megapixels"
     try:
         with warnings.catch_warnings():
             # Of Pillow alone, as threads share the filters: what Pillow warns of is either refused here or harmless.
@@ -170,7 +170,7 @@ def _decode(name: str, data: bytes, max_side: int | None) -> Image.Image:
             if _tile_pixels(image) > MAX_PIXELS:
                 raise PictureError(f"{too_large} in a tile")
             if image.format == "JPEG2000" and width * height > MAX_JPEG2000_PIXELS:
-                most = MAX_JPEG2000_PIXELS // 1_000_000
+                most = f"{MAX_JPEG2000_PIXELS / 1e6:g}"
                 raise PictureError(f"{name}: more than {most} megapixels ({width}x{height}), and that as JPEG 2000")
             image.load()
             turn = _UPRIGHT.get(_orientation(image))

@@ -11,6 +11,7 @@ from deepfer.checkpoint import resolve
 from deepfer.classifier import EmotionClassifier
 from deepfer.detection import HaarDetector, YuNetDetector, load_detector
 from deepfer.face import LABELS, Face
+from deepfer.limits import check_limits
 from deepfer.picture import check_image
 
 FRAME_SIDE = 320  # pixels: a face from a twentieth of the frame's width on, in about 5 ms
@@ -56,7 +57,9 @@ class EmotionRecognizer:
             CheckpointError: The checkpoint cannot be served.
             DetectorError: The detector cannot be used.
             HubError: The Hub, or what was asked of it, cannot be reached.
+            LimitError: A limit in the environment is no number.
         """
+        check_limits()
         checkpoint = resolve(source, revision, local_files_only)
         return cls(EmotionClassifier(checkpoint), load_detector(detector, local_files_only=local_files_only))
 

@@ -103,6 +103,15 @@ def test_a_changed_model_file_is_refused(folder: Path) -> None:
         read(folder)
 
 
+def test_a_model_that_does_not_come_to_an_answer_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepfer.classifier.MODEL_TRIAL_S", 0.001)
+    with (folder / MODEL).open("ab") as file:
+        file.write(b"unlike any that was tried")
+    edit(folder, lambda c: c["sha256"].update({MODEL: sha256(folder / MODEL)}))
+    with pytest.raises(CheckpointError, match="gives no answer within"):
+        EmotionClassifier(read(folder))
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(100_000)])
 def test_a_file_that_is_no_model_is_refused(folder: Path, content: bytes) -> None:
     (folder / MODEL).write_bytes(content)

@@ -1,0 +1,45 @@
+"""The limits, as who runs DeepFER sets them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepfer import limits
+
+ROOT = Path(__file__).parents[1]
+NAMES = [name for name in vars(limits) if name.isupper()]
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=os.environ | environment
+    )
+
+
+def test_each_limit_is_the_environments_where_it_sets_one() -> None:
+    other = {name: str(getattr(limits, name) + 1) for name in NAMES}
+    code = f"from deepfer import limits; limits.check_limits(); print(*(getattr(limits, name) for name in {NAMES}))"
+    done = run("-c", code, **{f"DEEPFER_{name}": value for name, value in other.items()})
+    assert done.stdout.split() == list(other.values())
+
+
+def test_a_limit_that_is_set_holds() -> None:
+    done = run("-m", "deepfer", "ui/examples/astronaut.jpg", "--detector", "haar", DEEPFER_MAX_PIXELS="200000")
+    assert done.returncode == 1
+    assert "more than 0.2 megapixels (512x512)" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["many", "0"])
+def test_a_limit_that_is_no_number_is_told_in_a_line(value: str) -> None:
+    done = run("-m", "deepfer", "ui/examples/astronaut.jpg", DEEPFER_MAX_PIXELS=value)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"deepfer: DEEPFER_MAX_PIXELS must be a whole number above 0, not {value!r}\n"
+
+
+def test_the_page_does_not_start_with_a_limit_that_is_no_number() -> None:
+    done = run("app.py", DEEPFER_VISITOR_WAIT_S="inf")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: DEEPFER_VISITOR_WAIT_S must be a number above 0, not 'inf'"
