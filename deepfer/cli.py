@@ -71,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DeepFERError as error:
         _note(str(error))
         return EXIT_FAILED
+    except MemoryError:
+        _note("there is not enough memory for this" + ("; with --resume it can be gone on with" if args.output else ""))
+        return EXIT_FAILED
     except Exception as error:  # a bug: told, kept, and never taken for a result
         _report_bug(error, args.debug)
         return EXIT_BUG
