@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
 from deepfer.drawing import STYLES
-from deepfer.limits import MAX_UPLOAD_BYTES, check_limits
+from deepfer.limits import MAX_UPLOAD_BYTES, MAX_WAITING, check_limits
+from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
 from ui.theme import CSS, THEME
 from ui.video_tab import video_tab
@@ -23,6 +25,8 @@ PRIVACY = (
     "and deleted from it within two hours."
 )
 CACHE_S = 3600  # how often Gradio looks for files to delete, and how old they must be: together the two hours above
+
+APP = {"middleware": [Middleware(BodyLimit)]}  # of the server around the page
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,7 +80,7 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
             webcam_tab(recognizer, tabs, picture)
             video_tab(recognizer)
         gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False)
-    return page
+    return page.queue(max_size=MAX_WAITING, api_open=False)  # open, it would let anyone pass the line, and its turns
 
 
 # Spaces and `gradio app.py` want `demo` at module level; only as a program does this read the command line.
@@ -99,6 +103,7 @@ if __name__ == "__main__":
         css_paths=CSS,
         footer_links=["api", "settings", "gradio"],
         max_file_size=MAX_UPLOAD_BYTES,
+        app_kwargs=APP,
         run_history=False,  # it would keep a visitor's pictures in their browser
         ssr_mode=False,  # nothing to gain here, and it would want Node
     )

@@ -28,6 +28,8 @@ MAX_VISITORS = 64  # with a camera on, at once: two cores give so many about one
 VISITOR_SILENCE_S = 60.0  # after which a visitor is forgotten: a tab may be hidden for a moment
 VISITOR_WAIT_S = 0.3  # for a frame's turn: a later result would show where a face was, not where it is
 MAX_UPLOAD_BYTES = 500_000_000  # of a file sent to the page: four minutes of a phone's 1080p
+MAX_BODY_BYTES = 1_000_000  # of any other request to the page: a webcam's frame as text has half of it at most
+MAX_WAITING = 128  # pictures and clips that wait in line for a turn; who comes then is told that it is full
 
 _wrong: list[str] = []
 

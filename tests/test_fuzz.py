@@ -391,7 +391,7 @@ def posts(folder: Path) -> Call:
     import app
     from deepfer import LABELS
 
-    server = App.create_app(app.demo, app_kwargs=getattr(app, "APP", {}))
+    server = App.create_app(app.demo, app_kwargs=dict(app.APP))
     camera = next(block for block in app.demo.blocks.values() if hasattr(block, "recognize_frame"))
     file = io.BytesIO()
     Image.fromarray(np.full((48, 64, 3), 128, np.uint8)).save(file, "JPEG")
