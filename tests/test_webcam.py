@@ -450,6 +450,9 @@ FORGED: dict[str, Any] = {
 
 
 def test_what_is_forged_is_refused_in_a_line_and_leaves_no_trace(server: AppServer) -> None:
+    while b"share=True" not in server.log.read_bytes():  # the last that is told at the start, when it serves already
+        assert server.process.poll() is None
+        time.sleep(0.05)
     before = server.log.read_bytes()
     for name, data in FORGED.items():
         status, answer = post(server, data)
