@@ -52,7 +52,8 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, split: Split, phase: Phase, seed: int, first_epoch: int = 0, taught: Targets | None = None):
         """`taught`: the teachers' probabilities for each head, `(N, 7)`."""
-        super().__init__(workers=1, max_queue_size=8)
+        # With one worker Keras prefetches by tf.data, whose autotuner holds up each epoch's end, by a minute at times.
+        super().__init__(workers=2, max_queue_size=8)
         self.split, self.phase, self.seed, self.epoch = split, phase, seed, first_epoch
         self.targets = targets(split, phase.label_smoothing, taught, phase.distill)
 
