@@ -114,7 +114,8 @@ def changed(rng: np.random.Generator, tree: Any) -> Any:
             with contextlib.suppress(KeyError, IndexError):
                 holder[key] = copy.deepcopy(other[its])
         case 2 if isinstance(holder[key], int | float):
-            holder[key] *= float(rng.choice((-1, 0, 1e-9, 0.1, 2, 1000, 1e9)))
+            with contextlib.suppress(OverflowError):  # an int past all floats
+                holder[key] *= float(rng.choice((-1, 0, 1e-9, 0.1, 2, 1000, 1e9)))
         case _:
             holder[key] = VALUES[rng.integers(len(VALUES))]
     return tree

@@ -260,7 +260,7 @@ def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServ
     assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
 
 
-def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer) -> None:
+def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer, tmp_path: Path) -> None:
     """At a port where nobody listens, one that swallows every packet, one that never answers, and in mid-download."""
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="stall", after=300_000, times=99)
@@ -276,9 +276,12 @@ def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer) ->
         start = time.monotonic()
         processes = [
             subprocess.Popen(
-                [sys.executable, "-c", code], env={**os.environ, "HF_ENDPOINT": endpoint}, stdout=subprocess.PIPE
+                [sys.executable, "-c", code],
+                # Each with a cache of its own: a file that another is fetching would be a sign of life.
+                env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / str(number))},
+                stdout=subprocess.PIPE,
             )
-            for endpoint in endpoints
+            for number, endpoint in enumerate(endpoints)
         ]
         said = [process.communicate(timeout=60)[0].decode().splitlines() for process in processes]
         assert time.monotonic() - start < 15
