@@ -278,7 +278,7 @@ def test_patience_ends_a_phase_early_and_that_is_kept(dataset: Path, tmp_path: P
     [
         (("--recipe", "best"), "has the recipes"),
         (("--weights", "none"), "is for resnet50v2"),
-        (("--teachers", "teachers.npz"), "does not distil"),
+        (("--recipe", "seed", "--teachers", "teachers.npz"), "does not distil"),
     ],
 )
 def test_wrong_usage(
