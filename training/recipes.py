@@ -72,6 +72,15 @@ _RESNET = Phase(
     augmentation=Augmentation(rotation=12, zoom=(0.88, 1.15), shift=0.08, erase=0.15),
     network={"enlarged": 64, "weights": None, "dropout": 0.1},
 )
+_RESNET_AGAIN = replace(  # what it has learnt keeps it from underfitting where little is the same twice
+    _RESNET,
+    epochs=16,
+    learning_rate=8e-4,
+    warmup=0.5,
+    mixup=0.2,
+    augmentation=_CNN.augmentation,
+    network={**_RESNET.network, "dropout": 0.3},
+)
 
 # What the original project did: Adam, one label set, plateau and early stopping, on a small plain network.
 _SEED = Phase(
@@ -106,7 +115,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "smoke": (replace(_SMOKE, network={"widths": (8, 16, 24), "blocks": 1, "stem": 8}),),
     },
     "resnet50v2": {
-        "default": (_RESNET,),
+        "default": (_RESNET, _RESNET_AGAIN),
         "finetune": (replace(_TRANSFER[1], epochs=10, network={"enlarged": 64, "weights": None}),),
         "transfer": _TRANSFER,
         "seed": tuple(replace(_SEED, epochs=e, trainable=t, learning_rate=r, network=_IMAGENET)
