@@ -3,6 +3,7 @@
 import argparse
 import html
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -11,10 +12,11 @@ from starlette.middleware import Middleware
 
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
 from deepfer.drawing import STYLES
-from deepfer.limits import MAX_UPLOAD_BYTES, MAX_WAITING, check_limits
+from deepfer.limits import MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
 from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
 from ui.theme import CSS, THEME
+from ui.uploads import NotStored, keep_tidy, open_folder
 from ui.video_tab import video_tab
 from ui.webcam_tab import webcam_tab
 
@@ -22,11 +24,10 @@ TITLE = "DeepFER"
 SENTENCE = "Finds every face in a picture and tells which of seven emotions it shows, and how sure it is."
 PRIVACY = (
     "Privacy: your pictures and clips are read on the machine that serves this page, for your answer and nothing else, "
-    "and deleted from it within two hours."
+    f"and deleted from it after about {UPLOAD_AGE_S / 60:.0f} minutes."
 )
-CACHE_S = 3600  # how often Gradio looks for files to delete, and how old they must be: together the two hours above
 
-APP = {"middleware": [Middleware(BodyLimit)]}  # of the server around the page
+APP = {"middleware": [Middleware(BodyLimit), Middleware(NotStored)]}  # of the server around the page
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -67,7 +68,7 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
         for label, style in STYLES.items()
     )
     header = f'<header class="fer-header"><h1>{TITLE}</h1><p>{SENTENCE}</p><ul>{emotions}</ul></header>'
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(header, apply_default_css=False)
         if warning:
             gr.HTML(
@@ -87,14 +88,19 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
 args = parse_arguments(None if __name__ == "__main__" else [])
 try:
     check_limits()
+    folder = open_folder()
 except LimitError as error:
     sys.exit(f"error: {error}")
+except OSError as error:
+    sys.exit(f"error: what visitors send can be kept nowhere: {error}; GRADIO_TEMP_DIR names another place")
 recognizer, warning = load_recognizer(args.model, args.revision)
 if warning:
     print(f"{warning} The page shows the embedded model instead.", file=sys.stderr)
 demo = build_page(recognizer, warning)
+keep_tidy(folder)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: else what was uploaded would stay
     demo.launch(
         server_name=args.host,
         server_port=args.port,

@@ -29,6 +29,9 @@ VISITOR_SILENCE_S = 60.0  # after which a visitor is forgotten: a tab may be hid
 VISITOR_WAIT_S = 0.3  # for a frame's turn: a later result would show where a face was, not where it is
 MAX_UPLOAD_BYTES = 500_000_000  # of a file sent to the page: four minutes of a phone's 1080p
 MAX_BODY_BYTES = 1_000_000  # of any other request to the page: a webcam's frame as text has half of it at most
+MAX_KEPT_BYTES = 10_000_000_000  # of all visitors' files together: twenty of the largest; past it, no more is taken
+UPLOAD_AGE_S = 3600.0  # after which what a visitor sent or got is deleted: long enough to look at it and save it
+BODY_SILENCE_S = 20.0  # how long a request that has begun may be silent: a phone's network may go for some seconds
 MAX_WAITING = 128  # pictures and clips that wait in line for a turn; who comes then is told that it is full
 
 _wrong: list[str] = []

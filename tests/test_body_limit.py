@@ -1,16 +1,24 @@
 """What the page takes at all, and the ways past its line, against `python app.py` in a process of its own."""
 
-from collections.abc import Iterator
+import concurrent.futures
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from app_server import AppServer, serve
+from app_server import ROOT, AppServer, serve
+from gradio_client import Client, handle_file
+from gradio_client.utils import QueueError
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    with serve(tmp_path_factory.mktemp("app"), env={"DEEPFER_MAX_UPLOAD_BYTES": "2000000"}) as running:
+    limits = {"MAX_UPLOAD_BYTES": "2000000", "MAX_KEPT_BYTES": "9000000", "BODY_SILENCE_S": "2", "MAX_WAITING": "3"}
+    env = {f"DEEPFER_{name}": value for name, value in limits.items()} | {"DEEPFER_UPLOAD_AGE_S": "5"}
+    with serve(tmp_path_factory.mktemp("app"), env=env) as running:
         yield running
 
 
@@ -42,3 +50,57 @@ def test_nobody_passes_the_line(server: AppServer, name: str) -> None:
     told = post(server, f"run/{name}", json={"data": [None]})
     assert told.status_code == 404
     assert "join the queue" in told.text
+
+
+def test_when_enough_is_kept_no_more_is_taken(server: AppServer) -> None:
+    """Until what is kept is old; other requests are answered all the same."""
+    statuses = [upload(server, i).status_code for i in range(6)]
+    assert statuses[0] == 200
+    assert statuses[-1] == 507
+    assert post(server, "queue/join", json={}).status_code != 507
+    assert within(20, lambda: upload(server, 9).status_code == 200)
+
+
+def upload(server: AppServer, number: int) -> httpx.Response:
+    return post(server, "upload", files=[("files", ("a.jpg", bytes([number]) * 1_900_000))])
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.5)
+    return holds()
+
+
+def test_who_sends_nothing_more_is_sent_away(server: AppServer) -> None:
+    port = int(server.url.rstrip("/").rsplit(":", 1)[1])
+    head = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(50)]
+    start = time.monotonic()
+    for connection in slow:
+        connection.sendall(head)
+    assert post(server, "queue/join", json={}).elapsed.total_seconds() < 2  # nobody waits for them
+    told = [b"".join(iter(lambda c=connection: c.recv(4096), b"")) for connection in slow]
+    assert all(answer.startswith(b"HTTP/1.1 4") for answer in told)
+    assert 2 <= time.monotonic() - start < 15
+    for connection in slow:
+        connection.close()
+
+
+def test_a_line_that_is_full_is_told_and_soon_free_again(server: AppServer, tmp_path: Path) -> None:
+    """Twelve at once where few may wait: each is answered or told so, and then there is room again."""
+    clients = [Client(server.url, verbose=False, download_files=tmp_path / str(i)) for i in range(12)]
+    photo = handle_file(ROOT / "ui" / "examples" / "astronaut.jpg")
+
+    def ask(client: Client) -> str:
+        try:
+            return client.predict(photo, api_name="/recognize_image")[1]["faces"][0]["emotion"]
+        except QueueError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        told = list(pool.map(ask, clients))
+    assert set(told) == {"happy", "Queue is full! Please try again."}
+    assert ask(clients[0]) == "happy"
+    for client in clients:
+        client.close()

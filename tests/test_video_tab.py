@@ -29,17 +29,15 @@ FPS = 20
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server keeps its log, its uploads and, in `temporary`, what it works on."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "temporary").mkdir()
-    return folder
+    """Where the server keeps its log, its uploads and what it works on."""
+    return tmp_path_factory.mktemp("server")
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path, ffmpeg_folder: Path | None) -> Iterator[AppServer]:
     """With an ffmpeg, and without the ffprobe that Gradio would have beside it."""
     path = f"{ffmpeg_folder}{os.pathsep}{os.environ['PATH']}" if ffmpeg_folder else os.environ["PATH"]
-    with serve(folder, env={"TMPDIR": str(folder / "temporary"), "PATH": path}) as running:
+    with serve(folder, env={"PATH": path}) as running:
         yield running
 
 
@@ -94,7 +92,7 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 
 def working(folder: Path) -> list[str]:
-    return [path.name for path in (folder / "temporary").glob("deepfer-*")]
+    return [path.name for path in (folder / "uploads").glob("*/clip-*")]
 
 
 def test_the_endpoint(client: Client, clip: Path, folder: Path) -> None:

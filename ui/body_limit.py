@@ -1,19 +1,26 @@
-"""BodyLimit: no request's body is longer than it may be, whatever the request says of its length.
+"""BodyLimit: no request's body is longer or slower than it may be, and no upload comes when enough is kept already.
 
-Gradio bounds each uploaded file, but not how many come at once, nor JSON, which it takes into memory whole.
+Gradio bounds each uploaded file, but not how many come at once, nor JSON, which it takes into memory whole; and it
+waits for the rest of a body for ever.
 """
 
+import asyncio
 from typing import Any
 
-from deepfer.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
+from deepfer.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_KEPT_BYTES, MAX_UPLOAD_BYTES
+from ui.uploads import kept_bytes
+
+TOO_LONG = (413, "more than is taken")
+TOO_SLOW = (408, "nothing came for too long")
+FULL = (507, "as much is kept as may be: it is deleted as time passes, so try again later")
 
 
-class _TooLong(Exception):
-    """More has come than there may be."""
+class _Refused(Exception):
+    """With status and reason."""
 
 
 class BodyLimit:
-    """An ASGI middleware; a request that is too long gets status 413, at once where it says so itself."""
+    """An ASGI middleware; what is too long gets status 413, at once where it says so itself; what is too slow, 408."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -24,14 +31,20 @@ class BodyLimit:
             return
         uploads = scope["path"].rstrip("/").endswith("/upload")
         most = MAX_BODY_BYTES + MAX_UPLOAD_BYTES * uploads  # an upload's file stands in a frame of a few hundred bytes
-        came, answered = 0, False
+        came, whole, answered = 0, False, False
 
         async def counted() -> dict[str, Any]:
-            nonlocal came
-            message = await receive()
+            nonlocal came, whole
+            if whole:  # what comes now, and may take long, is that the visitor leaves
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), BODY_SILENCE_S)
+            except TimeoutError:
+                raise _Refused(*TOO_SLOW) from None
             came += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if came > most:
-                raise _TooLong
+                raise _Refused(*TOO_LONG)
             return message
 
         async def noted(message: dict[str, Any]) -> None:
@@ -41,10 +54,13 @@ class BodyLimit:
 
         try:
             if any(name == b"content-length" and int(value) > most for name, value in scope["headers"]):
-                raise _TooLong
+                raise _Refused(*TOO_LONG)
+            if uploads and await asyncio.to_thread(kept_bytes) > MAX_KEPT_BYTES:
+                raise _Refused(*FULL)
             await self._app(scope, counted, noted)
-        except _TooLong:
+        except _Refused as refused:
             if not answered:
-                head = [(b"content-type", b"text/plain")]
-                await send({"type": "http.response.start", "status": 413, "headers": head})
-                await send({"type": "http.response.body", "body": b"more than is taken"})
+                status, reason = refused.args
+                head = [(b"content-type", b"text/plain"), (b"connection", b"close")]
+                await send({"type": "http.response.start", "status": status, "headers": head})
+                await send({"type": "http.response.body", "body": reason.encode()})

@@ -4,7 +4,6 @@ import base64
 import csv
 import io
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from typing import Any
 import cv2
 import gradio as gr
 import numpy as np
-from gradio.utils import get_upload_folder
 
 from deepfer import LABELS, EmotionRecognizer, Face, PictureError, draw_faces, read_picture
 from deepfer.drawing import STYLES
 from deepfer.result import COLUMNS, Result
+from ui.uploads import uploaded
 from ui.visitors import cores
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -61,19 +60,6 @@ class Reading:
     crops: list[np.ndarray]
     maps: list[np.ndarray] | None
     seconds: float
-
-
-def uploaded(record: dict[str, Any]) -> Path:
-    """Where an uploaded file lies, by Gradio's record of it.
-
-    Raises:
-        PictureError: The record names a file that nobody uploaded. Gradio 6.31 lets one without "meta" through with any
-            path on this machine; uploads lie in its own folder.
-    """
-    path = Path(os.path.abspath(record.get("path") or ""))
-    if not path.is_relative_to(os.path.abspath(get_upload_folder())):
-        raise PictureError("Send it as a file.")
-    return path
 
 
 def read(recognizer: EmotionRecognizer, image: dict[str, Any]) -> Reading:

@@ -18,7 +18,8 @@ from deepfer.drawing import STYLES
 from deepfer.limits import MAX_CLIP_S
 from deepfer.result import ClipResult, Person
 from deepfer.video import Progress
-from ui.image_tab import DETECTORS, HAAR, download_html, percent, uploaded
+from ui.image_tab import DETECTORS, HAAR, download_html, percent
+from ui.uploads import uploaded
 
 EMPTY = (
     f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.0f} minutes and 1080p: everybody in it gets a number '
@@ -37,7 +38,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
     def run(clip: dict[str, Any]) -> Iterator[tuple[Progress, Path, Path]]:
         """Each report, and where annotated clip and table are: from the last report on until the next is asked for."""
         path = uploaded(clip)
-        with tempfile.TemporaryDirectory(prefix="deepfer-") as folder:
+        with tempfile.TemporaryDirectory(prefix="clip-") as folder:
             video, table = Path(folder, f"{path.stem[:80]}-faces{clip_suffix()}"), Path(folder, "timeline.csv")
             try:
                 for progress in recognize_video(recognizer, path, video=video, table=table):
