@@ -16,6 +16,7 @@ from deepfer import LABELS, EmotionClassifier, EmotionRecognizer
 from deepfer.checkpoint import read
 from training import export
 from training.data import Split, pack
+from training.models import build_cnn
 
 OWN_ORDER = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")  # of the FER2013 CSV
 COLUMNS = [[name.lower() for name in OWN_ORDER].index(label) for label in LABELS]
@@ -189,6 +190,19 @@ def refused(
     assert told.count("\n") == 1
     assert not out.exists()
     assert not list(out.parent.glob(".*"))
+
+
+def test_the_first_convolution_keeps_its_precision() -> None:
+    """The one of 128 channels would be int8 too, as those after it are."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    keras.utils.set_random_seed(0)
+    file = export.to_litert(export.served_model(build_cnn(widths=(32,), blocks=1, stem=128), 0.5), quantize=True)
+    interpreter = Interpreter(model_content=file)
+    interpreter.allocate_tensors()
+    kinds = {tuple(t["shape"]): t["dtype"] for t in interpreter.get_tensor_details() if len(t["shape"]) == 4}
+    assert kinds[128, 3, 3, 1] is np.float32
+    assert kinds[128, 3, 3, 128] is np.int8
 
 
 @pytest.mark.parametrize(

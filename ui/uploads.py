@@ -20,13 +20,13 @@ from deepfer import PictureError
 from deepfer.limits import UPLOAD_AGE_S
 
 PREFIX = "deepfer-page-"
-LOOK_S = 60.0  # at most, between two looks for what is old
+LOOK_S = 5.0  # between two looks for what is old
 
 
 def open_folder() -> Path:
     """Have this server keep all that is temporary in a folder that only its user can read, in `GRADIO_TEMP_DIR`.
 
-    It goes when the server ends; where it is killed, the next one deletes it once it is old.
+    It goes when the server ends; where it is killed, the next one deletes it, an hour later.
     """
     where = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
     os.makedirs(where, exist_ok=True)
@@ -41,15 +41,20 @@ def keep_tidy(folder: Path) -> None:
     """From now on, delete what is older than `UPLOAD_AGE_S`, but what the page has put there itself until now.
 
     Args:
-        folder: Of `open_folder`; those beside it, of servers that were killed, are tidied too.
+        folder: Of `open_folder`. It is marked as in use by its time; those beside it that are not, for so long, go.
     """
-    own = {folder, folder / "files", *_files(folder)}
+    own = {folder / "files", *_files(folder)}
 
     def look() -> None:
         while True:
-            time.sleep(min(LOOK_S, UPLOAD_AGE_S))
-            for path in folder.parent.glob(f"{PREFIX}*"):
-                delete_old(path, own)
+            with suppress(OSError):
+                os.utime(folder)
+            delete_old(folder, own)
+            for other in folder.parent.glob(f"{PREFIX}*"):
+                with suppress(OSError):  # it went by itself
+                    if other.stat().st_mtime < time.time() - UPLOAD_AGE_S - 2 * LOOK_S:
+                        shutil.rmtree(other, ignore_errors=True)
+            time.sleep(LOOK_S)
 
     threading.Thread(target=look, name="deepfer-uploads", daemon=True).start()
 
@@ -57,7 +62,7 @@ def keep_tidy(folder: Path) -> None:
 def delete_old(folder: Path, spared: set[Path]) -> None:
     """Delete the files in a folder that are older than `UPLOAD_AGE_S`, and folders that have been empty for so long."""
     oldest = time.time() - UPLOAD_AGE_S
-    for path in (*_files(folder), *sorted(folder.rglob("*/"), reverse=True), folder):
+    for path in (*_files(folder), *sorted(folder.rglob("*/"), reverse=True)):
         with suppress(OSError):  # somebody else was quicker, or it is not empty
             if path in spared or path.lstat().st_ctime > oldest:
                 continue
