@@ -127,8 +127,8 @@ def served_model(model: keras.Model, share: float) -> keras.Model:
 def to_litert(model: keras.Model, quantize: bool) -> bytes:
     """Convert to a LiteRT file; with `quantize` its weights are int8 (dynamic range: activations on the fly).
 
-    The first convolution's stay float32: they are few, and what is lost there goes through all that follows. It is half
-    of what int8 costs ResNet50V2's logits.
+    The first convolution's stay float32: they are few, and what is lost there goes through all that follows. Of
+    ResNet50V2's labels, int8 changes half as many this way.
 
     Raises:
         OSError: There is no room for the copy that TensorFlow makes on the way.

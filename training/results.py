@@ -38,12 +38,13 @@ def models() -> str:
     rows = []
     for folder in _embedded():
         splits = _metrics(folder)["splits"]
+        name = f"[`{folder.name}`]({(folder / 'README.md').relative_to(ROOT).as_posix()})"
+        size = f"{(folder / MODEL).stat().st_size / 1e6:.1f}"
         for split in sorted(splits, reverse=True):
             head, served = splits[split]["fer2013"]["head"], splits[split]["ferplus"]["served"]
-            link = f"[`{folder.name}`]({(folder / 'README.md').relative_to(ROOT).as_posix()})"
             rows.append(
                 (
-                    link, f"{(folder / MODEL).stat().st_size / 1e6:.1f}", split, with_interval(head),
+                    name, size, split, with_interval(head),
                     percent(head["balanced_accuracy"]), percent(head["macro_f1"]), with_interval(served),
                     percent(served["balanced_accuracy"]), f"{served['ece']:.3f}",
                 )
@@ -205,7 +206,7 @@ def video() -> str:
         for run in m["runs"]
     ]
     head = ("Clip", "time to process / time to play", "peak memory")
-    busy = f", shared with {m['load_before']:.1f} other tasks" if m["load_before"] > 0.5 else ""
+    busy = f", load average {m['load_before']:.1f} before" if m["load_before"] > 0.5 else ""
     return table(head, rows) + f"\n\n{m['clip']}; {m['processor']}{busy}; detector: {m['detector']}."
 
 
@@ -221,6 +222,13 @@ def webcam() -> str:
     from benchmarks.webcam import markdown
 
     return markdown(json.loads((ROOT / "benchmarks" / "webcam.json").read_text()))
+
+
+def endpoint() -> str:
+    """The tables of `benchmarks/endpoint.json`."""
+    from benchmarks.endpoint import markdown
+
+    return markdown(json.loads((ROOT / "benchmarks" / "endpoint.json").read_text()))
 
 
 def peers() -> str:
@@ -270,6 +278,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "video": video,
     "detection": detection,
     "webcam": webcam,
+    "endpoint": endpoint,
     "peers": peers,
     "breakdown": breakdown,
     "growth": growth,

@@ -18,7 +18,7 @@ import numpy as np
 from deepfer import LABELS, EmotionRecognizer, Face, PictureError, draw_faces, read_picture
 from deepfer.drawing import STYLES
 from deepfer.result import COLUMNS, Result
-from ui.uploads import uploaded
+from ui.uploads import kept, uploaded
 from ui.visitors import cores
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -102,7 +102,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
         picture = gr.update(value=annotated(reading), alt_text=summary(reading.faces))
         return picture, overview_html(reading, recognizer), cards_html(reading, recognizer)
 
-    def recognize_image(image: dict[str, Any] | None) -> tuple[np.ndarray, dict[str, Any]]:
+    def recognize_image(image: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
         """Find every face in a picture and tell its emotion.
 
         Takes JPEG, PNG, WebP, AVIF, GIF (first frame), BMP or TIFF. Answers with the annotated picture, at most 2048
@@ -179,16 +179,15 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
     return picture
 
 
-def annotated(reading: Reading) -> np.ndarray:
-    """The picture with its faces drawn, shrunk to `SHOWN_SIDE`."""
+def annotated(reading: Reading) -> str:
+    """Where the picture lies with its faces drawn, shrunk to `SHOWN_SIDE`, as JPEG."""
     drawn = draw_faces(reading.rgb, reading.faces)
     height, width = drawn.shape[:2]
     scale = SHOWN_SIDE / max(height, width)
-    if scale >= 1:
-        return drawn
-    return cv2.resize(
-        drawn, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-    )
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        drawn = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
+    return kept(encode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)), f"{Path(reading.name).stem[:80]}-faces.jpg")
 
 
 def to_result(reading: Reading, recognizer: EmotionRecognizer) -> Result:

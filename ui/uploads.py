@@ -81,6 +81,17 @@ def kept_bytes() -> int:
     return total
 
 
+def kept(content: bytes, name: str) -> str:
+    """Where a file lies from now on that a visitor may fetch.
+
+    Each has a folder of its own. Gradio would name one by what is in it and write it anew each time, so that of two
+    visitors with the same picture one would be sent a file that is just being written for the other.
+    """
+    path = Path(tempfile.mkdtemp(dir=get_upload_folder()), name)
+    path.write_bytes(content)
+    return str(path)
+
+
 def uploaded(record: dict[str, Any]) -> Path:
     """Where an uploaded file lies, by Gradio's record of it.
 

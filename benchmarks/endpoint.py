@@ -1,0 +1,201 @@
+"""The page's `/recognize_image` with many clients at once, some of them slow, some of which leave half way.
+
+    python -m benchmarks.endpoint [--yunet FILE] [--clients 1 8 64] [--seconds 20]
+
+Writes `benchmarks/endpoint.json`. Clients and server share this machine, and a `gradio_client` costs more than the
+recognition: the figures are below what the server can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from gradio_client import Client, handle_file
+from gradio_client.utils import QueueError
+
+from benchmarks.speed import processor
+from benchmarks.webcam import AppServer, page_served, percentile
+
+ROOT = Path(__file__).parents[1]
+PHOTO = ROOT / "ui" / "examples" / "astronaut.jpg"
+OUT = Path(__file__).with_suffix(".json")
+CLIENTS = (1, 8, 64)
+AFTERWARDS_S = 60.0
+AWKWARD = 50  # of slow clients, and of those that leave
+
+
+def load(server: AppServer, count: int, seconds: float, afterwards: float) -> dict[str, Any]:
+    """So many clients, each of which asks again once it was answered."""
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    lags: list[float] = []
+    memory: list[int] = []
+    busy, errors = [0], list[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        clients = [Client(server.url, verbose=False, download_files=Path(folder, str(i))) for i in range(count)]
+        start = threading.Barrier(count + 1)
+        end = [0.0]
+
+        def ask(client: Client) -> None:
+            start.wait()
+            while (begun := time.monotonic()) < end[0]:
+                try:
+                    _, found = client.predict(handle_file(PHOTO), api_name="/recognize_image")
+                    if found["faces"][0]["emotion"] != "happy":
+                        errors.append(f"answered {found}")
+                    lags.append(time.monotonic() - begun)
+                except QueueError:
+                    busy[0] += 1
+                except Exception as error:  # counted and told, whatever it is: there should be none
+                    errors.append(f"{type(error).__name__}: {error}")
+
+        threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        end[0] = began + seconds
+        start.wait()
+        while any(thread.is_alive() for thread in threads):
+            memory.append(process.memory_info().rss)
+            time.sleep(0.25)
+        taken = time.monotonic() - began
+        for client in clients:
+            client.close()
+    time.sleep(afterwards)
+    return {
+        "clients": count,
+        "answers": len(lags),
+        "answers_per_s": len(lags) / taken,
+        "lag_ms": {"p50": 1000 * percentile(lags, 50), "p95": 1000 * percentile(lags, 95)},
+        "busy": busy[0],
+        "errors": errors,
+        "memory_mb": {"before": before / 1e6, "during": max(memory) / 1e6, "after": process.memory_info().rss / 1e6},
+    }
+
+
+def awkward(server: AppServer, count: int = AWKWARD) -> dict[str, Any]:
+    """What one client waits while others send half of an upload and then nothing, or ask for an answer and leave."""
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss, process.num_fds()
+    with tempfile.TemporaryDirectory() as folder:
+        client = Client(server.url, verbose=False, download_files=folder)
+
+        def typical() -> float:
+            times = []
+            for _ in range(5):
+                begun = time.monotonic()
+                client.predict(handle_file(PHOTO), api_name="/recognize_image")
+                times.append(time.monotonic() - begun)
+            return 1000 * statistics.median(times)
+
+        alone = typical()
+        slow = [half_an_upload(server) for _ in range(count)]
+        for _ in range(count):
+            ask_and_leave(server)
+        beside = typical()
+        client.close()
+    end = time.monotonic() + 120
+    while process.num_fds() > before[1] and time.monotonic() < end:
+        time.sleep(0.5)
+    for connection in slow:
+        connection.close()
+    return {
+        "clients": count,
+        "lag_ms": {"alone": alone, "beside": beside},
+        "open_files": {"before": before[1], "after": process.num_fds()},
+        "memory_mb": {"before": before[0] / 1e6, "after": process.memory_info().rss / 1e6},
+    }
+
+
+def half_an_upload(server: AppServer) -> socket.socket:
+    """The connection of a client that has sent half of its picture, and sends no more."""
+    address = httpx.URL(server.url)
+    content = PHOTO.read_bytes()
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    connection = socket.create_connection((address.host, address.port))
+    connection.sendall(
+        b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        + f"Content-Length: {len(content)}\r\n\r\n".encode()
+        + head
+        + content[: len(content) // 2]
+    )
+    return connection
+
+
+def ask_and_leave(server: AppServer) -> None:
+    """A client that is gone before its answer comes."""
+    base = f"{server.url}gradio_api/"
+    with PHOTO.open("rb") as photo:
+        (path,) = httpx.post(f"{base}upload", files=[("files", photo)]).json()
+    data = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
+    event = httpx.post(f"{base}call/recognize_image", json={"data": data}).json()["event_id"]
+    with contextlib.suppress(httpx.ReadTimeout):
+        httpx.get(f"{base}call/recognize_image/{event}", timeout=httpx.Timeout(5, read=0.01))
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables of `endpoint.json`."""
+    lines = [
+        "| Clients at once | answers | per s | ms, p50 | p95 | told that it is full | errors |"
+        f" server MB before | during | {result['afterwards_s']:g} s after |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for m in result["load"]:
+        lag, memory = m["lag_ms"], m["memory_mb"]
+        lines.append(
+            f"| {m['clients']} | {m['answers']} | {m['answers_per_s']:.1f} | {lag['p50']:.0f} | {lag['p95']:.0f} |"
+            f" {m['busy']} | {len(m['errors'])} | {memory['before']:.0f} | {memory['during']:.0f} |"
+            f" {memory['after']:.0f} |"
+        )
+    m = result["awkward"]
+    lines += [
+        "",
+        f"Beside {m['clients']} clients that stop in the middle of an upload and {m['clients']} that leave before their"
+        f" answer comes, one waits {m['lag_ms']['beside']:.0f} ms instead of {m['lag_ms']['alone']:.0f}; afterwards"
+        f" the server has {m['open_files']['after']} open files, before {m['open_files']['before']}.",
+        "",
+        f"{result['processor']}, shared by server and clients; detector: {result['detector']}.",
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--yunet", type=Path, help="YuNet's .onnx file; without it, Haar finds the faces")
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
+    parser.add_argument("--seconds", type=float, default=20, help="of each measurement")
+    parser.add_argument(
+        "--afterwards", type=float, default=AFTERWARDS_S, help="seconds until memory is looked at again"
+    )
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args(argv)
+    with page_served(args.yunet) as server:
+        awkward(server, 1)  # what is made once has been made
+        result = {
+            "processor": processor(),
+            "detector": "yunet" if args.yunet else "haar",
+            "afterwards_s": args.afterwards,
+            "load": [load(server, count, args.seconds, args.afterwards) for count in args.clients],
+            "awkward": awkward(server),
+        }
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(markdown(result))
+    if errors := [error for m in result["load"] for error in m["errors"]]:
+        print(f"{len(errors)} errors, such as {errors[0]}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
