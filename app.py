@@ -15,8 +15,9 @@ from deepfer.drawing import STYLES
 from deepfer.limits import MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
 from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
+from ui.not_stored import NotStored
 from ui.theme import CSS, THEME
-from ui.uploads import NotStored, keep_tidy, open_folder
+from ui.uploads import keep_tidy, open_folder
 from ui.video_tab import video_tab
 from ui.webcam_tab import webcam_tab
 

@@ -108,19 +108,3 @@ def uploaded(record: dict[str, Any]) -> Path:
 def _files(folder: Path) -> Iterator[Path]:
     for where, _, names in os.walk(folder):
         yield from (Path(where, name) for name in names)
-
-
-class NotStored:
-    """An ASGI middleware: browsers keep no copy of the files that they are sent, which show people."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        async def marked(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
-            await send(message)
-
-        a_file = scope["type"] == "http" and "/file=" in scope["path"]
-        await self._app(scope, receive, marked if a_file else send)
