@@ -26,7 +26,10 @@ LOOK_S = 5.0  # between two looks for what is old
 def open_folder() -> Path:
     """Have this server keep all that is temporary in a folder that only its user can read, in `GRADIO_TEMP_DIR`.
 
-    It goes when the server ends; where it is killed, the next one deletes it, an hour later.
+    It goes when the server ends; where it is killed, the next one deletes it once it is old.
+
+    Raises:
+        OSError: It cannot be made.
     """
     where = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
     os.makedirs(where, exist_ok=True)
@@ -82,7 +85,7 @@ def kept_bytes() -> int:
 
 
 def kept(content: bytes, name: str) -> str:
-    """Where a file lies from now on that a visitor may fetch.
+    """Where a file of this name lies from now on that a visitor may fetch.
 
     Each has a folder of its own. Gradio would name one by what is in it and write it anew each time, so that of two
     visitors with the same picture one would be sent a file that is just being written for the other.
