@@ -23,6 +23,7 @@ from deepfer.hub import pull
 from deepfer.limits import MAX_FACES, MAX_MODEL_BYTES
 from deepfer.picture import check_image
 from deepfer.warp import similarity, warp
+from deepfer.yunet import YuNet
 
 YUNET_REPO = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -47,7 +48,7 @@ AGREED = 0.76  # the least mean over the three, where the first glance counts fo
 SHOWN = 0.5  # of how far the line from the eyes to the mouth leans: what YuNet's landmarks show
 LEANS = math.radians(14)  # less is left to the crop, which takes out what the landmarks show
 UPRIGHT = 0.9  # a score that few leaning faces have: with landmarks that show no lean either, it needs no second look
-LEAST_VIEW = 64  # pixels: where YuNet's coarsest grid is but one row, OpenCV reads faces of score 1 out of nothing
+LEAST_VIEW = 64  # pixels: two rows of YuNet's coarsest grid
 TINIEST = 18  # pixels: smaller faces cannot be told from spots, nor read
 MAX_DOUBTS = 24  # candidates looked at again: a bound on time in pictures full of texture
 TILTED = 0.5  # of the size of the first glance: enough for faces that fill a picture
@@ -83,15 +84,13 @@ class YuNetDetector:
         self.path = Path(path)
         self.long_side = long_side
         self.search = search
-        self._lock = threading.Lock()  # setInputSize changes the network: one picture at a time
         try:
             if Path(path).stat().st_size > MAX_MODEL_BYTES:
                 raise DetectorError(f"{path} is larger than {MAX_MODEL_BYTES // 1_000_000} MB: no YuNet file")
-            self._net = cv2.FaceDetectorYN.create(str(path), "", (32, 32), DOUBT, 0.3, 5000)
-            self._net.detect(np.zeros((32, 32, 3), np.uint8))  # a network of another kind fails here, not later
+            self._net = YuNet(path)
         except OSError as error:
             raise DetectorError(f"{path} cannot be read: {error.strerror}") from error
-        except cv2.error as error:
+        except ValueError as error:
             raise DetectorError(f"{path} is no YuNet face detector") from error
 
     def for_frames(self, long_side: int) -> YuNetDetector:
@@ -123,12 +122,7 @@ class YuNetDetector:
     def _look(self, rgb: np.ndarray, a: complex, b: complex, size: tuple[int, int]) -> list[Face]:
         """What YuNet sees through the similarity `z -> a z + b` in a view of `size`, in the picture's coordinates."""
         size = max(size[0], LEAST_VIEW), max(size[1], LEAST_VIEW)
-        view = cv2.cvtColor(warp(rgb, similarity(a, b), size), cv2.COLOR_RGB2BGR)
-        with self._lock:
-            self._net.setInputSize(size)
-            rows = self._net.detect(view)[1]
-        if rows is None:
-            return []
+        rows = self._net.detect(warp(rgb, similarity(a, b), size), DOUBT)
         return [_face(row, a, b, rgb.shape[1], rgb.shape[0]) for row in rows.tolist()]
 
     def _confirm(self, rgb: np.ndarray, candidates: list[Face], known: list[Face]) -> list[Face]:

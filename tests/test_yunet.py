@@ -1,0 +1,78 @@
+"""YuNet in LiteRT against OpenCV's own reading of the same file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfer.yunet import YuNet
+
+THRESHOLD = 0.2
+
+
+@pytest.fixture
+def net(yunet_file: Path) -> YuNet:
+    return YuNet(yunet_file)
+
+
+def opencv(yunet_file: Path, rgb: np.ndarray) -> np.ndarray:
+    size = rgb.shape[1::-1]
+    detector = cv2.FaceDetectorYN.create(str(yunet_file), "", size, THRESHOLD, 0.3, 5000)
+    found = detector.detect(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+    return np.empty((0, 15), np.float32) if found is None else found
+
+
+def views(astronaut: np.ndarray) -> Iterator[np.ndarray]:
+    """Sizes that go into 32 and sizes that do not, growing and shrinking; texture; nothing at all."""
+    for size in ((512, 512), (320, 240), (333, 77), (65, 65), (640, 481), (96, 96)):
+        yield cv2.resize(astronaut, size, interpolation=cv2.INTER_AREA)
+    yield np.tile(cv2.resize(astronaut[60:200, 150:300], (75, 70)), (4, 5, 1))
+    yield np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    yield np.zeros((64, 64, 3), np.uint8)
+
+
+def test_it_finds_what_opencv_finds(net: YuNet, yunet_file: Path, astronaut: np.ndarray) -> None:
+    counts = []
+    for view in views(astronaut):
+        found, expected = net.detect(view, THRESHOLD), opencv(yunet_file, view)
+        assert found.shape == expected.shape
+        assert found == pytest.approx(expected, abs=1e-3)
+        counts.append(len(found))
+    assert max(counts) > 1
+    assert min(counts) == 0
+
+
+def test_the_threshold_decides(net: YuNet, astronaut: np.ndarray) -> None:
+    (face,) = net.detect(astronaut, THRESHOLD)
+    assert len(net.detect(astronaut, float(face[14]) + 0.01)) == 0
+
+
+def test_what_was_seen_before_leaves_nothing(net: YuNet, astronaut: np.ndarray) -> None:
+    """A smaller picture in the same padding: what is beyond it is black again."""
+    cut = astronaut[:481, :481]
+    alone = net.detect(cut, THRESHOLD)
+    net.detect(np.full((512, 512, 3), 255, np.uint8), THRESHOLD)
+    assert np.array_equal(net.detect(cut, THRESHOLD), alone)
+
+
+def field(number: int, content: bytes | str | int) -> bytes:
+    """A field of a protocol buffer, under 128 bytes."""
+    if isinstance(content, int):
+        return bytes([number << 3, content])
+    content = content.encode() if isinstance(content, str) else content
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def test_another_network_is_none(tmp_path: Path) -> None:
+    """A sound ONNX file of a single ReLU."""
+    side = field(1, field(1, 8))
+    kind = field(1, field(1, 1) + field(2, 4 * side))
+    graph = field(1, field(1, "x") + field(2, "y") + field(4, "Relu")) + field(2, "relu")
+    graph += field(11, field(1, "x") + field(2, kind)) + field(12, field(1, "y") + field(2, kind))
+    path = tmp_path / "relu.onnx"
+    path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(2, 13)))
+    assert cv2.dnn.readNetFromONNX(str(path)).getLayerNames()
+    with pytest.raises(ValueError, match="is no YuNet"):
+        YuNet(path)
