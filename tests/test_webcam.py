@@ -325,6 +325,18 @@ def test_a_tab_that_is_hidden_and_comes_back(page: Any) -> None:
     assert data(page)["state"] == "live"
 
 
+def test_no_picture_of_the_camera_is_sent_twice(page: Any) -> None:
+    start(page)
+    more_results(page)
+    page.eval_on_selector("#webcam video", "video => video.pause()")
+    page.wait_for_timeout(1000)  # what is under way arrives
+    still = frame(page)
+    page.wait_for_timeout(1000)
+    assert frame(page) == still
+    page.eval_on_selector("#webcam video", "video => video.play()")
+    more_results(page)
+
+
 def test_a_slow_network_gets_smaller_frames(page: Any) -> None:
     start(page)
     session = page.context.new_cdp_session(page)
