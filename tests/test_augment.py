@@ -83,6 +83,25 @@ def test_erasing_overwrites_some_of_the_images(images: np.ndarray) -> None:
     assert changed[changed > 0] == pytest.approx(np.full((changed > 0).sum(), 0.1), abs=0.03)
 
 
+def test_blur_softens_some_and_keeps_their_light(images: np.ndarray) -> None:
+    settings = replace(NOTHING, blur=0.5, blur_sigma=0.05)
+    out = augmented(settings, images)
+    detail = np.abs(np.diff(out, axis=2)).mean(axis=(1, 2)) / np.abs(np.diff(images.astype(int), axis=2)).mean(
+        axis=(1, 2)
+    )
+    assert 0.3 < np.mean(detail < 0.99) < 0.7
+    assert detail.max() == pytest.approx(1, abs=1e-3)
+    assert out.mean(axis=(1, 2)) == pytest.approx(images.mean(axis=(1, 2)), abs=5)
+
+
+def test_noise_is_of_the_strength_that_was_asked_for(images: np.ndarray) -> None:
+    gray = np.full_like(images, 128)
+    deviation = augmented(replace(NOTHING, noise=0.5, noise_sigma=20), gray).std(axis=(1, 2))
+    assert 0.3 < np.mean(deviation > 0) < 0.7
+    assert 10 < deviation.max() < 21
+    assert augmented(replace(NOTHING, noise=1), gray).mean() == pytest.approx(128, abs=0.5)
+
+
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0)])
 def test_mixing_gives_targets_the_shares_that_the_images_have(mixup: float, cutmix: float) -> None:
     """Images that are all of one value each, so that every pixel tells how much of which image it has."""

@@ -225,6 +225,20 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
     assert 0 < max(distance) < 1e-3  # moved, and from there
 
 
+def test_rare_emotions_count_for_more_as_far_as_is_asked() -> None:
+    labels = np.repeat(np.arange(7), [400, 100, 200, 400, 400, 400, 400])
+    assert train.label_weights(labels, 0) == pytest.approx(1)
+    equal = train.label_weights(labels, 1)
+    assert equal * np.bincount(labels) == pytest.approx(len(labels) / 7, rel=1e-5)
+    half = train.label_weights(labels, 0.5)
+    assert half[1] / half[0] == pytest.approx(2, rel=1e-5)
+    assert half[labels].mean() == pytest.approx(1, rel=1e-5)
+    onehot = np.eye(7, dtype=np.float32)
+    counted = train.weights({"fer2013": (onehot[:1] + onehot[1:2]) / 2, "ferplus": onehot[:1]}, half)
+    assert counted["fer2013"] == pytest.approx((half[0] + half[1]) / 2)  # of two mixed images
+    assert counted["ferplus"] == 1
+
+
 def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
     trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

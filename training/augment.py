@@ -1,4 +1,4 @@
-"""Augmentation: one random affine warp, light and erasing for every image of a batch, fresh each epoch.
+"""Augmentation: one random affine warp, focus, light, grain and erasing for every image of a batch, fresh each epoch.
 
 Plain NumPy and OpenCV on the CPU, so that it is the same under every Keras backend and is never part of a model.
 """
@@ -25,6 +25,10 @@ class Augmentation:
         contrast: Largest change of the contrast, as a factor either way (0.3 is 0.7 to 1.3).
         erase: Probability that a rectangle is overwritten with noise (Zhong et al. 2017, Random Erasing).
         erase_area: Smallest and largest share of the image that such a rectangle covers.
+        blur: Probability that it is out of focus: a Gaussian of up to `blur_sigma`.
+        blur_sigma: The strongest blur, share of the side.
+        noise: Probability that it is grainy: Gaussian noise of up to `noise_sigma` in each pixel.
+        noise_sigma: The strongest noise, gray levels.
     """
 
     flip: bool = True
@@ -35,11 +39,17 @@ class Augmentation:
     contrast: float = 0.3
     erase: float = 0.4
     erase_area: tuple[float, float] = (0.02, 0.2)
+    blur: float = 0.0
+    blur_sigma: float = 0.04
+    noise: float = 0.0
+    noise_sigma: float = 25.0
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Augment uint8 `(N, S, S)` into float32 `(N, S, S)`, 0 to 255; the input is left as it is."""
         out = self.warp(images, rng)
+        self.defocus(out, rng)
         self.light(out, rng)
+        self.grain(out, rng)
         self.erase_rectangles(out, rng)
         return np.clip(out, 0, 255, out=out)
 
@@ -73,6 +83,18 @@ class Augmentation:
         images -= mean
         images *= factor
         images += mean + offset
+
+    def defocus(self, images: np.ndarray, rng: np.random.Generator) -> None:
+        """Blur some images, in place."""
+        chosen = np.flatnonzero(rng.random(len(images)) < self.blur)
+        for index, sigma in zip(chosen, rng.uniform(0.005, self.blur_sigma, len(chosen)), strict=True):
+            images[index] = cv2.GaussianBlur(images[index], (0, 0), sigma * images.shape[1])
+
+    def grain(self, images: np.ndarray, rng: np.random.Generator) -> None:
+        """Add noise to some images, in place."""
+        chosen = np.flatnonzero(rng.random(len(images)) < self.noise)
+        for index, sigma in zip(chosen, rng.uniform(0, self.noise_sigma, len(chosen)), strict=True):
+            images[index] += rng.normal(0, sigma, images.shape[1:])
 
     def erase_rectangles(self, images: np.ndarray, rng: np.random.Generator) -> None:
         """Overwrite a rectangle of some images with noise, in place."""

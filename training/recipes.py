@@ -25,6 +25,8 @@ class Phase:
         ema: Momentum of the exponential moving average of the weights; 0 for none.
         label_smoothing: On the FER2013 label.
         ferplus_share: Share of the FER+ head in the loss, 0 to 1.
+        balance: How far the FER2013 labels' loss makes up for rare ones: their weights go with the frequency to the
+            power of minus this; 0 counts every image the same, 1 every emotion.
         distill: Share of the teachers' predictions in the targets, 0 to 1 (Hinton et al. 2015).
         mixup: Parameter of the Beta distribution that images and targets are mixed by; 0 for none.
         cutmix: Likewise for rectangles taken from another image.
@@ -46,6 +48,7 @@ class Phase:
     ema: float = 0.998
     label_smoothing: float = 0.1
     ferplus_share: float = 0.5
+    balance: float = 0.0
     distill: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -60,6 +63,15 @@ Recipe = tuple[Phase, ...]
 
 _CNN = Phase(epochs=22, augmentation=Augmentation(erase=0.25), network={"stem": 16, "dropout": 0.2})
 _CNN_AGAIN = replace(_CNN, epochs=12, learning_rate=1e-3, warmup=1.0, distill=0.3)  # from what the first cycle taught
+_CNN_LONG = replace(  # made for faces that are dark, blurred or half hidden, and for the rare emotions
+    _CNN_AGAIN,
+    epochs=40,
+    learning_rate=1.5e-3,
+    ferplus_share=0.4,
+    balance=0.5,
+    mixup=0.2,
+    augmentation=Augmentation(brightness=0.2, contrast=0.4, erase=0.3, erase_area=(0.02, 0.25), blur=0.2, noise=0.2),
+)
 
 # Without ImageNet's weights, and in the time that two cores have: the teachers' predictions lead, little augmentation.
 _RESNET = Phase(
@@ -109,7 +121,7 @@ _TRANSFER = (
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "cnn": {
-        "default": (_CNN, _CNN_AGAIN),
+        "default": (_CNN, _CNN_AGAIN, _CNN_LONG),
         "finetune": (replace(_CNN, epochs=10, learning_rate=3e-4, warmup=0.5, ema=0.99, patience=5),),
         "seed": (replace(_SEED, network={"widths": (32, 64, 128), "blocks": 1, "stem": 16}),),
         "smoke": (replace(_SMOKE, network={"widths": (8, 16, 24), "blocks": 1, "stem": 8}),),

@@ -56,6 +56,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=2, max_queue_size=8)
         self.split, self.phase, self.seed, self.epoch = split, phase, seed, first_epoch
         self.targets = targets(split, phase.label_smoothing, taught, phase.distill)
+        self.by_label = label_weights(split.labels, phase.balance)
 
     def __len__(self) -> int:
         return max(1, len(self.split) // self.phase.batch_size)
@@ -67,7 +68,7 @@ class Batches(keras.utils.PyDataset):
         images = self.phase.augmentation(self.split.images[rows], rng)
         wanted = {head: values[rows] for head, values in self.targets.items()}
         mix(images, list(wanted.values()), rng, self.phase.mixup, self.phase.cutmix)
-        return images[..., None], wanted, weights(wanted)
+        return images[..., None], wanted, weights(wanted, self.by_label)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -87,9 +88,22 @@ def targets(split: Split, smoothing: float = 0.0, taught: Targets | None = None,
     return wanted
 
 
-def weights(wanted: Targets) -> Targets:
-    """How much each image counts for each head, float32 `(N,)`: not at all where nothing is known."""
-    return {head: np.asarray(values.any(axis=1), np.float32) for head, values in wanted.items()}
+def label_weights(labels: np.ndarray, balance: float) -> np.ndarray:
+    """What an image of each label counts for, float32 `(7,)`: frequency to the power of `-balance`, 1 on average."""
+    counts = np.maximum(np.bincount(labels, minlength=len(LABELS)), 1)
+    weight = counts ** -float(balance)
+    return (weight * counts.sum() / (weight @ counts)).astype(np.float32)
+
+
+def weights(wanted: Targets, by_label: np.ndarray | None = None) -> Targets:
+    """How much each image counts for each head, float32 `(N,)`: not at all where nothing is known.
+
+    With `by_label`, float32 `(7,)`, an image counts for the FER2013 head as its wanted labels do.
+    """
+    found = {head: np.asarray(values.any(axis=1), np.float32) for head, values in wanted.items()}
+    if by_label is not None:
+        found["fer2013"] *= wanted["fer2013"] @ by_label
+    return found
 
 
 class MeanAccuracy(keras.callbacks.Callback):
