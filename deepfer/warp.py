@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -22,33 +24,48 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], sharp: bo
         uint8 `(height, width)` or `(height, width, C)`.
     """
     height, width = image.shape[:2]
-    if size == (width, height) and np.array_equal(matrix, np.eye(2, 3)):
+    # In plain numbers: for views as small as a face, NumPy's calls would take longer than the pixels.
+    (a, b, x), (c, d, y) = matrix.tolist()
+    if size == (width, height) and (a, b, x, c, d, y) == (1, 0, 0, 0, 1, 0):
         return image
-    ends = np.array([-0.5, size[0] - 0.5]), np.array([-0.5, size[1] - 0.5])
-    corners = np.stack([*map(np.ravel, np.meshgrid(*ends)), np.ones(4)])
-    seen = cv2.invertAffineTransform(matrix) @ corners
-    low = np.clip(np.floor(seen.min(axis=1)).astype(int) - 1, 0, [width - 1, height - 1])
-    high = np.clip(np.ceil(seen.max(axis=1)).astype(int) + 2, low + 1, [width, height])
-    patch = image[low[1] : high[1], low[0] : high[0]]
-    matrix = matrix.astype(np.float64, copy=True)
-    matrix[:, 2] += matrix[:, :2] @ low
+    determinant = a * d - b * c
+    corners = [(u - x, v - y) for u in (-0.5, size[0] - 0.5) for v in (-0.5, size[1] - 0.5)]
+    left, right = _span([(d * u - b * v) / determinant for u, v in corners], width)
+    top, bottom = _span([(a * v - c * u) / determinant for u, v in corners], height)
+    patch = image[top:bottom, left:right]
+    x, y = x + a * left + b * top, y + c * left + d * top
     # A warp looks at a few pixels only: shrink by area first, as far as whole pixels of the view allow.
-    shrink = 1 / float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    shrink = 1 / math.hypot(a, c)
+    while not sharp and shrink >= 2:  # in halves, which is far faster
+        patch = patch[: max(1, len(patch) // 2 * 2), : max(1, patch.shape[1] // 2 * 2)]
+        patch, (a, b, x, c, d, y) = _reduced(patch, 0.5, (a, b, x, c, d, y))
+        shrink /= 2
     if shrink > AREA_FROM:
-        finer = (SHARP if sharp else 1) / shrink
-        reduced = max(1, round(patch.shape[1] * finer)), max(1, round(patch.shape[0] * finer))
-        factor = np.array([patch.shape[1] / reduced[0], patch.shape[0] / reduced[1]])
-        matrix[:, 2] += matrix[:, :2] @ (factor / 2 - 0.5)
-        matrix[:, :2] *= factor
-        while not sharp and min(factor) >= 2 and not any(side % 2 for side in patch.shape[:2]):
-            patch = cv2.resize(patch, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # which is far faster
-            factor = factor / 2
-        patch = cv2.resize(patch, reduced, interpolation=cv2.INTER_AREA)
-        if reduced == size and np.allclose(matrix, np.eye(2, 3), atol=1e-6):
-            return patch
+        patch, (a, b, x, c, d, y) = _reduced(patch, (SHARP if sharp else 1) / shrink, (a, b, x, c, d, y))
+    left_to_do = max(abs(a - 1), abs(b), abs(x), abs(c), abs(d - 1), abs(y))
+    if patch.shape[1::-1] == size and left_to_do < 1e-6:
+        return patch
+    matrix = np.array([[a, b, x], [c, d, y]])
     return cv2.warpAffine(
         patch, matrix, size, flags=cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def _span(ends: list[float], side: int) -> tuple[int, int]:
+    """The pixels of a picture's side that a view with these corners needs, and one more either way; at least one."""
+    low = min(max(math.floor(min(ends)) - 1, 0), side - 1)
+    return low, min(max(math.ceil(max(ends)) + 2, low + 1), side)
+
+
+def _reduced(image: np.ndarray, scale: float, matrix: tuple[float, ...]) -> tuple[np.ndarray, tuple[float, ...]]:
+    """A picture shrunk by area to whole pixels, and a similarity of it for what is left."""
+    height, width = image.shape[:2]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    by_x, by_y = width / size[0], height / size[1]
+    a, b, x, c, d, y = matrix
+    x, y = x + a * (by_x / 2 - 0.5) + b * (by_y / 2 - 0.5), y + c * (by_x / 2 - 0.5) + d * (by_y / 2 - 0.5)
+    shrunk = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return shrunk, (a * by_x, b * by_y, x, c * by_x, d * by_y, y)
 
 
 def similarity(a: complex, b: complex) -> np.ndarray:
