@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
 from deepfer.drawing import STYLES
-from deepfer.limits import MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
+from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
 from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
 from ui.not_stored import NotStored
@@ -110,6 +110,7 @@ if __name__ == "__main__":
         css_paths=CSS,
         footer_links=["api", "settings", "gradio"],
         max_file_size=MAX_UPLOAD_BYTES,
+        state_session_capacity=MAX_SESSIONS,
         app_kwargs=APP,
         run_history=False,  # it would keep a visitor's pictures in their browser
         ssr_mode=False,  # nothing to gain here, and it would want Node

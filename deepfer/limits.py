@@ -32,6 +32,7 @@ MAX_BODY_BYTES = 1_000_000  # of any other request to the page: a webcam's frame
 MAX_KEPT_BYTES = 10_000_000_000  # of all visitors' files together: twenty of the largest; past it, no more is taken
 UPLOAD_AGE_S = 3600.0  # after which what a visitor sent or got is deleted: long enough to look at it and save it
 BODY_SILENCE_S = 20.0  # how long a request that has begun may be silent: a phone's network may go for some seconds
+MAX_SESSIONS = 256  # visitors of whom Gradio keeps what their page shows, a fifth of a megabyte each
 MAX_WAITING = 128  # pictures and clips that wait in line for a turn; who comes then is told that it is full
 
 _wrong: list[str] = []

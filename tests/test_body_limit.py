@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from app_server import ROOT, AppServer, serve
 from gradio_client import Client, handle_file
@@ -19,6 +20,7 @@ from ui.visitors import cores
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     limits = {"MAX_UPLOAD_BYTES": "2000000", "MAX_KEPT_BYTES": "9000000", "BODY_SILENCE_S": "2", "MAX_WAITING": "3"}
+    limits["MAX_SESSIONS"] = "16"
     env = {f"DEEPFER_{name}": value for name, value in limits.items()} | {"DEEPFER_UPLOAD_AGE_S": "5"}
     with serve(tmp_path_factory.mktemp("app"), env=env) as running:
         yield running
@@ -54,6 +56,7 @@ def test_nobody_passes_the_line(server: AppServer, name: str) -> None:
     assert "join the queue" in told.text
 
 
+@pytest.mark.tried("More uploads than the folder may hold")
 def test_when_enough_is_kept_no_more_is_taken(server: AppServer) -> None:
     """Until what is kept is old; other requests are answered all the same."""
     statuses = [upload(server, i).status_code for i in range(6)]
@@ -74,6 +77,22 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
     return holds()
 
 
+def memory_mb(server: AppServer) -> float:
+    return psutil.Process(server.process.pid).memory_info().rss / 1e6
+
+
+@pytest.mark.tried("800 requests, each of a session of its own")
+def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
+    asked = {"data": None, "component_id": 1, "fn_name": "none"}
+    before = 0.0
+    with httpx.Client(base_url=f"{server.url}gradio_api/") as client:
+        for number in range(800):
+            assert client.post("component_server/", json=asked | {"session_hash": f"s{number}"}).status_code == 404
+            before = before or (memory_mb(server) if number == 100 else 0.0)
+    assert memory_mb(server) < before + 40  # it would be 100
+
+
+@pytest.mark.tried("Requests that stop half way")
 def test_who_sends_nothing_more_is_sent_away(server: AppServer) -> None:
     port = int(server.url.rstrip("/").rsplit(":", 1)[1])
     head = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
@@ -89,6 +108,7 @@ def test_who_sends_nothing_more_is_sent_away(server: AppServer) -> None:
         connection.close()
 
 
+@pytest.mark.tried("More clients than the line holds")
 def test_a_line_that_is_full_is_told_and_soon_free_again(server: AppServer, tmp_path: Path) -> None:
     """Many at once where few may wait: each is answered or told so, and then there is room again."""
     count = 8 + 2 * cores()
