@@ -37,6 +37,13 @@ os.environ |= {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a test is marked to have tried goes into its report, as what `record_property` records."""
+    for item in items:
+        for mark in item.iter_markers("tried"):
+            item.user_properties.append(("tried", mark.args[0]))
+
+
 @pytest.fixture
 def leave_out() -> Callable[[str], NoReturn]:
     """What a test calls, with the reason, where this machine lacks something it needs."""

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 REPO = "user/faces"
 
 
+@pytest.mark.tried("32 threads over one recognizer")
 @pytest.mark.parametrize("detector", ["haar", "yunet"])
 def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray, request: pytest.FixtureRequest) -> None:
     source = str(request.getfixturevalue("yunet_file")) if detector == "yunet" else detector
@@ -42,6 +43,7 @@ def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray, re
     assert all(found == expected for found in answers.values())
 
 
+@pytest.mark.tried("8 processes over one empty cache")
 def test_8_processes_over_one_empty_cache(hub: HubServer, tmp_path: Path) -> None:
     """All of them want the model for the first time, and all at once."""
     commit = hub.commit(REPO, {name: (EMBEDDED / DEFAULT / name).read_bytes() for name in (CONFIG, MODEL)})

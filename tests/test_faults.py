@@ -86,6 +86,7 @@ def sealed(tmp_path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
 OWN = ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 
 
+@pytest.mark.tried("A home that cannot be written")
 def test_a_home_that_cannot_be_written(
     sealed: tuple[Path, tuple[str, ...]], hub: HubServer, expected: list[dict[str, Any]]
 ) -> None:
@@ -98,12 +99,14 @@ def test_a_home_that_cannot_be_written(
     assert line.startswith(f"deepfer: {home / 'out.jsonl'} cannot be written: ")
 
 
+@pytest.mark.tried("No home and no cache folder")
 def test_no_home_and_no_cache(tmp_path: Path, expected: list[dict[str, Any]]) -> None:
     for missing in ({"without": ("HOME", "USER", "LOGNAME", *OWN)}, {"HF_HOME": str(tmp_path / "no" / "cache")}):
         assert faces(deepfer(PHOTO, "--json", "--detector", "haar", **missing)) == expected
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.tried("A network namespace without a way out")
 def test_no_network_at_all(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     before: tuple[str, ...] = ("unshare", "-n") if works("unshare", "-n", "true") else ()
     if not before:  # every connection that is tried, then, fails as it would
@@ -120,6 +123,7 @@ def test_no_network_at_all(expected: list[dict[str, Any]], tmp_path: Path) -> No
     assert f"cannot reach the Hub at {os.environ['HF_ENDPOINT']}" in line
 
 
+@pytest.mark.tried("Locale C; a path with spaces, quotes and emoji")
 def test_the_plainest_locale_and_the_oddest_path(tmp_path: Path, expected: list[dict[str, Any]]) -> None:
     folder = tmp_path / "a b 'c' \"d\" 🙂 größe"
     folder.mkdir()
@@ -135,6 +139,7 @@ def test_the_plainest_locale_and_the_oddest_path(tmp_path: Path, expected: list[
     assert "No such file" in told(deepfer(folder / "missing.jpg", "--detector", "haar", **plain))
 
 
+@pytest.mark.tried("One core")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
 def test_one_core(expected: list[dict[str, Any]]) -> None:
     core = min(os.sched_getaffinity(0))
@@ -166,6 +171,7 @@ def limit_data() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
+@pytest.mark.tried("512 MB of memory")
 def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     Image.new("RGB", (3_000, 4_000), "gray").save(tmp_path / "12 megapixels.png")
     with little_memory() as setup:
@@ -173,6 +179,7 @@ def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> Non
         assert faces(deepfer(tmp_path / "12 megapixels.png", "--json", "--detector", "haar", setup=setup)) == []
 
 
+@pytest.mark.tried("Less memory than a picture takes")
 def test_what_takes_more_memory_than_there_is_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (8_000, 8_000), "gray").save(tmp_path / "large.png", compress_level=1)
     line = told(deepfer(tmp_path / "large.png", "--detector", "haar", setup=limit_data, OPENBLAS_NUM_THREADS="1"))

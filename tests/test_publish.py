@@ -7,6 +7,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -65,6 +67,38 @@ def sent(hub: HubServer) -> list[str]:
 
 def header(card: bytes) -> dict[str, Any]:
     return yaml.safe_load(card.decode().split("---\n")[1])
+
+
+# --- killed on the way ---
+
+
+@pytest.mark.tried("A publish killed, and done again")
+@pytest.mark.parametrize("during", ["PUT ", "POST .*/commit/"])
+def test_a_publish_that_is_killed_leaves_all_or_nothing_and_the_next_one_goes_on(
+    hub: HubServer, folder: Path, during: str
+) -> None:
+    reached = threading.Event()
+
+    def killed() -> None:
+        process.kill()
+        process.wait()
+        reached.set()
+
+    hub.fail(during, before=killed)
+    command = [sys.executable, "-m", "training.publish", *words("--checkpoint", folder, "--repo", REPO)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert reached.wait(60)
+    deadline = time.monotonic() + 10
+    while "commit" in during and MODEL not in hub.files(REPO):  # it was all there when the program ended
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    left = set(hub.files(REPO))
+    assert run(folder) == 0
+    whole = set(hub.files(REPO))
+    assert left <= {".gitattributes"} or left == whole
+    assert {CONFIG, MODEL, "README.md"} <= whole
+    assert hub.files(REPO)[MODEL] == (folder / MODEL).read_bytes()
+    assert TAG in hub.repos[REPO].tags
 
 
 # --- what is published ------------------------------------------------------------------------------------------------
