@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -23,11 +24,12 @@ from typing import Any
 import cv2
 import numpy as np
 import psutil
+from PIL import Image
 
 from benchmarks.detection import make_folder
 from benchmarks.peers.environments import ROOT
 from benchmarks.peers.process import Process
-from benchmarks.pictures import crowd
+from benchmarks.pictures import crowd, portrait
 from benchmarks.speed import processor
 
 OUT = Path(__file__).with_suffix(".json")
@@ -37,6 +39,7 @@ CROWD_SIZE, CROWD_CELLS = (1024, 1024), 8  # every face as large as any other, a
 MEGAPIXELS = (0.3, 1, 2, 4, 8, 12, 24, 50)
 SIZED_FACES = 4
 SETTINGS = {"photo": False, "frame": True}
+SIZES = 50  # of the many small pictures
 LOOK_S = 0.05  # between two looks at the workers' memory
 
 
@@ -53,12 +56,13 @@ def point(picture: np.ndarray, yunet: str, frames: bool, runs: int) -> dict[str,
 
 
 def over_folder(folder: Path, yunet: str, workers: int, one_core: bool = False) -> dict[str, float]:
-    """Seconds of the command for a folder, and the most memory of all its processes together.
+    """Seconds of the command for a folder, and the most memory of all its processes together: in all its time, in the
+    first fifth of it, and in the last.
 
     A single worker uses all cores for each picture, unless it is held to `one_core`.
     """
     command = [sys.executable, "-m", "deepfer", folder, "--detector", yunet, "--workers", str(workers)]
-    start, most = time.perf_counter(), 0
+    start, memory = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as aside:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         output = Path(aside, "out.jsonl")
@@ -67,12 +71,32 @@ def over_folder(folder: Path, yunet: str, workers: int, one_core: bool = False) 
             if one_core:  # Python is still starting: nothing has counted the cores yet
                 whole.cpu_affinity(whole.cpu_affinity()[-1:])
             while process.poll() is None:
-                most = max(most, memory_of(whole))
+                memory.append(memory_of(whole) / 1e6)
                 time.sleep(LOOK_S)
         seconds = time.perf_counter() - start
         if process.returncode:
             raise RuntimeError(f"{command} ended with status {process.returncode}")
-    return {"seconds": seconds, "memory_mb": most / 1e6}
+    fifth = math.ceil(len(memory) / 5)
+    return {
+        "seconds": seconds,
+        "memory_mb": max(memory),
+        "memory_first_mb": max(memory[:fifth]),
+        "memory_last_mb": max(memory[-fifth:]),
+    }
+
+
+def long_folder(folder: Path, count: int) -> Path:
+    """So many files of one face, in some sizes."""
+    folder.mkdir()
+    face = portrait()
+    for number in range(count):
+        path, first = folder / f"{number:05}.jpg", folder / f"{number % SIZES:05}.jpg"
+        if path == first:
+            side = 240 + 4 * number
+            Image.fromarray(cv2.resize(face, (side * 4 // 3, side), interpolation=cv2.INTER_AREA)).save(path)
+        else:
+            os.link(first, path)
+    return folder
 
 
 def memory_of(process: psutil.Process) -> int:
@@ -86,7 +110,7 @@ def memory_of(process: psutil.Process) -> int:
     return total
 
 
-def growth(yunet: str, runs: int, pictures: int, smallest: bool) -> dict[str, Any]:
+def growth(yunet: str, runs: int, pictures: int, many: int, smallest: bool) -> dict[str, Any]:
     """Every point; with `smallest`, the first two of each line."""
     count = 2 if smallest else None
     found: dict[str, Any] = {"faces": {}, "megapixels": {}}
@@ -103,6 +127,8 @@ def growth(yunet: str, runs: int, pictures: int, smallest: bool) -> dict[str, An
         folder, faces = make_folder(Path(aside, "folder"), pictures)
         alone = over_folder(folder, yunet, 1, one_core=True)
         runs_of = {str(n): over_folder(folder, yunet, n) for n in sorted({1, *range(2, 2 * cores + 1)})[:count]}
+        run_of_many = over_folder(long_folder(Path(aside, "many"), many), yunet, cores)
+    found["many"] = {"pictures": many, **run_of_many}
     found["workers"] = {"cores": cores, "pictures": pictures, "faces": faces, "one_core": alone, "runs": runs_of}
     return found
 
@@ -145,6 +171,11 @@ def markdown(result: dict[str, Any]) -> str:
             f" A single worker uses all cores for each picture; held to one core it does {alone:.1f} a second. "
             f"{workers['cores']} workers on {workers['cores']} cores do {100 * share:.0f} % of so many times that."
         )
+    many = result["many"]
+    told += (
+        f" Over {many['pictures']:,} small pictures, {many['pictures'] / many['seconds']:.0f} a second, take up to "
+        f"{many['memory_first_mb']:.0f} MB in the first fifth of the time and {many['memory_last_mb']:.0f} in the last."
+    )
     parts.append(f"{told} {result['processor']}; detector: {result['detector']}.")
     return "\n\n".join(parts)
 
@@ -173,7 +204,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
     panels[1][2].plot(list(rate), memory, marker="o", markersize=4, color=plots.ACCENT)
     panels[1][2].set_title("MB by workers", fontsize=10)
     for axes in panels.flat:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(line.get_ydata().max() for line in axes.lines))
         axes.set_xlim(left=0)
         axes.grid(axis="y")
     figure.tight_layout()
@@ -187,6 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache), or haar")
     add("--runs", type=int, default=30, help="default: 30; fewer for large pictures")
     add("--pictures", type=int, default=200, help="in the folder (default: 200)")
+    add("--many", type=int, default=10_000, help="small pictures whose memory is watched (default: 10,000)")
     add("--smallest", action="store_true", help="two points of each line, to see that it runs")
     add("--out", type=Path, default=OUT)
     add("--chart", type=Path, default=CHART)
@@ -195,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
         "processor": processor(),
         "python": platform.python_version(),
         "detector": "haar" if args.yunet == "haar" else "yunet",
-        **growth(args.yunet, args.runs, args.pictures, args.smallest),
+        **growth(args.yunet, args.runs, args.pictures, args.many, args.smallest),
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     chart(result, args.chart)

@@ -56,7 +56,9 @@ def test_where_the_time_goes(tmp_path: Path) -> None:
 
 
 def test_how_cost_grows(tmp_path: Path) -> None:
-    result, told = run("growth", tmp_path, "--yunet", "haar", "--runs", "1", "--pictures", "2", "--smallest")
+    result, told = run(
+        "growth", tmp_path, "--yunet", "haar", "--runs", "1", "--pictures", "2", "--many", "60", "--smallest"
+    )
     assert told == growth.markdown(result)
     assert {key: point["found"] for key, point in result["faces"]["photo"].items()} == {"1": 1, "2": 2}
     one, two = (run["memory_mb"] for run in result["workers"]["runs"].values())

@@ -65,7 +65,7 @@ _CNN = Phase(epochs=22, augmentation=Augmentation(erase=0.25), network={"stem": 
 _CNN_AGAIN = replace(_CNN, epochs=12, learning_rate=1e-3, warmup=1.0, distill=0.3)  # from what the first cycle taught
 _CNN_LONG = replace(  # made for faces that are dark, blurred or half hidden, and for the rare emotions
     _CNN_AGAIN,
-    epochs=40,
+    epochs=32,
     learning_rate=1.5e-3,
     ferplus_share=0.4,
     balance=0.5,
