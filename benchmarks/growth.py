@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import platform
 import statistics
@@ -85,6 +86,21 @@ def over_folder(folder: Path, yunet: str, workers: int, one_core: bool = False) 
     }
 
 
+def share_of_machine(cores: int) -> float:
+    """What of a core's speed is left where all are at work: a plain loop, alone and on every core at once."""
+    with multiprocessing.get_context("spawn").Pool(cores) as pool:
+        alone = min(pool.apply(_loop) for _ in range(5))
+        together = min(statistics.fmean(pool.starmap(_loop, [()] * cores, chunksize=1)) for _ in range(5))
+    return alone / together
+
+
+def _loop() -> float:
+    start = time.perf_counter()
+    for _ in range(10_000_000):
+        pass
+    return time.perf_counter() - start
+
+
 def long_folder(folder: Path, count: int) -> Path:
     """So many files of one face, in some sizes."""
     folder.mkdir()
@@ -129,7 +145,14 @@ def growth(yunet: str, runs: int, pictures: int, many: int, smallest: bool) -> d
         runs_of = {str(n): over_folder(folder, yunet, n) for n in sorted({1, *range(2, 2 * cores + 1)})[:count]}
         run_of_many = over_folder(long_folder(Path(aside, "many"), many), yunet, cores)
     found["many"] = {"pictures": many, **run_of_many}
-    found["workers"] = {"cores": cores, "pictures": pictures, "faces": faces, "one_core": alone, "runs": runs_of}
+    found["workers"] = {
+        "cores": cores,
+        "pictures": pictures,
+        "faces": faces,
+        "one_core": alone,
+        "plain_loop": share_of_machine(cores),
+        "runs": runs_of,
+    }
     return found
 
 
@@ -169,7 +192,8 @@ def markdown(result: dict[str, Any]) -> str:
         share = rate[workers["cores"]] / (workers["cores"] * alone)
         told += (
             f" A single worker uses all cores for each picture; held to one core it does {alone:.1f} a second. "
-            f"{workers['cores']} workers on {workers['cores']} cores do {100 * share:.0f} % of so many times that."
+            f"{workers['cores']} workers on {workers['cores']} cores do {100 * share:.0f} % of so many times that (a "
+            f"plain loop on all cores at once: {100 * workers['plain_loop']:.0f} %)."
         )
     many = result["many"]
     told += (

@@ -14,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 STRIDES = (8, 16, 32)  # pixels between the places that a face is looked for at
 OVERLAP = 0.3  # intersection over union from where the weaker of two faces is the same one
+MOST_THREADS = 4  # its layers are too small to keep more at work
 MOST = 5000  # places that are compared with each other: a bound on time in pictures full of texture
 Operations = litert.BuiltinOperator
 
@@ -22,7 +23,7 @@ class YuNet:
     """The network and how its answer is read (Wu et al. 2023); safe to call from many threads, one at a time runs."""
 
     def __init__(self, path: str | Path) -> None:
-        """Read the weights, on as many threads as OpenCV may use.
+        """Read the weights; it runs on as many threads as OpenCV may use, and `MOST_THREADS` at most.
 
         Args:
             path: The `.onnx` file.
@@ -34,7 +35,8 @@ class YuNet:
             weights = _weights(path)
         except cv2.error as error:
             raise ValueError(f"{path} cannot be read") from error
-        self._interpreter = Interpreter(model_content=_litert(weights), num_threads=max(1, cv2.getNumThreads()))
+        threads = min(max(1, cv2.getNumThreads()), MOST_THREADS)
+        self._interpreter = Interpreter(model_content=_litert(weights), num_threads=threads)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
         self._padded = np.empty(0, np.float32)
