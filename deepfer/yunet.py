@@ -58,9 +58,9 @@ class YuNet:
             # The first convolution looks a pixel beyond the picture, which the network takes in steps of 32.
             shape = 1, 1 + -(-height // STRIDES[-1]) * STRIDES[-1], 1 + -(-width // STRIDES[-1]) * STRIDES[-1], 3
             if self._padded.shape != shape:
-                self._padded = np.zeros(shape, np.float32)
                 self._interpreter.resize_tensor_input(self._input, shape)
                 self._interpreter.allocate_tensors()
+                self._padded = np.zeros(shape, np.float32)
             self._padded[0, 1 : height + 1, 1 : width + 1] = rgb
             self._padded[0, height + 1 :] = 0
             self._padded[0, :, width + 1 :] = 0
