@@ -11,8 +11,8 @@ YUNET ?= $(or $(DEEPFER_YUNET),yunet)
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
 
-test: .venv/test  ## everything
-	$(PY) -m pytest
+test: .venv/test  ## everything, with PYTEST="options for pytest"
+	$(PY) -m pytest $(PYTEST)
 
 lint: .venv/test
 	$(PY) -m ruff check .

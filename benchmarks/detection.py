@@ -447,7 +447,7 @@ def main() -> None:
     parser.add_argument("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache)")
     parser.add_argument("--pictures", type=int, default=20, help="pictures for each picture size and face size")
     parser.add_argument("--seed", type=int, default=SEED, help=f"default: {SEED}")
-    parser.add_argument("--threads", type=int, default=2, help="OpenCV's threads (default: 2)")
+    parser.add_argument("--threads", type=int, default=2, help="of each detector (default: 2)")
     parser.add_argument("--out", type=Path, default=OUT, help="default: benchmarks/detection.json")
     args = parser.parse_args()
     cv2.setNumThreads(args.threads)

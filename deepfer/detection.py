@@ -48,7 +48,6 @@ AGREED = 0.76  # the least mean over the three, where the first glance counts fo
 SHOWN = 0.5  # of how far the line from the eyes to the mouth leans: what YuNet's landmarks show
 LEANS = math.radians(14)  # less is left to the crop, which takes out what the landmarks show
 UPRIGHT = 0.9  # a score that few leaning faces have: with landmarks that show no lean either, it needs no second look
-LEAST_VIEW = 64  # pixels: two rows of YuNet's coarsest grid
 TINIEST = 18  # pixels: smaller faces cannot be told from spots, nor read
 MAX_DOUBTS = 24  # candidates looked at again: a bound on time in pictures full of texture
 TILTED = 0.5  # of the size of the first glance: enough for faces that fill a picture
@@ -91,7 +90,7 @@ class YuNetDetector:
         except OSError as error:
             raise DetectorError(f"{path} cannot be read: {error.strerror}") from error
         except ValueError as error:
-            raise DetectorError(f"{path} is no YuNet face detector") from error
+            raise DetectorError(f"{path} is no YuNet face detector like {YUNET_FILE}") from error
 
     def for_frames(self, long_side: int) -> YuNetDetector:
         """The same network with the setting for frames of a video: one glance at `long_side` pixels."""
@@ -121,7 +120,6 @@ class YuNetDetector:
 
     def _look(self, rgb: np.ndarray, a: complex, b: complex, size: tuple[int, int]) -> list[Face]:
         """What YuNet sees through the similarity `z -> a z + b` in a view of `size`, in the picture's coordinates."""
-        size = max(size[0], LEAST_VIEW), max(size[1], LEAST_VIEW)
         rows = self._net.detect(warp(rgb, similarity(a, b), size), DOUBT)
         return [_face(row, a, b, rgb.shape[1], rgb.shape[0]) for row in rows.tolist()]
 

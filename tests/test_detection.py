@@ -231,7 +231,7 @@ def test_pictures_too_small_for_a_face(detector: Detector, size: tuple[int, int]
 
 
 def test_low_views(yunet: YuNetDetector) -> None:
-    # In views of one row of its coarsest grid OpenCV's YuNet reads memory that is not the picture's.
+    # In those of one row of its coarsest grid, YuNet in OpenCV read memory that was not the picture's.
     for width, height in [(1024, 1), (1024, 4), (512, 8), (1024, 13), (1024, 24), (32, 16), (1, 512)]:
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         assert yunet._look(image, 1 + 0j, 0j, (width, height)) == [], (width, height)

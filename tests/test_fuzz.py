@@ -516,6 +516,7 @@ def run(kind: str, seconds: float, seed: int, only: int | None = None) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_breaks(kind: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    record_property("tried", f"altered {kind}, seed {SEED}")
     number = tmp_path / "number"
     number.touch()
     environment = os.environ | {

@@ -1,14 +1,19 @@
 """YuNet in LiteRT against OpenCV's own reading of the same file."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from deepfer import yunet as yunet_module
 from deepfer.yunet import YuNet
 
+ROOT = Path(__file__).parents[1]
 THRESHOLD = 0.2
 
 
@@ -55,6 +60,44 @@ def test_what_was_seen_before_leaves_nothing(net: YuNet, astronaut: np.ndarray) 
     alone = net.detect(cut, THRESHOLD)
     net.detect(np.full((512, 512, 3), 255, np.uint8), THRESHOLD)
     assert np.array_equal(net.detect(cut, THRESHOLD), alone)
+
+
+def test_without_memory_it_says_so_and_goes_on_with_what_there_is(yunet_file: Path) -> None:
+    code = f"""
+import resource, sys
+import numpy as np
+from deepfer.yunet import YuNet
+
+net = YuNet({str(yunet_file)!r})
+small, large = (np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8) for side in (320, 6000))
+before = net.detect(small, 0.01)
+lines = open("/proc/self/status").read().splitlines()
+used = next(int(line.split()[1]) for line in lines if line.startswith("VmData")) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + 300_000_000, -1))
+try:
+    net.detect(large, 0.01)
+except MemoryError as error:
+    print(error)
+assert len(before) and np.array_equal(net.detect(small, 0.01), before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "too little memory to look for faces in 6000x6000\n", done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_damaged_weights_find_nothing_that_is_no_place(
+    yunet_file: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    def damaged(path: Path) -> dict[str, Any]:
+        weights = own(path)
+        weights["heads"][0][1][0][2:6] = value  # of the boxes
+        return weights
+
+    own = yunet_module._weights
+    monkeypatch.setattr(yunet_module, "_weights", damaged)
+    found = YuNet(yunet_file).detect(astronaut, THRESHOLD)
+    assert np.isfinite(found).all()
 
 
 def field(number: int, content: bytes | str | int) -> bytes:

@@ -86,12 +86,16 @@ class Augmentation:
 
     def defocus(self, images: np.ndarray, rng: np.random.Generator) -> None:
         """Blur some images, in place."""
+        if not self.blur:
+            return
         chosen = np.flatnonzero(rng.random(len(images)) < self.blur)
         for index, sigma in zip(chosen, rng.uniform(0.005, self.blur_sigma, len(chosen)), strict=True):
             images[index] = cv2.GaussianBlur(images[index], (0, 0), sigma * images.shape[1])
 
     def grain(self, images: np.ndarray, rng: np.random.Generator) -> None:
         """Add noise to some images, in place."""
+        if not self.noise:
+            return
         chosen = np.flatnonzero(rng.random(len(images)) < self.noise)
         for index, sigma in zip(chosen, rng.uniform(0, self.noise_sigma, len(chosen)), strict=True):
             images[index] += rng.normal(0, sigma, images.shape[1:])

@@ -72,7 +72,7 @@ let main = null; // the main face's number
 let history = [];
 
 let sent = 0;
-let fresh = false; // the camera has a picture that was not sent yet
+let unsent = false; // the camera has a picture that was not sent yet
 let shown = 0; // the newest frame whose result was shown
 let pending = 0;
 let failures = 0;
@@ -276,7 +276,7 @@ function forget() {
 
 function followVideo(own) {
   if (own !== run) return;
-  fresh = true;
+  unsent = true;
   pump();
   if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(() => followVideo(own));
   else setTimeout(() => followVideo(own), 33);
@@ -288,7 +288,7 @@ function allowed() {
 }
 
 function pump() {
-  if (!stream || !fresh || hidden() || pending >= allowed() || now() < quietUntil || !video.videoWidth) return;
+  if (!stream || !unsent || hidden() || pending >= allowed() || now() < quietUntil || !video.videoWidth) return;
   send();
 }
 
@@ -296,7 +296,7 @@ async function send() {
   const own = run;
   const number = ++sent;
   const captured = now();
-  fresh = false;
+  unsent = false;
   const scale = Math.min(1, SIDES[side] / Math.max(video.videoWidth, video.videoHeight));
   const width = Math.max(1, Math.round(video.videoWidth * scale));
   const height = Math.max(1, Math.round(video.videoHeight * scale));

@@ -272,16 +272,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--pictures", type=int, default=60, help="in the folder (default: 60)")
     add("--dataset", type=Path, help="a FER2013 folder; without it no accuracy is measured")
     add("--crops", type=int, help="of the test split (default: all)")
-    add(
-        "--accuracy-alone",
-        action="store_true",
-        help="keep the other figures of --out: our models changed, not their speed",
-    )
     add("--out", type=Path, default=OUT, help=f"default: {OUT.relative_to(ROOT)}")
     add("--chart", type=Path, default=CHART, help=f"default: {CHART.relative_to(ROOT)}")
     args = parser.parse_args(argv)
-    if args.accuracy_alone and not (args.dataset and args.out.exists()):
-        parser.error("--accuracy-alone takes a --dataset, and figures that --out has already")
     every = contenders(args.yunet)
     if args.only:
         if unknown := set(args.only) - {contender.title for contender in every}:
@@ -305,22 +298,15 @@ def main(argv: list[str] | None = None) -> int:
         run = Run(every, work, args.turns)
         if not args.here:
             run.install(args.environments)
-        if args.accuracy_alone:
-            before = json.loads(args.out.read_text())
-            for contender, known in zip(every, before["contenders"], strict=True):
-                contender.why_not = known["why_not"]
-                told = {"title", "ours", "detector", "why_not"}
-                contender.found |= {key: value for key, value in known.items() if key not in told}
-        else:
-            run.cold()
-            run.classifiers()
-            run.pipelines(args.pictures)
+        run.cold()
+        run.classifiers()
+        run.pipelines(args.pictures)
         if crops is not None:
             run.accuracies(crops, truth)
     result = {
         "processor": processor(),
         "python": platform.python_version(),
-        "turns": before["turns"] if args.accuracy_alone else args.turns,
+        "turns": args.turns,
         "contenders": [
             {
                 "title": contender.title,
