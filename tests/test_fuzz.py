@@ -104,7 +104,7 @@ def changed(rng: np.random.Generator, tree: Any) -> Any:
     for holder, key in parts:
         parts += [(holder[key], inner) for inner in _keys(holder[key])]
     if not parts:
-        return VALUES[rng.integers(len(VALUES))]
+        return copy.deepcopy(VALUES[rng.integers(len(VALUES))])
     holder, key = parts[rng.integers(len(parts))]
     match rng.integers(4):
         case 0:
@@ -117,7 +117,7 @@ def changed(rng: np.random.Generator, tree: Any) -> Any:
             with contextlib.suppress(OverflowError):  # an int past all floats
                 holder[key] *= float(rng.choice((-1, 0, 1e-9, 0.1, 2, 1000, 1e9)))
         case _:
-            holder[key] = VALUES[rng.integers(len(VALUES))]
+            holder[key] = copy.deepcopy(VALUES[rng.integers(len(VALUES))])
     return tree
 
 
