@@ -179,11 +179,9 @@ class _Runner:
             self._outputs[name], self.shapes[name] = details["index"], shape[1:]
         del runner  # the interpreter runs only while nobody else holds it
         try:
-            answers = self(np.zeros(expected, np.float32), tuple(self._outputs))
+            self(np.zeros(expected, np.float32), tuple(self._outputs))
         except (ValueError, RuntimeError) as error:  # it could be loaded, but its graph leads nowhere
             raise CheckpointError(f"{checkpoint.model_file} does not run: {str(error).splitlines()[0]}") from error
-        if [answer.shape[1:] for answer in answers] != list(self.shapes.values()):
-            raise CheckpointError(f"{checkpoint.model_file} answers in other shapes than it says")
 
     def _check_size(self, checkpoint: Checkpoint) -> None:
         tensors = self._interpreter.get_tensor_details()
@@ -197,6 +195,8 @@ class _Runner:
         self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
         answers = [self._interpreter.get_tensor(self._outputs[name]) for name in outputs]
+        if any(answer.shape != (1, *self.shapes[name]) for name, answer in zip(outputs, answers, strict=True)):
+            raise CheckpointError(f"{self._file} is damaged: it answers in other shapes than it says")
         if not all((np.abs(answer) < LARGEST).all() for answer in answers):
             raise CheckpointError(f"{self._file} is damaged: it answers with numbers past all bounds, or with none")
         return answers

@@ -261,6 +261,20 @@ def swollen() -> bytes:
     return converter.convert()
 
 
+def twofold() -> bytes:
+    """A model that gives two answers to each crop."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 48, 48, 1), tf.float32, "image")])
+    def serve(image: Any) -> dict[str, Any]:
+        return {"logits": tf.reduce_mean(image) * tf.ones((2, 7))}
+
+    module = tf.Module()
+    module.serve = serve
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module)
+    return converter.convert()
+
+
 def model_files() -> dict[str, bytes]:
     good = (EMBEDDED / DEFAULT / MODEL).read_bytes()
     noise = np.random.default_rng(0).integers(0, 256, 100_000, np.uint8).tobytes()
@@ -273,6 +287,7 @@ def model_files() -> dict[str, bytes]:
         "pickle": pickle.dumps(Runs("false")),
         "claims": tensors(claim),
         "swollen": swollen(),
+        "twofold": twofold(),
         "another input": tensors(
             lambda graph: setattr(graph.tensors[graph.inputs[0]], "shape", np.array([1, 64, 64, 1], np.int32))
         ),
@@ -309,7 +324,7 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         (folder / MODEL).write_bytes(content)
         config = json.loads((folder / CONFIG).read_text())
         config["sha256"][MODEL] = sha256(folder / MODEL)
-        if name == "swollen":
+        if name in ("swollen", "twofold"):
             config |= {"outputs": {"logits": "logits"}, "temperature": {"logits": 1.0}}
         (folder / CONFIG).write_text(json.dumps(config))
     told = in_a_child("serve", tmp_path)
@@ -318,6 +333,7 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         assert words["error"], name
         assert "\n" not in words["error"], name
         assert words["seconds"] < 30, name
+    assert "other shapes than it says" in told["twofold"]["error"]
     for name in ("claims", "swollen"):
         assert "bytes of memory" in told[name]["error"]
     assert "ends the process that runs it (signal 11)" in told["a signature of a graph that is not there"]["error"]
