@@ -99,7 +99,8 @@ def notes(result: dict[str, Any]) -> str:
         if c["ours"] and "fer2013" in c.get("fer2013", {})
     }
     told = [
-        f"{result['processor']}; Python {result['python']}; medians over {result['turns']} turns. Cold start: a new "
+        f"{result['processor']}; Python {result['python']}; medians over {result['turns']} turns, small "
+        f"pictures {result['in_a_row']} times at each. Cold start: a new "
         "process up to its first answer, and the most memory until then. The classifier runs on one core, all else as "
         "each library is by default."
     ]
