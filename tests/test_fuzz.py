@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 SECONDS = float(os.environ.get("DEEPFER_FUZZ_S", "10"))  # for each kind
 SEED = int(os.environ.get("DEEPFER_FUZZ_SEED", "0"))
 MOST_S = 5.0  # of processor time for one input
-HANGS_S = 60.0  # of time for one input, on a machine however busy: it waits for what will not come
+HANGS_S = 180.0  # of time for one input, on a machine however busy: the trial of a model waits for 120
 MOST_BYTES = 1_000_000_000
 REFUSED, BROKEN = 3, 4  # how a fork ends
 
@@ -485,6 +485,7 @@ def check_time(call: Callable[[], object]) -> None:
     """That it does not always take so long: the machine may have been at something else."""
     spent = []
     for _ in range(3):
+        faulthandler.dump_traceback_later(HANGS_S, exit=True)
         start = time.process_time()
         call()
         spent.append(time.process_time() - start)
