@@ -162,7 +162,11 @@ class _Runner:
             (signature,) = self._interpreter.get_signature_list() or [None]
             runner = self._interpreter.get_signature_runner(signature)
             inputs, found = list(runner.get_input_details().values()), runner.get_output_details()
-        except (ValueError, RuntimeError) as error:  # what the interpreter raises for a damaged or foreign file
+        except (
+            ValueError,
+            RuntimeError,
+            TypeError,
+        ) as error:  # as the interpreter raises for a damaged or foreign file
             raise CheckpointError(
                 f"{checkpoint.model_file} is no LiteRT model: {str(error).splitlines()[0]}"
             ) from error

@@ -302,6 +302,9 @@ def model_files() -> dict[str, bytes]:
         "a signature of a tensor that is not there": described(
             lambda model: setattr(model.signatureDefs[0].inputs[0], "tensorIndex", 1000)
         ),
+        "a signature of a tensor past all numbers": described(
+            lambda model: setattr(model.signatureDefs[0].inputs[0], "tensorIndex", 4_090_231_168)
+        ),
         "a name that is no text": good.replace(b"StatefulPartitionedCall", b"Stateful\xff\xff\xff\x7fitionedCall"),
         "weights that are no numbers": described(without_numbers),
     }
@@ -333,6 +336,7 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         assert words["error"], name
         assert "\n" not in words["error"], name
         assert words["seconds"] < 30, name
+    assert "is no LiteRT model" in told["a signature of a tensor past all numbers"]["error"]
     assert "other shapes than it says" in told["twofold"]["error"]
     for name in ("claims", "swollen"):
         assert "bytes of memory" in told[name]["error"]
