@@ -162,11 +162,8 @@ class _Runner:
             (signature,) = self._interpreter.get_signature_list() or [None]
             runner = self._interpreter.get_signature_runner(signature)
             inputs, found = list(runner.get_input_details().values()), runner.get_output_details()
-        except (
-            ValueError,
-            RuntimeError,
-            TypeError,
-        ) as error:  # as the interpreter raises for a damaged or foreign file
+            kept = {int(details["index"]) for details in self._interpreter.get_output_details()}
+        except (ValueError, RuntimeError, TypeError) as error:  # the interpreter's, for a damaged or foreign file
             raise CheckpointError(
                 f"{checkpoint.model_file} is no LiteRT model: {str(error).splitlines()[0]}"
             ) from error
@@ -178,7 +175,9 @@ class _Runner:
         for name, own_name in checkpoint.outputs.items():
             details: dict[str, Any] = found.get(own_name, {"shape": (), "index": -1})
             shape = tuple(int(n) for n in details["shape"])
-            if len(shape) != (4 if name == "activation_map" else 2) or shape[-1] != len(LABELS):
+            # Of a tensor that is none of the graph's outputs, the memory may have gone to others.
+            form = len(shape) == (4 if name == "activation_map" else 2) and shape[-1] == len(LABELS)
+            if details["index"] not in kept or not form:
                 raise CheckpointError(f"{checkpoint.model_file} has no output {own_name!r} of {len(LABELS)} labels")
             self._outputs[name], self.shapes[name] = details["index"], shape[1:]
         del runner  # the interpreter runs only while nobody else holds it

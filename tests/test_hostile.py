@@ -305,6 +305,9 @@ def model_files() -> dict[str, bytes]:
         "a signature of a tensor past all numbers": described(
             lambda model: setattr(model.signatureDefs[0].inputs[0], "tensorIndex", 4_090_231_168)
         ),
+        "a signature of a tensor that is no output": described(
+            lambda model: setattr(model.subgraphs[0], "outputs", model.subgraphs[0].outputs[:1])
+        ),
         "a name that is no text": good.replace(b"StatefulPartitionedCall", b"Stateful\xff\xff\xff\x7fitionedCall"),
         "weights that are no numbers": described(without_numbers),
     }
@@ -337,6 +340,7 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         assert "\n" not in words["error"], name
         assert words["seconds"] < 30, name
     assert "is no LiteRT model" in told["a signature of a tensor past all numbers"]["error"]
+    assert "has no output" in told["a signature of a tensor that is no output"]["error"]
     assert "other shapes than it says" in told["twofold"]["error"]
     for name in ("claims", "swollen"):
         assert "bytes of memory" in told[name]["error"]
