@@ -1,4 +1,4 @@
-"""Results: every table in the README and the model cards, rendered from the files that the measurements wrote.
+"""Results: every measured table in README, SECURITY.md and model cards, rendered from what the measurements wrote.
 
 python -m training.results            # rewrite them (make results)
 python -m training.results --check    # say which are stale
@@ -256,6 +256,14 @@ def growth() -> str:
     return _with_chart("growth", markdown, "Time and memory by faces, by megapixels and by workers, as lines")
 
 
+def tried() -> str:
+    """The table of `benchmarks/tried.json`."""
+    from benchmarks.tried import markdown
+
+    path = ROOT / "benchmarks" / "tried.json"
+    return markdown(json.loads(path.read_text())) if path.exists() else "Not recorded."
+
+
 def _with_chart(name: str, markdown: Callable[[dict[str, Any]], str], alt: str) -> str:
     path = ROOT / "benchmarks" / f"{name}.json"
     if not path.exists():
@@ -286,6 +294,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "peers": peers,
     "breakdown": breakdown,
     "growth": growth,
+    "tried": tried,
 }
 
 
@@ -359,9 +368,8 @@ def render(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Each page that holds results, as it should be."""
-    readme = ROOT / "README.md"
-    cards = {folder / "README.md": card(folder) for folder in _embedded()}
-    return {readme: render(readme.read_text(encoding="utf-8")), **cards}
+    texts = {path: render(path.read_text(encoding="utf-8")) for path in (ROOT / "README.md", ROOT / "SECURITY.md")}
+    return texts | {folder / "README.md": card(folder) for folder in _embedded()}
 
 
 def stale() -> list[str]:
