@@ -15,6 +15,7 @@ from deepfer.drawing import STYLES
 from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
 from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
+from ui.memory import keep_small
 from ui.not_stored import NotStored
 from ui.theme import CSS, THEME
 from ui.uploads import keep_tidy, open_folder
@@ -99,6 +100,7 @@ if warning:
     print(f"{warning} The page shows the embedded model instead.", file=sys.stderr)
 demo = build_page(recognizer, warning)
 keep_tidy(folder)
+keep_small()
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: else what was uploaded would stay

@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -242,16 +243,26 @@ def _try_elsewhere(content: bytes, checkpoint: Checkpoint) -> None:
 
 def _trial() -> None:
     """What that process does; the fault goes to its standard output."""
-    with contextlib.suppress(ImportError):  # not on Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (MODEL_TRIAL_S, MODEL_TRIAL_S + 1))
+    _bound_trial()
     content, checkpoint = pickle.load(sys.stdin.buffer)
     try:
         _Runner(content, checkpoint)
     except CheckpointError as error:
         sys.stdout.buffer.write(str(error).encode(errors="replace"))
         sys.exit(1)
+
+
+def _bound_trial(seconds: int = MODEL_TRIAL_S) -> None:
+    """Give this process so much processor time and `MAX_TENSOR_BYTES` more memory, as operations take some too."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows; macOS does not tell what it has
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        lines = Path("/proc/self/status").read_text().splitlines()
+        (held,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        bound = held + MAX_TENSOR_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (bound if most == resource.RLIM_INFINITY else min(bound, most), most))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -308,9 +308,16 @@ def model_files() -> dict[str, bytes]:
         "a signature of a tensor that is no output": described(
             lambda model: setattr(model.subgraphs[0], "outputs", model.subgraphs[0].outputs[:1])
         ),
+        "a window past all pictures": tensors(huge_window),
         "a name that is no text": good.replace(b"StatefulPartitionedCall", b"Stateful\xff\xff\xff\x7fitionedCall"),
         "weights that are no numbers": described(without_numbers),
     }
+
+
+def huge_window(graph: Any) -> None:
+    """What a pooling looks at is so high that LiteRT would take 3 GB to list its rows."""
+    window = [op.builtinOptions for op in graph.operators if hasattr(op.builtinOptions, "filterHeight")][1]
+    window.filterHeight = 1 << 24
 
 
 def without_numbers(model: Any) -> None:
@@ -340,6 +347,7 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         assert "\n" not in words["error"], name
         assert words["seconds"] < 30, name
     assert "is no LiteRT model" in told["a signature of a tensor past all numbers"]["error"]
+    assert "processor time" not in told["a window past all pictures"]["error"]  # it gets no memory, long before
     assert "has no output" in told["a signature of a tensor that is no output"]["error"]
     assert "other shapes than it says" in told["twofold"]["error"]
     for name in ("claims", "swollen"):
