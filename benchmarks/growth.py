@@ -197,7 +197,7 @@ def markdown(result: dict[str, Any]) -> str:
         )
     many = result["many"]
     told += (
-        f" Over {many['pictures']:,} small pictures, {many['pictures'] / many['seconds']:.0f} a second, take up to "
+        f" {many['pictures']:,} small pictures, {many['pictures'] / many['seconds']:.0f} a second, take up to "
         f"{many['memory_first_mb']:.0f} MB in the first fifth of the time and {many['memory_last_mb']:.0f} in the last."
     )
     parts.append(f"{told} {result['processor']}; detector: {result['detector']}.")

@@ -4,8 +4,9 @@
     DEEPFER_FUZZ_S=1800 python -m pytest tests/test_fuzz.py --junitxml=fuzz.xml   # half an hour for each kind of input
     python -m benchmarks.tried tests.xml fuzz.xml
 
-A test says by pytest's `record_property("tried", …)` what it tries; of one that stands in several reports, the last
-counts. Writes `benchmarks/tried.json`, from which `make results` renders the table of `SECURITY.md`.
+A test says what it tries by `@pytest.mark.tried(…)`, or how much of it by pytest's `record_property("tried", …)`; of
+one that stands in several reports, the last counts. Writes `benchmarks/tried.json`, from which `make results` renders
+the table of `SECURITY.md`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], sharp: bo
     x, y = x + a * left + b * top, y + c * left + d * top
     # A warp looks at a few pixels only: shrink by area first, as far as whole pixels of the view allow.
     shrink = 1 / math.hypot(a, c)
-    while not sharp and shrink >= 2:  # in halves, which is far faster
+    while not sharp and shrink >= 2:  # in halves: far faster, if not quite the same as in one step
         patch = patch[: max(1, len(patch) // 2 * 2), : max(1, patch.shape[1] // 2 * 2)]
         patch, (a, b, x, c, d, y) = _reduced(patch, 0.5, (a, b, x, c, d, y))
         shrink /= 2

@@ -62,7 +62,7 @@ class Phase:
 Recipe = tuple[Phase, ...]
 
 _CNN = Phase(epochs=22, augmentation=Augmentation(erase=0.25), network={"stem": 16, "dropout": 0.2})
-_CNN_AGAIN = replace(_CNN, epochs=12, learning_rate=1e-3, warmup=1.0, distill=0.3)  # from what the first cycle taught
+_CNN_AGAIN = replace(_CNN, epochs=12, learning_rate=1e-3, warmup=1.0, distill=0.3)  # from what was taught before
 _CNN_LONG = replace(  # made for faces that are dark, blurred or half hidden, and for the rare emotions
     _CNN_AGAIN,
     epochs=32,

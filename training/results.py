@@ -115,9 +115,12 @@ def robustness(folder: Path) -> str:
             for s in change["strengths"]
         ]
         rows.append((f"{name} ({change['unit']})", *cells, *[""] * (3 - len(cells))))
+    every = [s["accuracy"] for change in found["changes"].values() for s in change["strengths"]]
     return (
         f"{found['images']} validation pictures, the served output against {found['labels']}: "
-        f"{percent(found['accuracy'])} % are right as they are. A cell: strength, accuracy in %, points more or less."
+        f"{percent(found['accuracy'])} % are right as they are, "
+        f"{percent(sum(every) / len(every))} % on average over the changes. "
+        "A cell: strength, accuracy in %, points more or less."
         "\n\n" + table(("Change (strength in)", "mild", "strong", "stronger"), rows)
     )
 
