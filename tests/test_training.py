@@ -21,7 +21,7 @@ from deepfer.face import LABELS
 from training import evaluate, export, teachers, train
 from training.data import Split, load, pack
 from training.drawn import drawn, drawn_face
-from training.models import build_resnet50v2
+from training.models import HEADS, build_cnn, build_resnet50v2, fuse_normalization, start_from
 from training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
@@ -224,6 +224,39 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
     tuned = keras.models.load_model(out / "best.keras", compile=False).get_weights()
     distance = [np.abs(a - b).mean() for a, b in zip(ours, tuned, strict=True) if a.ndim == 4]
     assert 0 < max(distance) < 1e-3  # moved, and from there
+
+
+def test_a_wider_network_starts_with_what_the_narrower_one_says() -> None:
+    narrow, wide = (build_cnn(widths=(8, 16, width), blocks=1, stem=8) for width in (24, 40))
+    rng = np.random.default_rng(0)
+    narrow.set_weights([rng.uniform(-0.3 if w.ndim > 1 else 0.5, 1, w.shape) for w in narrow.get_weights()])
+    images = rng.integers(0, 256, (4, 48, 48, 1)).astype(np.float32)
+    start_from(wide, narrow)
+    said, known = wide.predict(images, verbose=0), narrow.predict(images, verbose=0)
+    for head in HEADS:
+        np.testing.assert_allclose(said[head], known[head], rtol=1e-4)
+    for other in (wide, build_cnn(widths=(8, 16, 24), blocks=2, stem=8)):
+        with pytest.raises(ValueError, match="it is no cnn"):
+            start_from(narrow, other)
+
+
+def test_batch_normalization_in_one_kernel_is_that_of_keras(tmp_path: Path) -> None:
+    """What it gives, how it learns and what it keeps; and a saved model needs nothing of ours to be loaded."""
+    images = np.random.default_rng(0).uniform(0, 255, (32, 48, 48, 1)).astype(np.float32)
+    wanted = {head: np.eye(len(LABELS), dtype=np.float32)[np.arange(32) % 7] for head in HEADS}
+    plain = build_cnn(widths=(8, 16, 24), blocks=1, stem=8, dropout=0)
+    fused = build_cnn(widths=(8, 16, 24), blocks=1, stem=8, dropout=0)
+    start_from(fused, plain)
+    fuse_normalization(fused)
+    for model in (plain, fused):
+        loss = {head: keras.losses.CategoricalCrossentropy(from_logits=True) for head in HEADS}
+        model.compile(optimizer=keras.optimizers.SGD(0.01), loss=loss)
+        model.train_on_batch(images, wanted)
+    for weight, same in zip(fused.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, same, rtol=0.01, atol=1e-3)
+    fused.save(tmp_path / "fused.keras")
+    loaded = keras.models.load_model(tmp_path / "fused.keras", compile=False)
+    assert np.array_equal(loaded.predict(images, verbose=0)["ferplus"], fused.predict(images, verbose=0)["ferplus"])
 
 
 def test_rare_emotions_count_for_more_as_far_as_is_asked() -> None:

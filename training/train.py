@@ -38,7 +38,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
 from training import keras_file
-from training.models import build_cnn, build_resnet50v2, set_trainable
+from training.models import build_cnn, build_resnet50v2, fuse_normalization, set_trainable, start_from
 from training.teachers import load_teachers
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {"cnn": build_cnn, "resnet50v2": build_resnet50v2}
@@ -184,14 +184,9 @@ def make_optimizer(phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optim
     return optimizer
 
 
-def start_from(model: keras.Model, path: Path) -> None:
-    """Give a model the weights of a `.keras` file of the same network.
-
-    Raises:
-        DataError: The file is not there, or holds another network.
-    """
+def _start_from(model: keras.Model, path: Path) -> None:
     try:
-        model.set_weights(keras_file.load(path).get_weights())
+        start_from(model, keras_file.load(path))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot start {model.name} from {path}: {str(error).splitlines()[0]}") from error
 
@@ -222,7 +217,7 @@ def fit(
             except ValueError as error:
                 raise DataError(str(error)) from error
             if start:
-                start_from(model, start)
+                _start_from(model, start)
             _fit_phase(model, splits, recipe, index, out, last, first, seed, taught)
             _write(last / "ended", "")
         first = json.loads((last / "training_metadata.json").read_text())["epoch"]
@@ -241,6 +236,7 @@ def _fit_phase(
 ) -> None:
     phase = recipe[index]
     set_trainable(model, phase.trainable)
+    fuse_normalization(model)
     done = epochs_done(last) or first
     batches = Batches(splits["train"], phase, seed, done, taught)
     model.compile(
