@@ -45,7 +45,7 @@ from training.models import FEATURES, HEADS
 
 MIN_AGREEMENT = 0.995  # of labels between Keras and the exported file, on validation
 MAX_ACCURACY_LOSS = 0.002
-SHARE_TIE = 0.001  # of the score by which both heads are blended: less is no difference
+SHARE_TIE = 0.005  # of the score by which both heads are blended: chance alone moves it by more
 MAX_TRIES = 3  # shares that are converted, until one passes the gate
 RECORDED_ROWS = 1000  # the first rows of validation, whose labels the config keeps
 

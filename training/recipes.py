@@ -72,6 +72,13 @@ _CNN_LONG = replace(  # made for faces that are dark, blurred or half hidden, an
     mixup=0.2,
     augmentation=Augmentation(brightness=0.2, contrast=0.4, erase=0.3, erase_area=(0.02, 0.25), blur=0.2, noise=0.2),
 )
+_CNN_WIDE = replace(  # a wider network, which starts with what the narrower one knows
+    _CNN_LONG,
+    epochs=50,
+    mixup=0.0,
+    augmentation=replace(_CNN_LONG.augmentation, rotation=20.0, zoom=(0.8, 1.25), shift=0.12),
+    network={**_CNN.network, "widths": (48, 112, 224)},
+)
 
 # Without ImageNet's weights, and in the time that two cores have: the teachers' predictions lead, little augmentation.
 _RESNET = Phase(
@@ -121,8 +128,10 @@ _TRANSFER = (
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "cnn": {
-        "default": (_CNN, _CNN_AGAIN, _CNN_LONG),
-        "finetune": (replace(_CNN, epochs=10, learning_rate=3e-4, warmup=0.5, ema=0.99, patience=5),),
+        "default": (_CNN, _CNN_AGAIN, _CNN_LONG, _CNN_WIDE),
+        "finetune": (
+            replace(_CNN, epochs=10, learning_rate=3e-4, warmup=0.5, ema=0.99, patience=5, network=_CNN_WIDE.network),
+        ),
         "seed": (replace(_SEED, network={"widths": (32, 64, 128), "blocks": 1, "stem": 16}),),
         "smoke": (replace(_SMOKE, network={"widths": (8, 16, 24), "blocks": 1, "stem": 8}),),
     },
