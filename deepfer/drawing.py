@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from deepfer.face import Box, Face, area, clip
+from deepfer.face import Box, Face, area, clip, percent
 from deepfer.picture import check_image
 
 Colour = tuple[int, int, int]
@@ -79,7 +79,7 @@ def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
             continue
         size = round(min(max((box[2] - box[0]) / 8, scale / 46), scale / 20))
         number = "" if face.track_id is None else f"#{face.track_id} "
-        text = _text(f"{number}{face.emotion} {100 * face.confidence:.0f} %", max(size, MIN_TEXT))
+        text = _text(f"{number}{face.emotion} {percent(face.confidence)}", max(size, MIN_TEXT))
         if text.shape[0] > height or text.shape[1] > width:
             continue
         spot = _free_spot(text.shape, box, [*tags, *(other for other in boxes if other != box)], (height, width))

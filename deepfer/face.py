@@ -56,6 +56,14 @@ class Face:
         }
 
 
+def percent(probability: float | None) -> str:
+    """A probability as a person reads it: "93 %", and neither none nor all where it is only near."""
+    value = 100 * (probability or 0)
+    if 0 < value < 0.5:
+        return "<1 %"
+    return ">99 %" if 99.5 <= value < 100 else f"{value:.0f} %"
+
+
 def area(box: Box) -> int:
     """Pixels inside a box; 0 for an empty one."""
     x1, y1, x2, y2 = box

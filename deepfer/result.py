@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfer.face import LABELS, Face
+from deepfer.face import LABELS, Face, percent
 from deepfer.picture import printable
 
 INPUT_COLUMNS = ("path", "width", "height", "model", "revision", "detector", "faces")  # faces: how many
@@ -72,7 +72,7 @@ class Result:
 
     def line(self) -> str:
         """For a person."""
-        shown = "; ".join(f"{face.emotion} {100 * (face.confidence or 0):.0f} % at {face.box}" for face in self.faces)
+        shown = "; ".join(f"{face.emotion} {percent(face.confidence)} at {face.box}" for face in self.faces)
         count = {0: "no face found", 1: "1 face: "}.get(len(self.faces), f"{len(self.faces)} faces: ")
         return f"{printable(self.path)}  {self.width}x{self.height}  {count}{shown}"
 
@@ -192,7 +192,7 @@ class ClipResult:
         """For a person."""
         people = "; ".join(
             f"{person.track_id} seen {person.seen_s:.1f} s, mostly {person.emotion} "
-            f"({100 * person.seconds[person.emotion] / person.seen_s:.0f} %)"
+            f"({percent(person.seconds[person.emotion] / person.seen_s)})"
             for person in self.people
         )
         count = {0: "nobody found", 1: "1 person: "}.get(len(self.people), f"{len(self.people)} people: ")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepfer import LABELS, EmotionRecognizer, Face
-from deepfer.face import iou
+from deepfer.face import iou, percent
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,15 @@ def test_to_dict_is_the_contract(recognizer: EmotionRecognizer, astronaut: np.nd
     ]  # fmt: skip
     assert found["box"] == list(face.box)
     assert (found["landmarks"], found["detection_score"], found["track_id"]) == ([], None, None)
+
+
+@pytest.mark.parametrize(
+    ("probability", "told"),
+    [(None, "0 %"), (0.0, "0 %"), (0.004, "<1 %"), (0.006, "1 %"), (0.934, "93 %"), (0.994, "99 %"), (0.995, ">99 %"),
+     (0.99999, ">99 %"), (1.0, "100 %")],
+)  # fmt: skip
+def test_nothing_uncertain_is_told_as_certain(probability: float | None, told: str) -> None:
+    assert percent(probability) == told
 
 
 def test_no_face(recognizer: EmotionRecognizer) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from deepfer import LABELS, EmotionRecognizer, Face, PictureError, draw_faces, read_picture
 from deepfer.drawing import STYLES
+from deepfer.face import percent
 from deepfer.result import COLUMNS, Result
 from ui.uploads import kept, uploaded
 from ui.visitors import cores
@@ -207,17 +208,11 @@ def to_csv(result: Result) -> str:
 
 
 def summary(faces: Sequence[Face]) -> str:
-    """The faces in one line: "2 faces: happy 91%, sad 47%"."""
+    """The faces in one line: "2 faces: happy 91 %, sad 47 %"."""
     if not faces:
         return "No face found"
     shown = ", ".join(f"{face.emotion} {percent(face.confidence)}" for face in faces[:8])
     return f"{len(faces)} face{'s' * (len(faces) != 1)}: {shown}{', …' * (len(faces) > 8)}"
-
-
-def percent(probability: float | None) -> str:
-    """A probability as a person reads it, in the form of the tags in the picture."""
-    value = 100 * (probability or 0)
-    return "<1 %" if 0 < value < 0.5 else f"{value:.0f} %"
 
 
 def error_html(message: str) -> str:

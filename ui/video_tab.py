@@ -15,10 +15,11 @@ from gradio.data_classes import FileData
 from deepfer import LABELS, DeepFERError, EmotionRecognizer, VideoError, recognize_video
 from deepfer.clip_writer import clip_suffix
 from deepfer.drawing import STYLES
+from deepfer.face import percent
 from deepfer.limits import MAX_CLIP_S
 from deepfer.result import ClipResult, Person
 from deepfer.video import Progress
-from ui.image_tab import DETECTORS, HAAR, download_html, percent
+from ui.image_tab import DETECTORS, HAAR, download_html
 from ui.uploads import uploaded
 
 EMPTY = (

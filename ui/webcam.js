@@ -93,7 +93,8 @@ const framePen = frame.getContext("2d", { alpha: false });
 const now = () => performance.now();
 const running = () => root.dataset.state !== "idle" && root.dataset.state !== "error";
 const hidden = () => document.hidden || root.offsetParent === null; // the browser's tab, or Gradio's
-const percent = (p) => (p > 0 && p < 0.005 ? "<1 %" : `${Math.round(100 * p)} %`);
+const percent = (p) =>
+  p > 0 && p < 0.005 ? "<1 %" : p >= 0.995 && p < 1 ? ">99 %" : `${Math.round(100 * p)} %`; // as deepfer.face has it
 const personColour = (id) => props.people[(id - 1) % props.people.length];
 
 function setState(state, words) {
