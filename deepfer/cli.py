@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import io
 import json
 import os
@@ -51,12 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: Wrong usage (2), or `--help` and `--version` (0).
     """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no fault
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a clip is told in one line, by us
-    if any("\0" in argument for argument in argv or ()):  # from Python alone: no system passes one on
+    if any("\0" in argument for argument in argv):  # from Python alone: no system passes one on
         _usage("an argument holds a NUL, which no name can")
+    if "--" in argv:  # behind it all are inputs, which Python 3.11 does not know where options stand between them
+        end = argv.index("--")
+        argv[end:] = [os.path.join(".", name) if name.startswith("-") else name for name in argv[end + 1 :]]
     args = _parser().parse_intermixed_args(argv)  # options may stand between inputs
     try:
         return _run(args)
@@ -77,6 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # a bug: told, kept, and never taken for a result
         _report_bug(error, args.debug)
         return EXIT_BUG
+
+
+def _open_closed_streams() -> None:
+    """Lead what the shell has closed (`2>&-`) nowhere, lest a file that is opened takes its number and its words."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 (as long as the process)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,6 +158,10 @@ def _run(args: argparse.Namespace) -> int:
         _usage(str(error))
     inputs = _find_inputs(args.inputs, args.save)
     targets = _save_targets(inputs, args.save) if args.save else {}
+    if args.output and os.path.realpath(args.output) in {
+        os.path.realpath(path) for target in targets.values() for path in (target.annotated, target.table) if path
+    }:
+        _usage(f"--output {args.output} is what --save would write: name another file")
     done = _read_back(args.output) if args.resume else {}
     todo = [item for item in inputs if str(item.path) not in done]
     failed_before = any(done.get(str(item.path)) for item in inputs)
@@ -242,10 +263,15 @@ def _find_inputs(arguments: Sequence[str], save: Path | None) -> list[_Input]:
         if not argument:
             _usage("an input's name is empty")
         path = Path(argument)
+        if save and len(arguments) > 1 and os.path.isdir(path) and os.path.realpath(path) == os.path.realpath(save):
+            _note(f"{path} is left out: it is the folder of --save")  # photos/* holds it from the second time on
+            continue
         # What is not named like a clip is taken for a picture, whatever its name.
         items = _walk(path, save) if os.path.isdir(path) else [_Input(path)]
         for item in items:
             found.setdefault(os.path.abspath(item.path), item)
+    if not found:
+        _usage("no other input is named")
     return list(found.values())
 
 
@@ -339,13 +365,13 @@ def _recognize_picture(recognizer: EmotionRecognizer, picture: _Picture) -> Resu
         if picture.item.fault:
             raise PictureError(f"{printable(path)}: {picture.item.fault}")
         rgb = read_picture(path)
-    except PictureError as error:
+        height, width = rgb.shape[:2]
+        result = Result(str(path), *_model(recognizer), width, height, recognizer.recognize(rgb))
+        if picture.target:
+            _save(picture.target.annotated, rgb, result.faces)
+        return result
+    except (PictureError, _NameTooLongError) as error:
         return Result(str(path), *_model(recognizer), error=str(error))
-    height, width = rgb.shape[:2]
-    result = Result(str(path), *_model(recognizer), width, height, recognizer.recognize(rgb))
-    if picture.target:
-        _save(picture.target.annotated, rgb, result.faces)
-    return result
 
 
 def _model(recognizer: EmotionRecognizer) -> tuple[str, str | None, str]:
@@ -372,7 +398,7 @@ def _recognize_clip(
                 show(progress)
                 for progress in steps:
                     show(progress)
-    except VideoError as error:
+    except (VideoError, _NameTooLongError) as error:
         return Result(str(item.path), *_model(recognizer), error=str(error))
     assert progress.result
     return progress.result
@@ -474,7 +500,10 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
 
     pictures = {item.path: item.depth for item in inputs if not item.fault}
     clips = {item.path for item in inputs if item.is_clip}
-    parts = {path: [part.strip("/\\:") for part in Path(os.path.abspath(path)).parts] for path in pictures}
+    parts = {}
+    for path in pictures:
+        root, *rest = Path(os.path.abspath(path)).parts
+        parts[path] = [root.strip("/\\:"), *rest]
     while True:
         names = {path: tuple(parts[path][-depth:]) for path, depth in pictures.items()}
         count = Counter(names.values())
@@ -580,12 +609,18 @@ class _CannotWriteError(Exception):
     """A result cannot be written: the disk is full, or what is in the way cannot be replaced."""
 
 
+class _NameTooLongError(DeepFERError):
+    """What --save would write of an input has a longer name than files can have; the others are none the worse."""
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn an `OSError` while writing, which is expected, into a `_CannotWriteError` that names the file."""
+    """Turn an `OSError` while writing, which is expected, into one of the two above that names the file."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _NameTooLongError(f"{path} cannot be written: {error.strerror}") from error
         raise _CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
 
 

@@ -529,6 +529,51 @@ def test_annotated_pictures_are_no_inputs_of_the_next_run(folder: Path, capsys: 
     assert len(saved(folder / "out")) == 5
 
 
+def test_nor_are_they_where_the_shell_names_their_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for _ in range(2):
+        assert run(*sorted(folder.glob("[ab]*")), *folder.glob("out"), "--save", folder / "out", *HAAR) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    assert len(saved(folder / "out")) == 4
+
+
+def test_names_of_signs_alone_are_told_apart(tmp_path: Path, photo: Path) -> None:
+    for name in ("a.png", ":a.png", ":"):
+        shutil.copy(photo, tmp_path / name)
+    names = [tmp_path / name for name in ("a.png", ":a.png", ":")]
+    assert run(*names, "--save", tmp_path / "out", *HAAR) == 0
+    assert saved(tmp_path / "out") == [":.png", ":a.png", "a.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [":", ":a.png", "a.png", "out"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_name_too_long_to_be_written_costs_no_other(
+    workers: int, tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a" * 250 + ".gif", "b.png"):
+        shutil.copy(photo, tmp_path / name)
+    assert run(tmp_path, "--save", tmp_path / "out", "--workers", workers, *HAAR) == 1
+    out, noted = capsys.readouterr()
+    assert out.startswith(str(tmp_path / "b.png"))
+    assert "a.gif.png cannot be written: File name too long" in noted
+    assert saved(tmp_path / "out") == ["b.png"]
+
+
+@pytest.mark.parametrize("name", ["out/photo.png", "out/timeline.jsonl"])
+def test_results_are_never_written_over_by_what_is_saved(
+    name: str, photo: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = (tmp_path / "results.csv") if name.endswith("png") else (tmp_path / "results.jsonl")
+    (tmp_path / "out").mkdir()
+    link.symlink_to(tmp_path / name.replace(".jsonl", ".csv"))
+    with pytest.raises(SystemExit) as caught:
+        run(photo, clip, "--save", tmp_path / "out", "--output", link, *HAAR)
+    assert caught.value.code == 2
+    assert "is what --save would write" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 # Clips
 
 
@@ -626,6 +671,22 @@ def test_a_full_disk_is_told_in_a_line(photo: Path) -> None:
         )
     assert found.returncode == 1
     assert found.stderr.endswith("deepfer: stdout cannot be written: No space left on device\n")
+
+
+def test_closed_streams_are_no_fault(photo: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    command = f'"{sys.executable}" -m deepfer "{photo}" --detector haar --output "{results}" >&- 2>&-'
+    assert subprocess.run(command, shell=True, cwd=ROOT).returncode == 0
+    assert [result["path"] for result in lines(results.read_text())] == [str(photo)]
+
+
+def test_behind_two_dashes_all_are_inputs(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photo, tmp_path / "--json")
+    monkeypatch.chdir(tmp_path)
+    assert run(photo, *HAAR, "--json", "--", "--json", photo) == 0
+    assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(photo), "--json"]
 
 
 def test_ctrl_c(many: Path) -> None:
