@@ -4,6 +4,7 @@ import argparse
 import html
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
+from deepfer.checkpoint import DEFAULT
 from deepfer.drawing import STYLES
 from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
 from ui.body_limit import BodyLimit
@@ -36,7 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; environment variables stand in for what it leaves out."""
     parser = argparse.ArgumentParser(description=SENTENCE)
     parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)")
+    parser.add_argument("--port", type=port, help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)")
     parser.add_argument(
         "--model",
         metavar="SOURCE",
@@ -53,14 +55,31 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def port(text: str) -> int:
+    """A port's number, of an argument."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 65535")
+    return int(text)
+
+
+def check_host(host: str) -> None:
+    """Raise an `OSError` where this machine has no such address: Gradio would wait for its server for ever."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.bind(address)
+
+
 def load_recognizer(source: str | None, revision: str | None) -> tuple[EmotionRecognizer, str | None]:
     """The recognizer asked for; where it cannot be had, the embedded one and a sentence that says so."""
-    if source is None:
+    if source is None and revision is None:
         return EmotionRecognizer.from_pretrained(), None
     try:
         return EmotionRecognizer.from_pretrained(source, revision=revision), None
     except (DeepFERError, ValueError) as error:
-        return EmotionRecognizer.from_pretrained(), f"The model asked for, {source}, cannot be used: {error}."
+        return (
+            EmotionRecognizer.from_pretrained(),
+            f"The model asked for, {source or DEFAULT}, cannot be used: {error}.",
+        )
 
 
 def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.Blocks:
@@ -104,16 +123,20 @@ keep_small()
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: else what was uploaded would stay
-    demo.launch(
-        server_name=args.host,
-        server_port=args.port,
-        share=args.share or None,  # None leaves GRADIO_SHARE its say
-        theme=THEME,
-        css_paths=CSS,
-        footer_links=["api", "settings", "gradio"],
-        max_file_size=MAX_UPLOAD_BYTES,
-        state_session_capacity=MAX_SESSIONS,
-        app_kwargs=APP,
-        run_history=False,  # it would keep a visitor's pictures in their browser
-        ssr_mode=False,  # nothing to gain here, and it would want Node
-    )
+    try:
+        check_host(args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
+        demo.launch(
+            server_name=args.host,
+            server_port=args.port,
+            share=args.share or None,  # None leaves GRADIO_SHARE its say
+            theme=THEME,
+            css_paths=CSS,
+            footer_links=["api", "settings", "gradio"],
+            max_file_size=MAX_UPLOAD_BYTES,
+            state_session_capacity=MAX_SESSIONS,
+            app_kwargs=APP,
+            run_history=False,  # it would keep a visitor's pictures in their browser
+            ssr_mode=False,  # nothing to gain here, and it would want Node
+        )
+    except OSError as error:  # no such host, or the port is taken
+        sys.exit(f"error: the page cannot be served: {error}")

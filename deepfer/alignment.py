@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from deepfer.face import Face, Point
+from deepfer.face import Face, Point, area
 from deepfer.warp import similarity, warp
 
 
@@ -40,6 +40,8 @@ class CropGeometry:
             a = complex((np.conj(spread) * (target - target.mean())).sum() / (np.abs(spread) ** 2).sum())
             b = complex(target.mean() - a * landmarks.mean())
         else:
+            if not area(face.box):
+                raise ValueError(f"there is nothing to cut out: the box {face.box} is empty")
             a = complex(size / (max(x2 - x1, y2 - y1) * self.margin))
             b = complex(*self.center) * size - a * complex((x1 + x2) / 2, (y1 + y2) / 2)
         return similarity(a, b)

@@ -71,11 +71,13 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
         local_files_only: Take a Hub checkpoint from the cache, without any connection.
 
     Raises:
-        ValueError: `source` is none of these.
+        ValueError: `source` is none of these, or has no revisions.
         CheckpointError: The folder is no checkpoint that this version can serve.
         HubError: The Hub, the repo or the revision cannot be reached.
     """
     name = DEFAULT if source is None else str(source)
+    if revision is not None and (os.path.exists(name) or not HUB_ID.fullmatch(name)):
+        raise ValueError(f"revision {revision!r}: models on the Hub alone have one, and {name!r} is not there")
     embedded = sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG}"))
     if name in embedded:
         return read(EMBEDDED / name, name)
@@ -145,7 +147,7 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
     if not (folder / MODEL).is_file():
         raise CheckpointError(f"{folder} holds no {MODEL}; {CONVERT}")
     if (folder / MODEL).stat().st_size > MAX_MODEL_BYTES:
-        raise CheckpointError(f"{folder / MODEL} is larger than {MAX_MODEL_BYTES // 1_000_000} MB")
+        raise CheckpointError(f"{folder / MODEL} is larger than {MAX_MODEL_BYTES / 1e6:g} MB")
     if sha256(folder / MODEL) != hashes.get(MODEL):
         raise _OtherFileError(
             f"{folder / MODEL} is not the file that {CONFIG} names: its sha256 differs; fetch or export it again, "

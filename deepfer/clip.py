@@ -66,7 +66,7 @@ class Clip:
         frames = self._get(cv2.CAP_PROP_FRAME_COUNT)
         self.claimed_s = frames / told if frames > 0 and told > 0 else None
         if self.claimed_s and self.claimed_s > MAX_CLIP_S:
-            raise VideoError(f"{self.name}: longer than {MAX_CLIP_S / 60:.0f} minutes ({self.claimed_s / 60:.1f})")
+            raise VideoError(f"{self.name}: longer than {MAX_CLIP_S / 60:.3g} minutes ({self.claimed_s / 60:.1f})")
         self.rate = _usual_rate(path, told)
         self.read = 0
         self._too_long = False
@@ -103,7 +103,7 @@ class Clip:
     def fault(self, duration_s: float) -> str | None:
         """What is amiss with a clip of which that much was read."""
         if self._too_long:
-            return f"only its first {duration_s / 60:.0f} minutes were read"
+            return f"only its first {duration_s / 60:.3g} minutes were read"
         if self.claimed_s and duration_s < 0.95 * self.claimed_s - 0.5:
             return f"cut short or damaged: {duration_s:.1f} of {self.claimed_s:.1f} s could be read"
         return None
@@ -130,7 +130,7 @@ def _checked_file(source: str | Path, name: str) -> str:
     if not size:
         raise VideoError(f"{name}: the file is empty")
     if size > MAX_CLIP_BYTES:
-        raise VideoError(f"{name}: larger than {MAX_CLIP_BYTES // 1_000_000_000} GB")
+        raise VideoError(f"{name}: larger than {MAX_CLIP_BYTES / 1e9:g} GB")
     if not any(head[at:].startswith(start) for at, start in _SIGNATURES):
         raise VideoError(f"{name}: not a clip of a kind that is read ({KINDS})")
     if not whole:

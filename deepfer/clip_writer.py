@@ -107,7 +107,8 @@ class ClipWriter:
         """
         self._stand_until(max(duration_s, 1 / self._fps))
         self._close()
-        if isinstance(self._encoder, subprocess.Popen) and self._encoder.returncode:
+        failed = self._encoder.returncode if isinstance(self._encoder, subprocess.Popen) else not self._is_whole()
+        if failed:
             self._fault = self._fault or self._failure()
         if self._fault:
             raise self._fault
@@ -174,10 +175,21 @@ class ClipWriter:
             self._encoder.stdin.close()
         self._encoder.wait()
 
+    def _is_whole(self) -> bool:
+        """Whether the last frame can be read back: OpenCV says nothing of a disk that was full."""
+        written = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG)
+        try:
+            written.set(cv2.CAP_PROP_POS_FRAMES, self._ticks - 1)
+            before_last_ms = 1000 * (self._ticks - 2) / self._fps  # times are rounded
+            return written.grab() and written.get(cv2.CAP_PROP_POS_MSEC) >= before_last_ms
+        finally:
+            written.release()
+
     def _failure(self) -> VideoError:
         self._log.seek(0)
         said = self._log.read(10_000).decode(errors="replace").strip().splitlines()
-        return VideoError(f"{self._path}: cannot be encoded: {said[-1] if said else 'ffmpeg stopped'}")
+        why = said[-1] if said else "ffmpeg stopped" if _h264() else "is the disk full?"
+        return VideoError(f"{self._path}: cannot be encoded: {why}")
 
     def _add_sound(self, duration_s: float, sound: str | Path) -> bool:
         """Whether it has the sound now, if there is any to have."""

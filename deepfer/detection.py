@@ -85,7 +85,7 @@ class YuNetDetector:
         self.search = search
         try:
             if Path(path).stat().st_size > MAX_MODEL_BYTES:
-                raise DetectorError(f"{path} is larger than {MAX_MODEL_BYTES // 1_000_000} MB: no YuNet file")
+                raise DetectorError(f"{path} is larger than {MAX_MODEL_BYTES / 1e6:g} MB: no YuNet file")
             self._net = YuNet(path)
         except OSError as error:
             raise DetectorError(f"{path} cannot be read: {error.strerror}") from error
@@ -198,6 +198,8 @@ class YuNetDetector:
     def _tiled(self, rgb: np.ndarray, scale: float) -> list[Face]:
         """Candidates in the picture at another scale, tile by tile."""
         height, width = rgb.shape[:2]
+        if min(height, width) * scale < TINIEST:  # a strip, of thousands of tiles, and no face
+            return []
         found = []
         for top, bottom in _tiles(height * scale, self.long_side):
             for left, right in _tiles(width * scale, self.long_side):
@@ -320,7 +322,7 @@ def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) 
         return YuNetDetector(cached) if cached else HaarDetector()
     if name == "yunet":
         return YuNetDetector(_cached_yunet() or _fetch_yunet(local_files_only))
-    if Path(name).suffix == ".onnx":
+    if isinstance(name, (str, Path)) and Path(name).suffix == ".onnx":
         return YuNetDetector(name)
     raise ValueError(f"no detector {str(name)!r}: give 'auto', 'yunet', 'haar', or the path of a YuNet .onnx file")
 

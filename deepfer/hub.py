@@ -297,7 +297,7 @@ def _named(repo: str, revision: str | None) -> str:
 
 
 def _too_large(what: str) -> str:
-    return f"{what} is larger than {MAX_MODEL_BYTES // 1_000_000} MB, which is no small face model"
+    return f"{what} is larger than {MAX_MODEL_BYTES / 1e6:g} MB, which is no small face model"
 
 
 def _existing(path: Path) -> Path:

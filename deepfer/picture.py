@@ -143,6 +143,8 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
                 data = file.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise PictureError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+    elif not hasattr(source, "read"):
+        raise TypeError(f"expected a path, a file's bytes or an open binary file; got {type(source).__name__}")
     else:
         label = getattr(source, "name", None)  # an int where the file was opened by number
         name = printable(label) if isinstance(label, str) else "picture"

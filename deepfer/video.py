@@ -53,7 +53,11 @@ class Progress:
 
 
 def recognize_video(
-    recognizer: EmotionRecognizer, source: str | Path, *, video: Path | None = None, table: Path | None = None
+    recognizer: EmotionRecognizer,
+    source: str | Path,
+    *,
+    video: str | Path | None = None,
+    table: str | Path | None = None,
 ) -> Generator[Progress]:
     """Follow every face through a clip; to be gone through to its end, or closed, which leaves nothing behind.
 
@@ -76,8 +80,8 @@ def recognize_video(
         OSError: A file cannot be written.
     """
     with Clip(source) as clip, contextlib.ExitStack() as stack:
-        writer = stack.enter_context(ClipWriter(video, (clip.width, clip.height), clip.rate)) if video else None
-        rows = stack.enter_context(_Table(table)) if table else None
+        writer = stack.enter_context(ClipWriter(Path(video), (clip.width, clip.height), clip.rate)) if video else None
+        rows = stack.enter_context(_Table(Path(table))) if table else None
         people: dict[int, _Seen] = {}
         start = told = time.monotonic()
         before: tuple[float, list[Face]] | None = None

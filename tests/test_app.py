@@ -1,7 +1,10 @@
 """The page's endpoint, its arguments and its faults, against `python app.py` in a process of its own."""
 
 import json
+import socket
 import struct
+import subprocess
+import sys
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -153,6 +156,28 @@ def test_the_environment_opens_it_and_a_model_that_is_not_there_is_told(tmp_path
         _, found = recognize(client, ASTRONAUT)
         client.close()
     assert (found["model"], found["faces"][0]["emotion"]) == ("cnn", "happy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "99999"], "'99999' is no number from 1 to 65535"),
+        (["--port", "0"], "'0' is no number from 1 to 65535"),
+        (["--port", "TAKEN"], "error: the page cannot be served: "),
+        (["--host", "host.invalid"], "error: the page cannot be served: "),
+    ],
+)
+def test_where_it_cannot_listen_it_says_so_in_a_line(arguments: list[str], told: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        given = [str(taken.getsockname()[1]) if argument == "TAKEN" else argument for argument in arguments]
+        found = subprocess.run(
+            [sys.executable, "app.py", *given], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )  # fmt: skip
+    assert found.returncode
+    assert told in found.stderr.splitlines()[-1]
+    assert "Traceback" not in found.stderr
 
 
 def test_names_are_shown_as_text_not_as_page() -> None:

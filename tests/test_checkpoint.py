@@ -33,6 +33,12 @@ def test_sources(folder: Path) -> None:
     assert (local.folder, local.name, local.revision) == (folder, str(folder), None)
 
 
+def test_only_what_is_on_the_hub_has_revisions(folder: Path) -> None:
+    for source in (None, DEFAULT, folder, "nonsense"):
+        with pytest.raises(ValueError, match="revision 'v1': models on the Hub alone"):
+            resolve(source, "v1")
+
+
 @pytest.mark.parametrize(
     "source", ["nonsense", "a/b/c", "", "user/", "https://example.org/x", "x" * 300, "nul\0", "two\nlines"]
 )

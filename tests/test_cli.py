@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -687,6 +688,18 @@ def test_behind_two_dashes_all_are_inputs(
     monkeypatch.chdir(tmp_path)
     assert run(photo, *HAAR, "--json", "--", "--json", photo) == 0
     assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(photo), "--json"]
+
+
+def test_a_full_disk_under_an_annotated_clip_leaves_nothing_under_its_name(clip: Path, tmp_path: Path) -> None:
+    limit = 4096  # bytes that any file may have: stands in for a disk that is full then
+    found = subprocess.run(
+        [sys.executable, "-m", "deepfer", clip, *HAAR, "--save", tmp_path / "out"],
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PATH": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert "clip.mp4.webm: cannot be encoded: is the disk full?" in found.stderr
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_ctrl_c(many: Path) -> None:

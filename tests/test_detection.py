@@ -165,8 +165,8 @@ def test_an_unreachable_hub_is_told_in_a_line_within_15_seconds(hub: HubServer) 
     assert told.startswith("HubError ")
 
 
-@pytest.mark.parametrize("name", ["yunett", "", "YUNET", "models/yunet", "photo.jpg", "onnx"])
-def test_a_name_that_is_none_is_answered_with_the_forms(name: str) -> None:
+@pytest.mark.parametrize("name", ["yunett", "", "YUNET", "models/yunet", "photo.jpg", "onnx", None])
+def test_a_name_that_is_none_is_answered_with_the_forms(name: str | None) -> None:
     with pytest.raises(ValueError, match=r"'auto', 'yunet', 'haar', .*\.onnx"):
         load_detector(name)
 
@@ -228,6 +228,15 @@ def test_pictures_too_small_for_a_face(detector: Detector, size: tuple[int, int]
     width, height = size
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     assert detector.detect(image) == []
+
+
+def test_a_strip_of_many_pixels_takes_no_longer_than_a_photo(yunet: YuNetDetector) -> None:
+    seconds = []
+    for shape in ((1000, 1500, 3), (1, 1_500_000, 3), (1_500_000, 8, 3)):
+        start = time.monotonic()
+        assert yunet.detect(np.full(shape, 128, np.uint8)) == []
+        seconds.append(time.monotonic() - start)
+    assert max(seconds[1:]) < 2 * seconds[0]
 
 
 def test_low_views(yunet: YuNetDetector) -> None:

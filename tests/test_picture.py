@@ -273,6 +273,9 @@ def test_every_way_to_give_a_picture(tmp_path: Path) -> None:
     link.symlink_to(path)
     assert_close(read_picture(link), COLOURS, 0)
     assert read_picture(PNG).flags.writeable
+    for other in (None, 3, COLOURS):
+        with pytest.raises(TypeError, match="expected a path, a file's bytes or an open binary file; got"):
+            read_picture(other)
 
 
 def test_threads_read_as_one_does() -> None:

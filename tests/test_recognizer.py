@@ -93,6 +93,11 @@ def test_other_images_are_refused(recognizer: EmotionRecognizer, wrong: object) 
         recognizer.recognize(wrong)  # type: ignore[arg-type]
 
 
+def test_a_box_without_a_pixel_is_refused(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        recognizer.crop(astronaut, Face((5, 5, 5, 5)))
+
+
 def test_two_threads_give_the_answers_of_one(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
     pictures = [astronaut, np.ascontiguousarray(astronaut[:, ::-1]), astronaut[:300, :400]]
     expected = [recognizer.recognize(picture) for picture in pictures]

@@ -54,7 +54,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_one_person_walks(recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, no_ffmpeg: None) -> None:
-    found = recognize(recognizer, walk, video=tmp_path / "out.webm", table=tmp_path / "timeline.csv")
+    found = recognize(recognizer, walk, video=str(tmp_path / "out.webm"), table=str(tmp_path / "timeline.csv"))
     assert (found.width, found.height, found.frames, found.fps) == (480, 270, 40, FPS)
     assert found.duration_s == pytest.approx(2)
     assert (found.warning, found.error, found.detector) == (None, None, "haar")
