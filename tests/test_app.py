@@ -9,6 +9,7 @@ import urllib.request
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,6 +41,18 @@ def client(server: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def recognize(client: Client, path: Path) -> tuple[str, dict]:
     return client.predict(handle_file(path), api_name="/recognize_image")
+
+
+def called(server: AppServer, endpoint: str, record: dict[str, Any]) -> str:
+    """What the endpoint answers to a record of a file as somebody may have made it up."""
+    call = f"{server.url}gradio_api/call/{endpoint}"
+    body = json.dumps({"data": [record]}).encode()
+    with urllib.request.urlopen(
+        urllib.request.Request(call, body, {"Content-Type": "application/json"}), timeout=10
+    ) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{call}/{event}", timeout=20) as answer:
+        return answer.read().decode()
 
 
 def listening(server: AppServer) -> set[str]:
@@ -118,15 +131,17 @@ def test_what_is_no_picture_is_told_in_one_line(
 
 @pytest.mark.parametrize("meta", ['{"_type": "gradio.FileData"}', "{}"])
 def test_other_files_of_the_machine_are_not_read(server: AppServer, meta: str) -> None:
-    body = f'{{"data": [{{"path": {json.dumps(str(ASTRONAUT))}, "meta": {meta}}}]}}'
-    call = f"{server.url}gradio_api/call/recognize_image"
-    request = urllib.request.Request(call, body.encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        event = json.load(answer)["event_id"]
-    with urllib.request.urlopen(f"{call}/{event}", timeout=20) as answer:
-        told = answer.read().decode()
+    told = called(server, "recognize_image", {"path": str(ASTRONAUT), "meta": json.loads(meta)})
     assert "event: error" in told
     assert "happy" not in told
+
+
+def test_an_upload_that_was_deleted_before_its_turn_is_told_in_words(server: AppServer) -> None:
+    (folder,) = Path(server.log.parent, "uploads").glob("*/files")
+    data = {"path": str(folder / "gone.jpg"), "meta": {"_type": "gradio.FileData"}}
+    for endpoint in ("recognize_image", "recognize_video"):
+        told = called(server, endpoint, data)
+        assert "It is no longer here: what waits for too long is deleted. Send it again." in told
 
 
 def test_the_api_page_names_the_endpoints_and_describes_them(server: AppServer) -> None:

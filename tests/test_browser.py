@@ -145,7 +145,7 @@ def test_a_text_named_jpg_is_told_and_takes_the_last_answer_away(page: Any, tmp_
 
 
 def test_an_example_without_a_mouse_and_no_face_in_words(page: Any, tmp_path: Path) -> None:
-    page.locator("#examples button").last.focus()
+    page.get_by_role("button", name="Example: portraits").focus()
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelectorAll('.fer-card').length >= 3")
     areas = page.locator(".fer-card p").all_inner_texts()

@@ -40,6 +40,14 @@ HAAR = (
     "</p>"
 )
 EMPTY = '<p class="fer-note">Add a picture or take an example: each face gets a card here, the largest first.</p>'
+# gr.Examples gives its buttons a picture or a name, not both: without one they say nothing to a screen reader. They come
+# later than this is run, and anew after that.
+NAME_EXAMPLES = """
+new MutationObserver(() => {
+  const buttons = document.querySelectorAll("#examples button");
+  buttons.forEach((button, i) => { button.ariaLabel = props.names[i]; });
+}).observe(element.closest("[role=tabpanel]"), { childList: true, subtree: true });
+"""
 
 
 @dataclass(frozen=True)
@@ -159,14 +167,20 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
             elem_id="why",
         )
         cards = gr.HTML(apply_default_css=False, elem_id="cards")
+        examples = sorted(EXAMPLES.glob("*.jpg"))
         gr.Examples(
-            sorted(str(path) for path in EXAMPLES.glob("*.jpg")),
+            list(map(str, examples)),
             picture,
             cache_examples=False,
             api_visibility="private",
             elem_id="examples",
         )
-        gr.HTML(f'<p class="fer-credit">{CREDIT}</p>', apply_default_css=False)
+        gr.HTML(
+            f'<p class="fer-credit">{CREDIT}</p>',
+            js_on_load=NAME_EXAMPLES,
+            names=[f"Example: {path.stem}" for path in examples],
+            apply_default_css=False,
+        )
         answer = gr.JSON(visible=False, label="Faces")  # the endpoint's second answer
 
         # Without `preprocess`: there gr.Image opens each file itself, and of one that it cannot open (a text, a bomb)

@@ -100,11 +100,13 @@ def uploaded(record: dict[str, Any]) -> Path:
 
     Raises:
         PictureError: The record names a file that nobody uploaded. Gradio 6.31 lets one without "meta" through with any
-            path on this machine; uploads lie in its own folder.
+            path on this machine; uploads lie in its own folder. Or it was deleted by now.
     """
     path = Path(os.path.abspath(record.get("path") or ""))
     if not path.is_relative_to(os.path.abspath(get_upload_folder())):
         raise PictureError("Send it as a file.")
+    if not path.exists():
+        raise PictureError("It is no longer here: what waits for too long is deleted. Send it again.")
     return path
 
 

@@ -23,7 +23,7 @@ from ui.image_tab import DETECTORS, HAAR, download_html
 from ui.uploads import uploaded
 
 EMPTY = (
-    f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.0f} minutes and 1080p: everybody in it gets a number '
+    f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.3g} minutes and 1080p: everybody in it gets a number '
     "and a timeline here.</p>"
 )
 CANCELLED = '<p class="fer-note" role="status">Cancelled. Nothing of it is kept.</p>'
