@@ -12,6 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
+from deepfer.arguments import whole_number
 from deepfer.checkpoint import DEFAULT
 from deepfer.drawing import STYLES
 from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
@@ -38,7 +39,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; environment variables stand in for what it leaves out."""
     parser = argparse.ArgumentParser(description=SENTENCE)
     parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
-    parser.add_argument("--port", type=port, help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)")
+    parser.add_argument(
+        "--port", type=whole_number(1, 65535), help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)"
+    )
     parser.add_argument(
         "--model",
         metavar="SOURCE",
@@ -53,13 +56,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--share", action="store_true", help="also serve at a public gradio.live address")
     return parser.parse_args(arguments)
-
-
-def port(text: str) -> int:
-    """A port's number, of an argument."""
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 65535")
-    return int(text)
 
 
 def check_host(host: str) -> None:

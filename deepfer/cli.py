@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from deepfer import __version__
+from deepfer.arguments import whole_number
 from deepfer.errors import DeepFERError, LimitError, PictureError, VideoError
 from deepfer.limits import check_limits
 from deepfer.result import COLUMNS, ClipResult, Result
@@ -138,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--workers",
-        type=_at_least_one,
+        type=whole_number(1),
         metavar="N",
         help=f"processes that share the pictures (default: one for each core from {MANY_PICTURES} pictures on)",
     )
@@ -622,12 +623,6 @@ def _writing(path: Path) -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             raise _NameTooLongError(f"{path} cannot be written: {error.strerror}") from error
         raise _CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
 
 
 def _note(line: str) -> None:

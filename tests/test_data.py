@@ -188,6 +188,11 @@ def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
     Dataset.from_dict({"text": ["a"], "label": ["happy"]}).save_to_disk(str(tmp_path / "words"))
     with pytest.raises(DataError, match="needs an image column and a label column; it has text, label"):
         load(tmp_path / "words")
+    (tmp_path / "columns").mkdir()
+    for name, columns in (("a", {"label": ["happy"]}), ("b", {"other": [1]})):
+        Dataset.from_dict(columns).to_parquet(str(tmp_path / "columns" / f"{name}.parquet"))
+    with pytest.raises(DataError, match="cannot load"):
+        load(tmp_path / "columns")
     with pytest.raises(DataError, match="folders are labels where there are two or more"):
         load(class_folders(tmp_path / "one", {"happy": "happy"}))
 
@@ -222,6 +227,8 @@ def test_the_held_out_share_is_that_of_every_label() -> None:
     assert rows == {image.tobytes() for image in whole.images}
     assert not np.array_equal(held.images, stratified(whole, 0.25, seed=2)[1].images)
     assert isinstance(kept, Split)
+    kept, held = stratified(drawn(21, 0), 0.1, seed=1)  # few are better than none
+    assert np.bincount(held.labels).tolist() == [1] * 7
 
 
 def test_shrinking_averages() -> None:

@@ -149,7 +149,7 @@ def test_worse_pictures(dataset: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert found == metrics(tmp_path / "b")["robustness"]
     assert (tmp_path / "a" / "plots" / "robustness.png").stat().st_size > 1000
     with pytest.raises(SystemExit, match="2"):
-        run(dataset, tmp_path, "--robustness", split="test")
+        run(dataset, tmp_path, "--robustness", split="all")  # test is in it
 
 
 def test_each_change_grows_with_its_strength() -> None:
@@ -205,6 +205,7 @@ def test_what_cannot_be_done_is_said_in_a_line_and_at_once(
     repository = Path(evaluate.__file__).parents[1]
     assert "test" in refused(tmp_path / "out", split="test", data=folders)
     assert "nothing" in refused(tmp_path / "out", checkpoint="nothing")
+    assert "measured on validation" in refused(tmp_path / "out", "--pipeline", "--detector", "haar", split="test")
     assert "pictures of people" in refused(tmp_path / "out", "--mistakes", repository / "deepfer/checkpoints/cnn")
 
     def measure_asked(*_arguments: object) -> None:

@@ -21,7 +21,7 @@ from hub_server import READ_TOKEN, TOKEN, HubServer
 
 from deepfer import EmotionClassifier, __version__
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve
-from training import publish
+from training import publish, results
 from training.data import load, pack
 from training.drawn import drawn
 
@@ -161,7 +161,25 @@ def test_a_card_claims_nothing_of_fer2013_for_other_data(hub: HubServer, folder:
     named = {(r["dataset"]["type"], r["dataset"]["revision"]) for r in header(card)["model-index"][0]["results"]}
     assert named == {("user/smiles", "0123abc")}
     assert "its training pictures, user/smiles@0123abc" in card.decode()
-    assert "Goodfellow" not in card.decode()
+    for told in ("Goodfellow", "FER2013's own", "ten strangers"):
+        assert told not in card.decode()
+    assert "| served, the dataset's labels | validation |" in card.decode()
+
+
+def test_a_card_of_a_model_without_votes_claims_none(folder: Path) -> None:
+    def without_votes(metrics: dict) -> None:
+        metrics["splits"] = {"validation": metrics["splits"]["validation"] | {"ferplus": None}}
+        metrics |= {"dataset": "user/smiles", "robustness": None}
+
+    edit(folder / "metrics.json", without_votes)
+    edit(folder / CONFIG, lambda c: c.update(recipe="finetune"))
+    edit(folder / CONFIG, lambda c: c["training"].update(init={"source": "cnn", "sha256": "0"}))
+    shutil.rmtree(folder / "plots")
+    card = results.card(folder)
+    assert "FER" not in card.replace("FER2013 head", "").replace("DeepFER", "")
+    assert "test measured" not in card
+    assert "--recipe finetune --init cnn" in card
+    assert "make train" not in card
 
 
 def test_a_converted_model_keeps_the_card_of_its_owner(hub: HubServer, folder: Path) -> None:
@@ -268,7 +286,7 @@ def test_a_pull_request_leaves_main_as_it_is(
         (lambda f: (f / MODEL).unlink(), f"holds no {MODEL}"),
         (lambda f: (f / CONFIG).write_text("{}"), "'format_version' is missing"),
         (lambda f: edit(f / CONFIG, lambda c: c.pop("gate")), "records no gate"),
-        (lambda f: edit(f / CONFIG, lambda c: c.pop("recorded_labels")), "records no gate"),
+        (lambda f: edit(f / CONFIG, lambda c: c.pop("recorded_labels")), "records no labels"),
         (lambda f: edit(f / CONFIG, lambda c: c["outputs"].update(logits="other")), "has no output 'other'"),
         (lambda f: (f / "metrics.json").unlink(), "holds no metrics.json: measure it"),
         (lambda f: (f / "metrics.json").write_text("{"), "is not what training.evaluate writes"),

@@ -79,6 +79,24 @@ def test_a_killed_run_goes_on_where_it_was(trained: Path) -> None:
     assert (trained / "curve.png").stat().st_size > 1000
 
 
+def test_a_run_is_resumed_as_itself_alone(
+    trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / "run.json").read_bytes()
+    again = ("--model", "cnn", "--out", trained, "--resume", "--dataset")
+    assert train.main(words(*again, dataset, "--recipe", "smoke", "--epochs", 9)) == 0
+    assert "is finished" in capsys.readouterr().err
+    pack({"train": drawn(70, 8), "validation": drawn(70, 9)}, tmp_path / "other.npz")
+    for other, said in (
+        ((dataset, "--recipe", "seed"), "recipe is smoke, not seed"),
+        ((dataset, "--recipe", "smoke", "--seed", 7), "seed is 0, not 7"),
+        ((tmp_path / "other.npz", "--recipe", "smoke"), "data_sha256"),
+    ):
+        assert train.main(words(*again, *other)) == 1
+        assert said in capsys.readouterr().err
+    assert (trained / "run.json").read_bytes() == before
+
+
 def test_the_exported_checkpoint_answers_and_is_recorded(checkpoint: Path, dataset: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     assert config["gate"]["label_agreement"] >= 0.995
@@ -278,8 +296,18 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
 ) -> None:
     file = tmp_path / "teachers.npz"
     assert teachers.main(words("--teacher", trained / "best.keras", "--dataset", dataset, "--out", file)) == 0
+    keras.utils.set_random_seed(0)
+    build_cnn(**RECIPES["cnn"]["smoke"][0].network).save(tmp_path / "untaught.keras")
+    both = words("--teacher", tmp_path / "untaught.keras", "--teacher", trained / "best.keras", "--dataset", dataset)
+    capsys.readouterr()
+    assert teachers.main([*both, "--out", str(tmp_path / "both.npz")]) == 0
+    assert "ferplus, 1 of 2 teachers" in capsys.readouterr().out
+    assert teachers.main([*both[:2], *both[4:], "--out", str(tmp_path / "none.npz")]) == 1
+    assert "no teacher knows more" in capsys.readouterr().err
     split = load(dataset)["train"]
     taught = teachers.load_teachers(file, split)
+    for head, said in teachers.load_teachers(tmp_path / "both.npz", split).items():
+        assert np.array_equal(said, taught[head])
     assert np.mean(taught["fer2013"].argmax(axis=1) == split.labels) > 0.25  # 1 in 7 by chance
     voteless = Split(split.images, split.labels, np.zeros_like(split.votes), np.full(len(split), -1))
     wanted = train.targets(voteless, 0.0, taught, 0.25)
@@ -327,6 +355,9 @@ def test_patience_ends_a_phase_early_and_that_is_kept(dataset: Path, tmp_path: P
         (("--recipe", "best"), "has the recipes"),
         (("--weights", "none"), "is for resnet50v2"),
         (("--recipe", "seed", "--teachers", "teachers.npz"), "does not distil"),
+        (("--epochs", "0"), "'0' is no number from 1 on"),
+        (("--batch-size", "0"), "'0' is no number from 1 on"),
+        (("--seed", "-1"), "'-1' is no number from 0 on"),
     ],
 )
 def test_wrong_usage(

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from deepfer.arguments import whole_number
 from deepfer.errors import PictureError
 from deepfer.face import LABELS
 from deepfer.picture import read_picture
@@ -231,6 +232,7 @@ def open_dataset(dataset: str | Path) -> dict[str, Pictures]:
         DataError: Nothing there, no image or label column, a label that is no emotion.
     """
     from datasets import DatasetDict, load_dataset, load_from_disk
+    from datasets.exceptions import DatasetsError
 
     path = Path(dataset)
     try:
@@ -239,8 +241,10 @@ def open_dataset(dataset: str | Path) -> dict[str, Pictures]:
         else:
             name, _, revision = (str(path), "", "") if path.exists() else str(dataset).partition("@")
             table = load_dataset(name, revision=revision or None)
-    except (OSError, ValueError, RuntimeError) as error:  # the Hub's refusals and the lack of a connection are OSErrors
-        reason = " ".join(str(error).split()) or type(error).__name__
+    # The Hub's refusals and the lack of a connection are OSErrors.
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        told = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
+        reason = " ".join(str(told).split()) or type(told).__name__
         raise DataError(f"cannot load the dataset {str(dataset)!r}: {reason}") from error
     found: dict[str, Pictures] = {}
     for own, rows in (table if isinstance(table, DatasetDict) else {"train": table}).items():
@@ -323,12 +327,12 @@ def resize(gray: np.ndarray, size: int) -> np.ndarray:
 
 
 def stratified(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Cut a split in two, `share` of every label in the second."""
+    """Cut a split in two, `share` of every label in the second, but at least one of several."""
     rng = np.random.default_rng(seed)
     held = np.zeros(len(split), bool)
     for label in np.unique(split.labels):
         rows = rng.permutation(np.flatnonzero(split.labels == label))
-        held[rows[: round(share * len(rows))]] = True
+        held[rows[: max(round(share * len(rows)), int(len(rows) > 1))]] = True
     return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
 
 
@@ -363,7 +367,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, help="folder, Hub id or Hub id@revision")
-    parser.add_argument("--size", type=int, default=48, help="side of the square images, pixels")
+    parser.add_argument("--size", type=whole_number(1), default=48, help="side of the square images, pixels")
     parser.add_argument("--out", type=Path, help="the .npz to write")
     args = parser.parse_args(argv)
     from training.duplicates import between  # which builds upon this module

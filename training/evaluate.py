@@ -325,8 +325,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     instead.add_argument("--pipeline", action="store_true", help="measure what detection and alignment lose instead")
     parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file, for --pipeline")
     args = parser.parse_args(argv)
-    if args.robustness and args.split == "test":
-        parser.error("--robustness is not measured on test: it is for choosing, and test is for none of that")
+    if args.robustness and args.split != "validation":
+        parser.error("--robustness is measured on validation: it is for choosing, and test is for none of that")
     try:
         if args.mistakes:
             require_private(args.mistakes)
@@ -362,6 +362,8 @@ def measure_asked(classifier: EmotionClassifier, args: argparse.Namespace) -> di
         asked = [pictures for name, pictures in own.items() if args.split in (name, ALL)]
         if asked and (own_pictures := photographs(recognizer, asked)):
             return {"photographs": {recognizer.detector_name: own_pictures}}
+        if args.split != "validation":
+            raise DataError("what --pipeline loses on crops is measured on validation: it is for choosing")
         return {"pipeline": {recognizer.detector_name: pipeline(recognizer, split)}}
     alone = None
     if args.split != ALL and "train" in splits:

@@ -14,8 +14,8 @@ import numpy as np
 
 from deepfer.face import LABELS
 from training import duplicates, plots
-from training.augment import Augmentation
 from training.data import DataError, Split, Splits, joined, load, name_of
+from training.recipes import RECIPES
 from training.results import percent, table
 from training.sheets import require_private, sheet
 
@@ -158,11 +158,12 @@ def _augmentation(splits: Splits, out: Path, rng: np.random.Generator) -> str:
     every = joined(splits)
     firsts = [np.flatnonzero(every.labels == i) for i in range(len(LABELS))]
     faces = every.images[[rng.choice(own) for own in firsts if len(own)]]
-    variants = [np.rint(Augmentation()(faces, rng)).astype(np.uint8) for _ in range(VARIANTS)]
+    augment = RECIPES["cnn"]["default"][-1].augmentation
+    variants = [np.rint(augment(faces, rng)).astype(np.uint8) for _ in range(VARIANTS)]
     sheet(
         list(np.stack([faces, *variants], axis=1)),
         out / "augmentation.png",
-        "As stored, and as training sees it in eleven epochs",
+        f"As stored, and as the CNN's training sees it in {VARIANTS} epochs",
     )
     return f"## Augmentation\n\n{_figure('augmentation.png', 'A face of each class, and augmented variants beside it')}"
 

@@ -414,11 +414,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--keras needs --labels and --rescale")
     if args.keras and args.keep:
         parser.error("--keep goes with --run")
+    if args.keep and args.keep.suffix != ".keras":
+        parser.error(f"--keep {args.keep}: the name must end in .keras")
 
     def validation(size: int) -> Split:
         splits = load(args.dataset, size)
-        if "validation" not in splits:
-            raise DataError(f"{args.dataset} has no validation split, only {', '.join(splits)}")
+        if not len(splits.get("validation", ())):
+            raise DataError(f"{args.dataset} has no validation pictures, only {', '.join(splits)}")
         return splits["validation"]
 
     try:

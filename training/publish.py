@@ -63,8 +63,10 @@ def check(folder: Path) -> dict[str, Any]:
     EmotionClassifier(read(folder))
     config = read_config(folder)
     gate = config.get("gate")
-    if not (isinstance(gate, dict) and "label_agreement" in gate and config.get("recorded_labels")):
+    if not (isinstance(gate, dict) and "label_agreement" in gate):
         raise PublishError(f"{folder / CONFIG} records no gate that the model passed: make it with training.export")
+    if not config.get("recorded_labels"):
+        raise PublishError(f"{folder / CONFIG} records no labels to be checked by: give training.export a --dataset")
     try:
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         of, splits = metrics["model_sha256"], metrics["splits"]

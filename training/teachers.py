@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfer.classifier import softmax
-from training.data import DataError, Split, load
+from training.data import DataError, Split, load, require_trainable
 from training.metrics import fit_temperature
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -32,14 +32,19 @@ def rows_sha256(split: Split) -> str:
 
 
 def predict(model: keras.Model, train: Split, validation: Split) -> dict[str, np.ndarray]:
-    """Each head's probabilities for `train`, float32 `(N, 7)`: mean over the image and its mirror, calibrated."""
+    """Each trained head's probabilities for `train`, float32 `(N, 7)`: mean of image and mirror, calibrated."""
     found = {}
+    if sorted(model.output_names) != sorted(HEADS) or not isinstance(model.output, dict):
+        raise DataError(f"{model.name} has not the two heads of training.train: it can be no teacher")
     logits, mirrored, held = (
         model.predict(images[..., None].astype(np.float32), batch_size=256, verbose=0)
         for images in (train.images, train.images[:, :, ::-1], validation.images)
     )
     for head, truth in (("fer2013", validation.labels), ("ferplus", validation.majority)):
         known = truth >= 0
+        most = np.bincount(truth[known], minlength=1).max()
+        if known.any() and np.sum(held[head][known].argmax(axis=1) == truth[known]) <= most:
+            continue  # it was never trained: the most frequent label knows as much
         temperature = fit_temperature(held[head][known], truth[known]) if known.any() else 1.0
         found[head] = (softmax(logits[head] / temperature) + softmax(mirrored[head] / temperature)) / 2
     return found
@@ -73,9 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         splits = load(args.dataset)
+        require_trainable(splits)
         found = [predict(keras_file.load(path), splits["train"], splits["validation"]) for path in args.teacher]
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        means = {head: np.mean([f[head] for f in found], axis=0).astype(np.float16) for head in HEADS}
+        taught = {head: [f[head] for f in found if head in f] for head in HEADS}
+        for head, given in taught.items():
+            if not given:
+                raise DataError(f"no teacher knows more of the {head} labels than which is the most frequent")
+        means = {head: np.mean(given, axis=0).astype(np.float16) for head, given in taught.items()}
         np.savez_compressed(args.out, images_sha256=rows_sha256(splits["train"]), **means)
     except (DataError, OSError, ValueError, KeyError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -83,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for head, truth in (("fer2013", splits["train"].labels), ("ferplus", splits["train"].majority)):
         known = truth >= 0
         agreed = np.mean(means[head].argmax(axis=1)[known] == truth[known])
-        print(f"{head}: {len(known)} rows, the label's in {agreed:.1%}")
+        print(f"{head}, {len(taught[head])} of {len(found)} teachers: {known.sum()} rows, the label's in {agreed:.1%}")
     return 0
 
 

@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
     args = parser.parse_args(argv)
     try:
-        images = load(args.dataset)["train"].images
+        splits = load(args.dataset)
+        if "train" not in splits:
+            raise DataError(f"{args.dataset} has no train split, only {', '.join(splits)}")
+        images = splits["train"].images
         detector = load_detector(args.detector)
     except (DataError, DeepFERError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if faces:
             boxes.append((np.array(faces[0].box) - border) / side)
             landmarks.append((np.array(faces[0].landmarks) - border) / side)
+    if not boxes:
+        print(f"error: {detector.name} finds no face in {len(chosen)} pictures", file=sys.stderr)
+        return 1
     found = np.array(boxes)
     center = (found[:, :2] + found[:, 2:]) / 2
     longer = (found[:, 2:] - found[:, :2]).max(axis=1)

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from deepfer.arguments import whole_number
 from deepfer.checkpoint import sha256
 from deepfer.errors import HubError
 from deepfer.face import LABELS
@@ -357,6 +358,24 @@ def find_teachers(given: Path | None, train: Split) -> tuple[Path | None, Target
         return None, None
 
 
+def require_same(before: dict[str, Any], run: dict[str, Any]) -> None:
+    """Check that a run may go on as what is asked for now: with other epochs, rates or augmentation, but no other run.
+
+    Raises:
+        DataError: It is another network, recipe or seed, or learns from other data.
+    """
+
+    def what(about: dict[str, Any]) -> dict[str, Any]:
+        networks = [{k: v for k, v in phase["network"].items() if k != "weights"} for phase in about["phases"]]
+        kept = {key: about.get(key) for key in ("model", "recipe", "seed", "data_sha256")}
+        return kept | {"network": networks, "teachers": (about.get("teachers") or {}).get("sha256")}
+
+    asked = what(json.loads(json.dumps(run)))  # as it is kept
+    for key, value in what(before).items():
+        if value != asked[key]:
+            raise DataError(f"--resume goes on with a run whose {key} is {value}, not {asked[key]}: give another --out")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Train from the command line."""
     parser = argparse.ArgumentParser(
@@ -372,10 +391,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--weights", help='what ResNet50V2\'s base starts from: "imagenet", a weights file, or "none"')
     add("--teachers", type=Path, help="predictions of training.teachers; ours where they fit the dataset")
     add("--resume", action="store_true", help="go on after the last finished epoch in --out")
-    add("--epochs", type=int, help="of each phase, instead of the recipe's")
-    add("--batch-size", type=int, help="instead of the recipe's")
+    add("--epochs", type=whole_number(1), help="of each phase, instead of the recipe's")
+    add("--batch-size", type=whole_number(1), help="instead of the recipe's")
     add("--learning-rate", type=float, help="instead of the recipe's")
-    add("--seed", type=int, default=0, help="of weights, order and augmentation")
+    add("--seed", type=whole_number(0), default=0, help="of weights, order and augmentation")
     args = parser.parse_args(argv)
     if args.recipe not in RECIPES[args.model]:
         parser.error(f"{args.model} has the recipes {', '.join(RECIPES[args.model])}, not {args.recipe!r}")
@@ -431,6 +450,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         record = args.out / "run.json"
         if args.resume:
             before = json.loads(record.read_text())
+            require_same(before, run)
+            if all((args.out / "last" / f"phase-{i + 1}" / "ended").exists() for i in range(len(recipe))):
+                print(f"{args.out} is finished: there is nothing to go on with", file=sys.stderr)
+                return 0
             # A killed part never wrote how long it took: from its start, when run.json was written, to its last epoch.
             run["seconds"] = before["seconds"] + max(0.0, kept[-1].stat().st_mtime - record.stat().st_mtime)
             part = {"from_epoch": epochs_done(kept[-1].parent), "phases": before["phases"]}

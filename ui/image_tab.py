@@ -40,8 +40,8 @@ HAAR = (
     "</p>"
 )
 EMPTY = '<p class="fer-note">Add a picture or take an example: each face gets a card here, the largest first.</p>'
-# gr.Examples gives its buttons a picture or a name, not both: without one they say nothing to a screen reader. They come
-# later than this is run, and anew after that.
+# gr.Examples gives its buttons a picture or a name, not both: without one they say nothing to a screen reader. They
+# come later than this is run, and anew after that.
 NAME_EXAMPLES = """
 new MutationObserver(() => {
   const buttons = document.querySelectorAll("#examples button");
