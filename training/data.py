@@ -12,7 +12,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,6 @@ class Split:
     def take(self, rows: np.ndarray) -> Split:
         """The given rows alone."""
         return Split(self.images[rows], self.labels[rows], self.votes[rows], self.majority[rows])
-
-    def resized(self, size: int) -> Split:
-        """With images of another side, pixels."""
-        if self.images.shape[1:] == (size, size) or not len(self):
-            return self
-        return replace(self, images=np.stack([resize(image, size) for image in self.images]))
 
 
 class Splits(dict[str, Split]):

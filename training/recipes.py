@@ -79,15 +79,6 @@ _CNN_WIDE = replace(  # a wider network, which starts with what the narrower one
     augmentation=replace(_CNN_LONG.augmentation, rotation=20.0, zoom=(0.8, 1.25), shift=0.12),
     network={**_CNN.network, "widths": (48, 112, 224)},
 )
-_CNN_SMALL = replace(
-    _CNN_WIDE,
-    epochs=22,
-    label_smoothing=0.05,
-    distill=0.6,
-    augmentation=_CNN.augmentation,
-    network={**_CNN_WIDE.network, "size": 40},
-)
-_CNN_TAUGHT = replace(_CNN_WIDE, epochs=36, warmup=1.0, label_smoothing=0.05, distill=0.6)
 
 # Without ImageNet's weights, and in the time that two cores have: the teachers' predictions lead, little augmentation.
 _RESNET = Phase(
@@ -137,7 +128,7 @@ _TRANSFER = (
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "cnn": {
-        "default": (_CNN_SMALL, _CNN_TAUGHT),
+        "default": (_CNN, _CNN_AGAIN, _CNN_LONG, _CNN_WIDE),
         "finetune": (
             replace(_CNN, epochs=10, learning_rate=3e-4, warmup=0.5, ema=0.99, patience=5, network=_CNN_WIDE.network),
         ),

@@ -236,7 +236,6 @@ def _fit_phase(
     taught: Targets | None,
 ) -> None:
     phase = recipe[index]
-    splits = {name: split.resized(model.input_shape[1]) for name, split in splits.items()}
     set_trainable(model, phase.trainable)
     fuse_normalization(model)
     done = epochs_done(last) or first
