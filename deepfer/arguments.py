@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
-    """What `argparse` may take as a `type`: a whole number from `least` to `most`, or from `least` on."""
+    """What `argparse` may take as a `type`: a whole number from `least` to `most`, or from `least` on.
+
+    What it gives raises an `ArgumentTypeError` for any other text.
+    """
     allowed = f"from {least} on" if most is None else f"from {least} to {most}"
 
     def read(text: str) -> int:

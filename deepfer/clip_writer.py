@@ -188,8 +188,8 @@ class ClipWriter:
     def _failure(self) -> VideoError:
         self._log.seek(0)
         said = self._log.read(10_000).decode(errors="replace").strip().splitlines()
-        why = said[-1] if said else "ffmpeg stopped" if _h264() else "is the disk full?"
-        return VideoError(f"{self._path}: cannot be encoded: {why}")
+        silent = "ffmpeg stopped" if isinstance(self._encoder, subprocess.Popen) else "is the disk full?"
+        return VideoError(f"{self._path}: cannot be encoded: {said[-1] if said else silent}")
 
     def _add_sound(self, duration_s: float, sound: str | Path) -> bool:
         """Whether it has the sound now, if there is any to have."""

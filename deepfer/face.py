@@ -57,7 +57,7 @@ class Face:
 
 
 def percent(probability: float | None) -> str:
-    """A probability as a person reads it: "93 %", and neither none nor all where it is only near."""
+    """A probability or share, 0 to 1, as a person reads it: "93 %", and neither none nor all where it is only near."""
     value = 100 * (probability or 0)
     if 0 < value < 0.5:
         return "<1 %"

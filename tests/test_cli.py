@@ -561,15 +561,14 @@ def test_a_name_too_long_to_be_written_costs_no_other(
     assert saved(tmp_path / "out") == ["b.png"]
 
 
-@pytest.mark.parametrize("name", ["out/photo.png", "out/timeline.jsonl"])
+@pytest.mark.parametrize(("link", "target"), [("results.csv", "photo.png"), ("results.jsonl", "timeline.csv")])
 def test_results_are_never_written_over_by_what_is_saved(
-    name: str, photo: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    link: str, target: str, photo: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    link = (tmp_path / "results.csv") if name.endswith("png") else (tmp_path / "results.jsonl")
     (tmp_path / "out").mkdir()
-    link.symlink_to(tmp_path / name.replace(".jsonl", ".csv"))
+    (tmp_path / link).symlink_to(tmp_path / "out" / target)
     with pytest.raises(SystemExit) as caught:
-        run(photo, clip, "--save", tmp_path / "out", "--output", link, *HAAR)
+        run(photo, clip, "--save", tmp_path / "out", "--output", tmp_path / link, *HAAR)
     assert caught.value.code == 2
     assert "is what --save would write" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []

@@ -90,6 +90,7 @@ def test_a_run_is_resumed_as_itself_alone(
     for other, said in (
         ((dataset, "--recipe", "seed"), "recipe is smoke, not seed"),
         ((dataset, "--recipe", "smoke", "--seed", 7), "seed is 0, not 7"),
+        ((dataset, "--recipe", "smoke", "--init", trained), "init is None"),
         ((tmp_path / "other.npz", "--recipe", "smoke"), "data_sha256"),
     ):
         assert train.main(words(*again, *other)) == 1

@@ -322,7 +322,7 @@ def card(folder: Path, source: str | None = None) -> str:
         temperature=config["temperature"]["logits"],
         results=accuracy(folder),
         last_split=_last_split(folder),
-        **_figures_of(config, metrics),
+        **_figures_of(folder, config),
         per_class=per_class(folder),
         calibration=calibration(folder),
         robustness=robustness(folder),
@@ -338,8 +338,9 @@ def card(folder: Path, source: str | None = None) -> str:
     )
 
 
-def _figures_of(config: dict[str, Any], metrics: dict[str, Any]) -> dict[str, str]:
+def _figures_of(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     """What a card's figures are of."""
+    metrics = _metrics(folder)
     splits, own = metrics["splits"], _own_labels(metrics["dataset"])
     voted = any(against["ferplus"] for against in splits.values())
     return {
@@ -348,7 +349,7 @@ def _figures_of(config: dict[str, Any], metrics: dict[str, Any]) -> dict[str, st
         f"output is a blend of both heads ({100 * config['fer2013_share']:.0f} % of FER2013's)."
         if voted
         else f"There were no votes of several people, so the served output answers to {own} alone.",
-        "truth": "FER+'s majority" if splits["test" if "test" in splits else "validation"]["ferplus"] else own,
+        "truth": "FER+'s majority" if splits[_last_split(folder)]["ferplus"] else own,
     }
 
 

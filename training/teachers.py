@@ -32,10 +32,14 @@ def rows_sha256(split: Split) -> str:
 
 
 def predict(model: keras.Model, train: Split, validation: Split) -> dict[str, np.ndarray]:
-    """Each trained head's probabilities for `train`, float32 `(N, 7)`: mean of image and mirror, calibrated."""
+    """Each trained head's probabilities for `train`, float32 `(N, 7)`: mean of image and mirror, calibrated.
+
+    Raises:
+        DataError: The model has not the heads of `training.models`.
+    """
     found = {}
     if sorted(model.output_names) != sorted(HEADS) or not isinstance(model.output, dict):
-        raise DataError(f"{model.name} has not the two heads of training.train: it can be no teacher")
+        raise DataError(f"{model.name} has not the heads {' and '.join(HEADS)}: it can be no teacher")
     logits, mirrored, held = (
         model.predict(images[..., None].astype(np.float32), batch_size=256, verbose=0)
         for images in (train.images, train.images[:, :, ::-1], validation.images)

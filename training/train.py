@@ -361,13 +361,14 @@ def require_same(before: dict[str, Any], run: dict[str, Any]) -> None:
     """Check that a run may go on as what is asked for now: with other epochs, rates or augmentation, but no other run.
 
     Raises:
-        DataError: It is another network, recipe or seed, or learns from other data.
+        DataError: It is another network, recipe or seed, starts from something else, or learns from other data.
     """
 
     def what(about: dict[str, Any]) -> dict[str, Any]:
         networks = [{k: v for k, v in phase["network"].items() if k != "weights"} for phase in about["phases"]]
         kept = {key: about.get(key) for key in ("model", "recipe", "seed", "data_sha256")}
-        return kept | {"network": networks, "teachers": (about.get("teachers") or {}).get("sha256")}
+        files = {key: (about.get(key) or {}).get("sha256") for key in ("init", "teachers")}
+        return kept | files | {"network": networks}
 
     asked = what(json.loads(json.dumps(run)))  # as it is kept
     for key, value in what(before).items():
