@@ -8,7 +8,10 @@ import socket
 import sys
 from collections.abc import Sequence
 
-import gradio as gr
+try:
+    import gradio as gr
+except ValueError as error:  # it reads GRADIO_SERVER_PORT and the like as it is imported
+    sys.exit(f"error: Gradio cannot use a GRADIO_ variable of the environment: {error}")
 from starlette.middleware import Middleware
 
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
@@ -40,7 +43,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=SENTENCE)
     parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
     parser.add_argument(
-        "--port", type=whole_number(1, 65535), help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)"
+        "--port",
+        type=whole_number(1, 65535),
+        default=os.environ.get("GRADIO_SERVER_PORT") or None,
+        help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)",
     )
     parser.add_argument(
         "--model",

@@ -180,6 +180,8 @@ def test_the_environment_opens_it_and_a_model_that_is_not_there_is_told(tmp_path
         (["--port", "0"], "'0' is no number from 1 to 65535"),
         (["--port", "TAKEN"], "error: the page cannot be served: "),
         (["--host", "host.invalid"], "error: the page cannot be served: "),
+        (["GRADIO_SERVER_PORT=99999"], "'99999' is no number from 1 to 65535"),
+        (["GRADIO_SERVER_PORT=none"], "error: Gradio cannot use a GRADIO_ variable of the environment: "),
     ],
 )
 def test_where_it_cannot_listen_it_says_so_in_a_line(arguments: list[str], told: str) -> None:
@@ -187,9 +189,9 @@ def test_where_it_cannot_listen_it_says_so_in_a_line(arguments: list[str], told:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         given = [str(taken.getsockname()[1]) if argument == "TAKEN" else argument for argument in arguments]
-        found = subprocess.run(
-            [sys.executable, "app.py", *given], cwd=ROOT, capture_output=True, text=True, timeout=60
-        )  # fmt: skip
+        variables = [argument for argument in given if "=" in argument]
+        command = ["env", *variables, sys.executable, "app.py", *given[len(variables) :]]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert found.returncode
     assert told in found.stderr.splitlines()[-1]
     assert "Traceback" not in found.stderr

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import clips
+import numpy as np
 import pytest
 
 from deepfer import limits
@@ -30,6 +32,13 @@ def test_a_limit_that_is_set_holds() -> None:
     done = run("-m", "deepfer", "ui/examples/astronaut.jpg", "--detector", "haar", DEEPFER_MAX_PIXELS="200000")
     assert done.returncode == 1
     assert "more than 0.2 megapixels (512x512)" in done.stderr
+
+
+def test_a_clip_is_told_the_limit_that_is_set(tmp_path: Path) -> None:
+    clip = clips.write(tmp_path / "small.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2, 10)
+    done = run("-m", "deepfer", str(clip), DEEPFER_MAX_CLIP_PIXELS="4000")
+    assert done.returncode == 1
+    assert done.stderr.endswith("small.mp4: larger than 0.004 megapixels (64x64)\n")
 
 
 @pytest.mark.parametrize("value", ["many", "0"])

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -399,6 +400,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.recipe not in RECIPES[args.model]:
         parser.error(f"{args.model} has the recipes {', '.join(RECIPES[args.model])}, not {args.recipe!r}")
     recipe = RECIPES[args.model][args.recipe]
+    if args.learning_rate is not None and not 0 < args.learning_rate < math.inf:
+        parser.error(f"--learning-rate must be above 0, not {args.learning_rate:g}")
     if args.weights and args.model != "resnet50v2":
         parser.error("--weights is for resnet50v2; --init starts any network from a checkpoint")
     changes = {

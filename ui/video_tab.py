@@ -13,6 +13,7 @@ import numpy as np
 from gradio.data_classes import FileData
 
 from deepfer import LABELS, DeepFERError, EmotionRecognizer, VideoError, recognize_video
+from deepfer.clip import MOST_PIXELS
 from deepfer.clip_writer import clip_suffix
 from deepfer.drawing import STYLES
 from deepfer.face import percent
@@ -23,8 +24,8 @@ from ui.image_tab import DETECTORS, HAAR, download_html
 from ui.uploads import uploaded
 
 EMPTY = (
-    f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.3g} minutes and 1080p: everybody in it gets a number '
-    "and a timeline here.</p>"
+    f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.3g} minutes and {MOST_PIXELS}: everybody in it gets a '
+    "number and a timeline here.</p>"
 )
 CANCELLED = '<p class="fer-note" role="status">Cancelled. Nothing of it is kept.</p>'
 MOST_PEOPLE = 12  # that the page shows, who are seen longest; the table and the JSON have them all
