@@ -22,6 +22,7 @@ from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_A
 from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
 from ui.memory import keep_small
+from ui.model_tab import model_tab
 from ui.not_stored import NotStored
 from ui.theme import CSS, THEME
 from ui.uploads import keep_tidy, open_folder
@@ -103,6 +104,7 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
             picture = image_tab(recognizer)
             webcam_tab(recognizer, tabs, picture)
             video_tab(recognizer)
+            model_tab(recognizer)
         gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False)
     return page.queue(max_size=MAX_WAITING, api_open=False)  # open, it would let anyone pass the line, and its turns
 

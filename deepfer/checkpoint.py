@@ -20,6 +20,7 @@ from deepfer.limits import MAX_CONFIG_BYTES, MAX_MODEL_BYTES
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 MODEL = "model.tflite"
+METRICS = "metrics.json"
 EMBEDDED = Path(__file__).parent / "checkpoints"
 DEFAULT = "cnn"
 CONVERT = (
@@ -165,18 +166,61 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: It is not there, or no JSON object.
     """
     try:
-        if (folder / CONFIG).stat().st_size > MAX_CONFIG_BYTES:
-            raise CheckpointError(f"{folder / CONFIG} is larger than {MAX_CONFIG_BYTES // 1000} kB: no config")
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return _read_object(folder / CONFIG)
     except OSError as error:
         raise CheckpointError(
             f"{folder} is no checkpoint folder: {CONFIG} cannot be read ({error.strerror})"
         ) from error
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """A checkpoint folder's `metrics.json` as it is, where it is of the model file that `config.json` names.
+
+    Raises:
+        CheckpointError: It is not there, no JSON object, or of another model file.
+    """
+    try:
+        metrics = _read_object(folder / METRICS)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} holds no {METRICS}: measure it with training.evaluate --out {folder}"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{folder / METRICS} cannot be read: {error.strerror}") from error
+    hashes = read_config(folder).get("sha256")
+    if not isinstance(hashes, dict) or metrics.get("model_sha256") != hashes.get(MODEL):
+        raise CheckpointError(f"{folder / METRICS} is of another model file: measure this one with training.evaluate")
+    return metrics
+
+
+def measured(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What was measured of a checkpoint, as `read_metrics` has it; of one on the Hub it is fetched.
+
+    Raises:
+        CheckpointError: As `read_metrics`.
+        HubError: It holds none, or they cannot be fetched.
+    """
+    if checkpoint.revision:
+        return read_metrics(pull(checkpoint.name, [METRICS], checkpoint.revision)[0])
+    return read_metrics(checkpoint.folder)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        OSError: It cannot be read.
+        CheckpointError: It is no JSON object, or larger than one of ours would be.
+    """
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise CheckpointError(f"{path} is larger than {MAX_CONFIG_BYTES // 1000} kB: none of ours")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder / CONFIG} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{folder / CONFIG} is not a JSON object")
-    return config
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is not a JSON object")
+    return found
 
 
 def sha256(path: Path) -> str:

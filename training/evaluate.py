@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deepfer.checkpoint import MODEL, read_config, resolve
+from deepfer.checkpoint import METRICS, MODEL, read_config, resolve
 from deepfer.classifier import HEADS, EmotionClassifier, softmax
 from deepfer.detection import load_detector
 from deepfer.errors import DeepFERError
@@ -334,9 +334,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint = resolve(args.checkpoint, args.revision)
         classifier = EmotionClassifier(checkpoint)
         head = about(classifier, name_of(args.dataset))
-        opened(args.out / "metrics.json", head)
+        opened(args.out / METRICS, head)
         add = measure_asked(classifier, args)
-        metrics = update(args.out / "metrics.json", head, add)
+        metrics = update(args.out / METRICS, head, add)
         if args.robustness:
             plots.robustness(metrics["robustness"], args.out / "plots" / "robustness.png")
     except (DataError, DeepFERError, ValueError, OSError) as error:

@@ -33,14 +33,13 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationE
 from huggingface_hub.hf_api import RepoFile
 
 from deepfer import __version__
-from deepfer.checkpoint import CONFIG, MODEL, read, read_config, sha256
+from deepfer.checkpoint import CONFIG, METRICS, MODEL, read, read_config, read_metrics, sha256
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
 from deepfer.hub import HUB_ID, LOGIN, explain
 from deepfer.limits import HUB_TIMEOUT_S
 from training import results
 
-METRICS = "metrics.json"
 CARD = "README.md"
 KERAS = "model.keras"
 STALE = ("plots/", KERAS)  # what goes from the repo where the folder has it no more
@@ -57,8 +56,8 @@ def check(folder: Path) -> dict[str, Any]:
     """Check that a folder is whole and measured, and give its metrics.
 
     Raises:
-        CheckpointError: It is no checkpoint that can be served.
-        PublishError: Its figures are not there, or not of this model file.
+        CheckpointError: It is no checkpoint that can be served, or its figures are not there or of another model file.
+        PublishError: It passed no gate, or its figures are not all there.
     """
     EmotionClassifier(read(folder))
     config = read_config(folder)
@@ -67,15 +66,10 @@ def check(folder: Path) -> dict[str, Any]:
         raise PublishError(f"{folder / CONFIG} records no gate that the model passed: make it with training.export")
     if not config.get("recorded_labels"):
         raise PublishError(f"{folder / CONFIG} records no labels to be checked by: give training.export a --dataset")
-    try:
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        of, splits = metrics["model_sha256"], metrics["splits"]
-    except FileNotFoundError as error:
-        raise PublishError(f"{folder} holds no {METRICS}: measure it with training.evaluate --out {folder}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise PublishError(f"{folder / METRICS} is not what training.evaluate writes: {error}") from error
-    if of != config["sha256"][MODEL]:
-        raise PublishError(f"{folder / METRICS} is of another model file: measure this one with training.evaluate")
+    metrics = read_metrics(folder)
+    splits = metrics.get("splits")
+    if not isinstance(splits, dict):
+        raise PublishError(f"{folder / METRICS} is not what training.evaluate writes: no splits in it")
     if "validation" not in splits:
         raise PublishError(f"{folder / METRICS} lacks the validation split: measure it with training.evaluate")
     return metrics

@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from deepfer.checkpoint import CONFIG, EMBEDDED, MODEL, read_config
+from deepfer.checkpoint import CONFIG, EMBEDDED, METRICS, MODEL, read_config
 from deepfer.face import LABELS
 
 ROOT = Path(__file__).parents[1]
@@ -428,7 +428,7 @@ def _embedded() -> list[Path]:
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "metrics.json").read_text())
+    return json.loads((folder / METRICS).read_text())
 
 
 def _last_split(folder: Path) -> str:

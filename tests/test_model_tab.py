@@ -1,0 +1,147 @@
+"""The model tab, in Chromium and for checkpoints of other people, on the Hub and not."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub_server import HubServer
+from test_browser import browser, page, server  # noqa: F401 (fixtures)
+
+from deepfer import LABELS
+from deepfer.checkpoint import CONFIG, EMBEDDED, METRICS, MODEL, read, resolve
+from deepfer.limits import MAX_CONFIG_BYTES
+from ui.model_tab import model_html
+
+CNN = EMBEDDED / "cnn"
+UNKNOWN = "How often this model is right is not known here: "
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the embedded CNN, to be altered."""
+    return Path(shutil.copytree(CNN, tmp_path / "faces"))
+
+
+def metrics() -> dict[str, Any]:
+    return json.loads((CNN / METRICS).read_text())
+
+
+def shown(folder: Path) -> str:
+    return model_html(read(folder, "mine"), "yunet")
+
+
+def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
+    page.get_by_role("tab", name="Model").click()
+    told = metrics()["splits"]["test"]["ferplus"]["served"]
+    headline = page.locator(".fer-figures li")
+    assert f"{100 * told['accuracy']:.1f} %" in headline.nth(0).inner_text()
+    assert f"{told['n']:,} pictures of fer2013's test split" in headline.nth(0).inner_text()
+    assert f"{100 * told['balanced_accuracy']:.1f} %" in headline.nth(1).inner_text()
+    assert f"{100 * told['ece']:.1f} points" in headline.nth(2).inner_text()
+    each = page.locator(".fer-each").first.locator("tbody tr")
+    assert each.count() == len(LABELS)
+    for i, label in enumerate(LABELS):
+        words = each.nth(i).inner_text().split()
+        recall, precision = (f"{100 * told['per_class'][label][key]:.0f}" for key in ("recall", "precision"))
+        assert words[1:] == [label, f"{told['per_class'][label]['support']:,}", recall, "%", precision, "%"]
+    rows = page.locator(".fer-confusion tbody tr")
+    happy = rows.nth(LABELS.index("happy")).locator("td")
+    assert happy.nth(LABELS.index("happy")).inner_text() == f"{100 * told['per_class']['happy']['recall']:.0f}"
+    assert "low resolution" in page.locator(".fer-model").inner_text()
+    assert "does not tell what a person feels" in page.locator(".fer-model").inner_text()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator(".fer-confusion").bounding_box()["width"] <= 390
+
+
+def test_of_data_without_votes_and_with_an_emotion_that_does_not_occur(folder: Path) -> None:
+    found = metrics()
+    del found["splits"]["test"], found["robustness"]
+    against = found["splits"]["validation"]
+    against["ferplus"] = None
+    against["fer2013"]["served"]["per_class"]["disgust"] |= {"precision": None, "recall": None, "support": 0}
+    found["dataset"] = "user/smiles@0123abc"
+    (folder / METRICS).write_text(json.dumps(found))
+    told = shown(folder)
+    assert "user/smiles@0123abc&#x27;s validation split" in told
+    assert "the dataset&#x27;s own label" in told
+    assert told.count("<td>–</td>") == 2
+    assert "Worse pictures" not in told
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.unlink(), "mine holds no metrics.json: measure it with training.evaluate --out mine."),
+        (lambda path: path.write_text("{"), "mine/metrics.json is not JSON"),
+        (lambda path: path.write_text("[]"), "mine/metrics.json is not a JSON object"),
+        (lambda path: path.write_text(json.dumps(metrics() | {"model_sha256": "0" * 64})), "of another model file"),
+        (lambda path: path.write_text(json.dumps(metrics()) + " " * MAX_CONFIG_BYTES), "is larger than 1000 kB"),
+        (lambda path: path.write_text(json.dumps(metrics() | {"splits": {}})), "is not what training.evaluate writes"),
+    ],
+)
+def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[[Path], Any], said: str) -> None:
+    spoil(folder / METRICS)
+    told = shown(folder)
+    assert UNKNOWN in told
+    assert said in told
+    assert str(folder) not in told
+    assert "fer-figures" not in told
+    assert "does not tell what a person feels" in told
+
+
+def test_whatever_stands_in_the_metrics_is_text_or_told(folder: Path) -> None:
+    """Any field may be anything: the tab is still made, can be sent, and holds no markup from there."""
+    rng = random.Random(6)
+    odd = [None, -1, 2, 1e999, "<script>", "\ud800", [], {}, [["<script>"]], {"<script>": "<script>"}, True]
+    known = 0
+    for _ in range(400):
+        found = metrics()
+        alter(found, rng, odd)
+        found["model_sha256"] = metrics()["model_sha256"]
+        (folder / METRICS).write_text(json.dumps(found))
+        told = shown(folder)
+        told.encode()
+        assert "<script>" not in told
+        known += UNKNOWN not in told
+    assert 40 < known < 360
+
+
+def alter(found: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
+    """Put something odd in place of a field that is shown, or of one around it, or under its name."""
+    found["dataset"] = rng.choice(["fer2013", "<script>", "\ud800"])
+    place: Any = rng.choice([found, found["splits"], found["splits"]["test"]["ferplus"]["served"], found["robustness"]])
+    while True:
+        key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        inner = place[key]
+        if not isinstance(inner, dict | list) or not inner or rng.random() < 0.2:
+            break
+        place = inner
+    place[key] = rng.choice(odd)
+    if isinstance(place, dict) and rng.random() < 0.3:
+        place[rng.choice(["<script>", "\ud800"])] = place.pop(key)
+
+
+def test_figures_of_a_model_on_the_hub(hub: HubServer) -> None:
+    files = {name: (CNN / name).read_bytes() for name in (CONFIG, MODEL)}
+    bare = hub.commit("user/bare", files)
+    hub.commit("user/faces", files | {METRICS: (CNN / METRICS).read_bytes()})
+    checkpoint = resolve("user/faces")
+    told = model_html(checkpoint, "yunet")
+    assert f"{100 * metrics()['splits']['test']['ferplus']['served']['accuracy']:.1f} %" in told
+    hub.requests.clear()
+    assert model_html(checkpoint, "yunet") == told
+    assert hub.requests == []
+    assert f"{UNKNOWN}user/bare@{bare[:8]} holds no metrics.json." in model_html(resolve("user/bare"), "yunet")
+
+
+def test_a_hub_that_does_not_answer_is_told(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.commit("user/faces", {name: (CNN / name).read_bytes() for name in (CONFIG, MODEL, METRICS)})
+    checkpoint = resolve("user/faces")
+    monkeypatch.setattr("deepfer.hub.HUB_TIMEOUT_S", 1.5)
+    hub.silent.set()
+    assert "does not answer: nothing came for 1.5 s" in model_html(checkpoint, "yunet")
