@@ -19,6 +19,7 @@ PURPOSE = (
     "would label a picture of it; it does not tell what a person feels. Do not use it to judge, hire, grade, police or "
     "diagnose anybody. People disagree about faces, too: several of its mistakes are such disagreements.</p></div>"
 )
+SOURCE = f'<p class="fer-hint">All figures are those that came with the model, in its {METRICS}.</p>'
 MOST_CHANGES = 24  # of a picture, that the page shows
 
 
@@ -37,7 +38,7 @@ class Figures:
         source: Whose they are, in words.
         truth: What was taken for right, in words.
         accuracy: A share, as the next three.
-        interval: In which it lies with a probability of 95 %.
+        interval: Its 95 % bootstrap interval.
         balanced: Mean of the emotions' own accuracies.
         ece: Expected calibration error.
         precision: Of each emotion in the order of `LABELS`; None where no picture showed it.
@@ -129,7 +130,7 @@ def model_html(checkpoint: Checkpoint, detector: str) -> str:
     except ValueError as error:
         shown = _unmeasured(f"its {METRICS} is not what training.evaluate writes: {error}")
     else:
-        shown = headline_html(found) + emotions_html(found) + confusion_html(found) + changes_html(found)
+        shown = headline_html(found) + emotions_html(found) + confusion_html(found) + changes_html(found) + SOURCE
     return f'<article class="fer-model">{facts_html(checkpoint, detector)}{shown}{PURPOSE}</article>'
 
 
