@@ -11,6 +11,8 @@ from collections.abc import Sequence
 try:
     import gradio as gr
 except ValueError as error:  # it reads GRADIO_SERVER_PORT and the like as it is imported
+    if not str(error).startswith("invalid literal for int()"):
+        raise
     sys.exit(f"error: Gradio cannot use a GRADIO_ variable of the environment: {error}")
 from starlette.middleware import Middleware
 
@@ -46,7 +48,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--port",
         type=whole_number(1, 65535),
-        default=os.environ.get("GRADIO_SERVER_PORT") or None,
+        default=os.environ.get("GRADIO_SERVER_PORT"),
         help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)",
     )
     parser.add_argument(

@@ -39,7 +39,10 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
     told = metrics()["splits"]["test"]["ferplus"]["served"]
     headline = page.locator(".fer-figures li")
     assert f"{100 * told['accuracy']:.1f} %" in headline.nth(0).inner_text()
-    assert f"{told['n']:,} pictures of fer2013's test split" in headline.nth(0).inner_text()
+    low, high = told["accuracy_interval"]
+    pictures = f"{told['n']:,} pictures of fer2013's test split (95 % interval: {100 * low:.1f} to {100 * high:.1f} %)"
+    assert pictures in headline.nth(0).inner_text()
+    assert f"nearly alike: {100 * told['without_near_duplicates']['accuracy']:.1f} %" in headline.nth(0).inner_text()
     assert f"{100 * told['balanced_accuracy']:.1f} %" in headline.nth(1).inner_text()
     assert f"{100 * told['ece']:.1f} points" in headline.nth(2).inner_text()
     each = page.locator(".fer-each").first.locator("tbody tr")
@@ -51,7 +54,15 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
     rows = page.locator(".fer-confusion tbody tr")
     happy = rows.nth(LABELS.index("happy")).locator("td")
     assert happy.nth(LABELS.index("happy")).inner_text() == f"{100 * told['per_class']['happy']['recall']:.0f}"
-    assert "low resolution" in page.locator(".fer-model").inner_text()
+    worse = metrics()["robustness"]
+    rows = page.get_by_role("table", name="in worse pictures").locator("tbody tr")
+    assert rows.nth(0).inner_text().split() == ["as", "they", "are", f"{100 * worse['accuracy']:.0f}", "%"]
+    for i, (change, tried) in enumerate(worse["changes"].items()):
+        assert rows.nth(i + 1).inner_text().split() == [
+            *change.split(),
+            f"{100 * tried['strengths'][-1]['accuracy']:.0f}",
+            "%",
+        ]
     assert "does not tell what a person feels" in page.locator(".fer-model").inner_text()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -63,25 +74,31 @@ def test_of_data_without_votes_and_with_an_emotion_that_does_not_occur(folder: P
     del found["splits"]["test"], found["robustness"]
     against = found["splits"]["validation"]
     against["ferplus"] = None
-    against["fer2013"]["served"]["per_class"]["disgust"] |= {"precision": None, "recall": None, "support": 0}
+    served = against["fer2013"]["served"]
+    served["per_class"]["disgust"] |= {"precision": None, "recall": None, "support": 0}
+    served["confusion_matrix"][LABELS.index("disgust")] = [0] * len(LABELS)
     found["dataset"] = "user/smiles@0123abc"
     (folder / METRICS).write_text(json.dumps(found))
     told = shown(folder)
     assert "user/smiles@0123abc&#x27;s validation split" in told
     assert "the dataset&#x27;s own label" in told
-    assert told.count("<td>–</td>") == 2
+    assert told.count("<td>–</td>") == 2 + len(LABELS)
     assert "Worse pictures" not in told
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.unlink(), "mine holds no metrics.json: measure it with training.evaluate --out mine."),
-        (lambda path: path.write_text("{"), "mine/metrics.json is not JSON"),
-        (lambda path: path.write_text("[]"), "mine/metrics.json is not a JSON object"),
+        (lambda path: path.unlink(), "holds no metrics.json: measure it with training.evaluate"),
+        (lambda path: path.write_text("{"), "metrics.json is not JSON"),
+        (lambda path: path.write_text("[]"), "metrics.json is not a JSON object"),
         (lambda path: path.write_text(json.dumps(metrics() | {"model_sha256": "0" * 64})), "of another model file"),
         (lambda path: path.write_text(json.dumps(metrics()) + " " * MAX_CONFIG_BYTES), "is larger than 1000 kB"),
-        (lambda path: path.write_text(json.dumps(metrics() | {"splits": {}})), "is not what training.evaluate writes"),
+        (
+            lambda path: path.write_text(json.dumps(metrics() | {"splits": {}})),
+            "training.evaluate writes: no split was",
+        ),
+        (lambda path: path.write_text(json.dumps(metrics() | {"splits": {"all": {}}})), "a field is missing"),
     ],
 )
 def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[[Path], Any], said: str) -> None:
@@ -89,7 +106,6 @@ def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[
     told = shown(folder)
     assert UNKNOWN in told
     assert said in told
-    assert str(folder) not in told
     assert "fer-figures" not in told
     assert "does not tell what a person feels" in told
 
@@ -126,13 +142,33 @@ def alter(found: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
         place[rng.choice(["<script>", "\ud800"])] = place.pop(key)
 
 
+def test_figures_of_a_whole_dataset_with_a_long_name(folder: Path, page: Any) -> None:  # noqa: F811
+    found = metrics()
+    found["splits"] = {"all": found["splits"]["test"]}
+    found["dataset"] = f"user/{'smiles' * 6}@{'0123abcd' * 5}"
+    found["robustness"]["changes"]["x" * 80] = found["robustness"]["changes"]["blur"]
+    (folder / METRICS).write_text(json.dumps(found))
+    told = shown(folder)
+    assert f"{found['dataset'][:80]}, all of it" in told
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("tab", name="Model").click()
+    page.evaluate("told => document.querySelector('.fer-model').outerHTML = told", told)
+    assert "smilessmiles" in page.locator(".fer-figures").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    widths = page.locator(".fer-model :is(table, section, li)").evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect().right)"
+    )
+    assert max(widths) <= 390
+
+
 def test_figures_of_a_model_on_the_hub(hub: HubServer) -> None:
-    files = {name: (CNN / name).read_bytes() for name in (CONFIG, MODEL)}
+    files = {name: (CNN / name).read_bytes() for name in (CONFIG, MODEL)} | {"more": b"1"}
     bare = hub.commit("user/bare", files)
     hub.commit("user/faces", files | {METRICS: (CNN / METRICS).read_bytes()})
     checkpoint = resolve("user/faces")
     told = model_html(checkpoint, "yunet")
     assert f"{100 * metrics()['splits']['test']['ferplus']['served']['accuracy']:.1f} %" in told
+    assert {path.name for path in checkpoint.folder.iterdir()} == {CONFIG, MODEL, METRICS}
     hub.requests.clear()
     assert model_html(checkpoint, "yunet") == told
     assert hub.requests == []

@@ -358,7 +358,7 @@ def test_patience_ends_a_phase_early_and_that_is_kept(dataset: Path, tmp_path: P
         (("--recipe", "seed", "--teachers", "teachers.npz"), "does not distil"),
         (("--epochs", "0"), "'0' is no number from 1 on"),
         (("--batch-size", "0"), "'0' is no number from 1 on"),
-        (("--learning-rate", "-0.1"), "--learning-rate must be above 0, not -0.1"),
+        (("--learning-rate", "-0.1"), "--learning-rate must be a finite number above 0, not -0.1"),
         (("--seed", "-1"), "'-1' is no number from 0 on"),
     ],
 )

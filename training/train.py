@@ -401,7 +401,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{args.model} has the recipes {', '.join(RECIPES[args.model])}, not {args.recipe!r}")
     recipe = RECIPES[args.model][args.recipe]
     if args.learning_rate is not None and not 0 < args.learning_rate < math.inf:
-        parser.error(f"--learning-rate must be above 0, not {args.learning_rate:g}")
+        parser.error(f"--learning-rate must be a finite number above 0, not {args.learning_rate:g}")
     if args.weights and args.model != "resnet50v2":
         parser.error("--weights is for resnet50v2; --init starts any network from a checkpoint")
     changes = {

@@ -17,9 +17,11 @@ from ui.image_tab import DETECTORS
 PURPOSE = (
     '<div class="fer-note"><h2>What it is for, and what it is not</h2><p>It tells what a face shows, as strangers '
     "would label a picture of it; it does not tell what a person feels. Do not use it to judge, hire, grade, police or "
-    "diagnose anybody. People disagree about faces, too: several of its mistakes are such disagreements.</p></div>"
+    "diagnose anybody. People disagree about faces, too.</p></div>"
 )
 SOURCE = f'<p class="fer-hint">All figures are those that came with the model, in its {METRICS}.</p>'
+SPLITS = {"test": "{}'s test split", "all": "{}, all of it", "validation": "{}'s validation split"}  # the last first
+VOTES = "what more of the people asked saw than anything else; pictures without such an emotion are left out"
 MOST_CHANGES = 24  # of a picture, that the page shows
 
 
@@ -31,20 +33,22 @@ def model_tab(recognizer: EmotionRecognizer) -> None:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the page shows of a checkpoint's `metrics.json`: of the output that is served, on data that it had not seen.
+    """What the page shows of a checkpoint's `metrics.json`: of the output that is served, on the last split measured.
 
     Attributes:
         pictures: How many.
         source: Whose they are, in words.
         truth: What was taken for right, in words.
-        accuracy: A share, as the next three.
+        accuracy: A share, as the next four.
         interval: Its 95 % bootstrap interval.
-        balanced: Mean of the emotions' own accuracies.
+        apart: Without the pictures whose near-duplicate is in training; None where there are none.
+        balanced: Mean over the emotions that occur.
         ece: Expected calibration error.
         precision: Of each emotion in the order of `LABELS`; None where no picture showed it.
         recall: Likewise.
         confusion: Counts: a row for each emotion that was right, a column for each that was said.
-        changes: How pictures were made worse, as far as that was tried, and the accuracy then.
+        changes: How pictures of the validation split were made worse, if that was tried, and the accuracy then.
+        changed: How many pictures.
         unchanged: The accuracy on the same pictures as they were.
     """
 
@@ -53,12 +57,14 @@ class Figures:
     truth: str
     accuracy: float
     interval: tuple[float, float]
+    apart: float | None
     balanced: float
     ece: float
     precision: Sequence[float | None]
     recall: Sequence[float | None]
     confusion: Sequence[Sequence[int]]
     changes: Mapping[str, float]
+    changed: int
     unchanged: float
 
 
@@ -69,9 +75,11 @@ def figures(metrics: Mapping[str, Any]) -> Figures:
         ValueError: They have another form than `training.evaluate` gives them.
     """
     try:
-        split, against = next(
-            (name, metrics["splits"][name]) for name in ("test", "validation") if name in metrics["splits"]
-        )
+        splits = metrics["splits"]
+        split = next((name for name in SPLITS if name in splits), None)
+        if split is None:
+            raise ValueError("no split was measured")
+        against = splits[split]
         by_votes = bool(against["ferplus"])
         served = against["ferplus" if by_votes else "fer2013"]["served"]
         each = [served["per_class"][label] for label in LABELS]
@@ -79,26 +87,29 @@ def figures(metrics: Mapping[str, Any]) -> Figures:
         confusion = [[_count(n) for n in row] for row in served["confusion_matrix"]]
         if [len(row) for row in confusion] != [len(LABELS)] * len(LABELS):
             raise ValueError("a confusion matrix of another size")
-        worse = metrics.get("robustness") or {"changes": {}, "accuracy": 0.0}
+        apart = served.get("without_near_duplicates") or {"accuracy": None}
+        worse = metrics.get("robustness") or {"images": 0, "changes": {}, "accuracy": 0.0}
         changes = {
             printable(_text(name)): _share(change["strengths"][-1]["accuracy"])
             for name, change in list(worse["changes"].items())[:MOST_CHANGES]
         }
         return Figures(
             _count(served["n"]),
-            f"{printable(_text(metrics['dataset']))}'s {split} split",
-            "the emotion that most of the people asked saw" if by_votes else "the dataset's own label",
+            SPLITS[split].format(printable(_text(metrics["dataset"]))),
+            VOTES if by_votes else "the dataset's own label",
             _share(served["accuracy"]),
             (_share(low), _share(high)),
+            _share_or_none(apart["accuracy"]),
             _share(served["balanced_accuracy"]),
             _share(served["ece"]),
-            [None if one["precision"] is None else _share(one["precision"]) for one in each],
-            [None if one["recall"] is None else _share(one["recall"]) for one in each],
+            [_share_or_none(one["precision"]) for one in each],
+            [_share_or_none(one["recall"]) for one in each],
             confusion,
             changes,
+            _count(worse["images"]),
             _share(worse["accuracy"]),
         )
-    except (KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"a field is missing, or has another form: {error}") from error
 
 
@@ -106,6 +117,10 @@ def _share(value: Any) -> float:
     if not (isinstance(value, int | float) and 0 <= value <= 1):
         raise ValueError("a share that is none")
     return float(value)
+
+
+def _share_or_none(value: Any) -> float | None:
+    return None if value is None else _share(value)
 
 
 def _count(value: Any) -> int:
@@ -125,8 +140,7 @@ def model_html(checkpoint: Checkpoint, detector: str) -> str:
     try:
         found = figures(measured(checkpoint))
     except DeepFERError as error:
-        # A server's folders are its own.
-        shown = _unmeasured(str(error).replace(str(checkpoint.folder), checkpoint.name))
+        shown = _unmeasured(str(error))
     except ValueError as error:
         shown = _unmeasured(f"its {METRICS} is not what training.evaluate writes: {error}")
     else:
@@ -158,13 +172,14 @@ def facts_html(checkpoint: Checkpoint, detector: str) -> str:
 def headline_html(found: Figures) -> str:
     """The three figures that tell most."""
     low, high = (f"{100 * bound:.1f}" for bound in found.interval)
+    apart = "" if found.apart is None else f" Without those that training had nearly alike: {100 * found.apart:.1f} %."
     tiles = [
         (
             f"{100 * found.accuracy:.1f} %",
-            f"right in {found.pictures:,} pictures of {found.source}, kept out of its training. Right is "
-            f"{found.truth}. The 95 % interval goes from {low} to {high} %.",
+            f"right in {found.pictures:,} pictures of {found.source} (95 % interval: {low} to {high} %). Right is "
+            f"{found.truth}.{apart}",
         ),
-        (f"{100 * found.balanced:.1f} %", "right where all seven emotions count the same, however rare they are."),
+        (f"{100 * found.balanced:.1f} %", "right where every emotion counts the same, however rare it is."),
         (
             f"{100 * found.ece:.1f} points",
             "is how far, on average, its certainty lies from how often it is right when it is so certain.",
@@ -182,7 +197,8 @@ def emotions_html(found: Figures) -> str:
         for label, counts, recall, precision in zip(LABELS, found.confusion, found.recall, found.precision, strict=True)
     )
     return (
-        '<section><h2>Each emotion</h2><table class="fer-each"><thead><tr><td></td><th scope="col">Pictures</th>'
+        '<section><h2>Each emotion</h2><table class="fer-each" aria-label="How well each emotion is told"><thead><tr>'
+        '<td></td><th scope="col">Pictures</th>'
         '<th scope="col" colspan="2">Found, of those that show it</th>'
         '<th scope="col" colspan="2">Right, of those that it calls so</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></section>"
@@ -197,13 +213,14 @@ def confusion_html(found: Figures) -> str:
     )
     rows = ""
     for label, counts in zip(LABELS, found.confusion, strict=True):
-        shares = [count / max(1, sum(counts)) for count in counts]
-        cells = "".join(f'<td style="--p: {share:.3f}">{100 * share:.0f}</td>' for share in shares)
+        cells = "<td>–</td>" * len(LABELS)
+        if total := sum(counts):
+            cells = "".join(f'<td style="--p: {n / total:.3f}">{100 * n / total:.0f}</td>' for n in counts)
         rows += f'<tr style="--c: {STYLES[label].hex}"><th scope="row">{label}</th>{cells}</tr>'
     return (
         "<section><h2>What it takes for what</h2><p>Of the pictures that show the emotion on the left, how many "
-        'percent it calls the one above.</p><table class="fer-confusion"><thead><tr><td></td>'
-        f"{head}</tr></thead><tbody>{rows}</tbody></table></section>"
+        'percent it calls the one above.</p><table class="fer-confusion" aria-label="What it takes for what">'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></section>"
     )
 
 
@@ -216,8 +233,10 @@ def changes_html(found: Figures) -> str:
         for name, accuracy in {"as they are": found.unchanged, **found.changes}.items()
     )
     return (
-        "<section><h2>Worse pictures</h2><p>How often it is right when the same pictures are blurred, darkened, "
-        'covered, turned and so on, as strongly as was tried.</p><table class="fer-each"><tbody>'
+        f"<section><h2>Worse pictures</h2><p>How often it is right when {found.changed:,} pictures of the validation "
+        "split are blurred, darkened, covered, turned and so on, as strongly as was tried.</p>"
+        '<table class="fer-each" aria-label="How often it is right in worse pictures">'
+        '<thead><tr><td></td><th scope="col" colspan="2">Right</th></tr></thead><tbody>'
         f"{rows}</tbody></table></section>"
     )
 
