@@ -77,6 +77,18 @@ def test_a_card_of_a_checkpoint_that_was_not_measured_in_every_way(checkpoint: P
             "22 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 16, its schedule changed "
             "from 26 epochs.",
         ),
+        (
+            {
+                "phases": [{"epochs": 5}, {"epochs": 9}], "seconds": 60, "device": "cpu:0",
+                "teachers": {"file": "t.npz", "sha256": "cd34"},
+                "resumed": [
+                    {"from_epoch": 5, "phases": [{"epochs": 5}], "teachers": {"file": "t.npz", "sha256": "ef56"}}
+                ],
+            },
+            "5 + 9 epochs in 1 minutes on cpu:0. It was distilled from its teachers' predictions, t.npz (sha256 cd34). "
+            "It was interrupted and resumed after epoch 5, its schedule changed from 5 epochs, its teachers' "
+            "predictions from t.npz (sha256 ef56).",
+        ),
     ],
 )  # fmt: skip
 def test_how_a_model_was_trained(recorded: dict, said: str) -> None:

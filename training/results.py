@@ -399,6 +399,8 @@ def training(m: dict[str, Any]) -> str:
         said += f" It was interrupted and resumed after epoch {part['from_epoch']}"
         planned = [phase["epochs"] for phase in part.get("phases", [part.get("before")])]
         changed = f", its schedule changed from {' + '.join(map(str, planned))} epochs" if planned != epochs else ""
+        if before := part.get("teachers"):
+            changed += f", its teachers' predictions from {before['file']} (sha256 {before['sha256']})"
         said += f"{changed}."
     return said
 
