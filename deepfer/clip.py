@@ -31,7 +31,8 @@ _SIGNATURES: tuple[tuple[int, bytes], ...] = (
     (0, b"OggS"),
 )  # fmt: skip
 KINDS = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, Ogg"
-MOST_PIXELS = "1080p" if MAX_CLIP_PIXELS == 1920 * 1088 else f"{MAX_CLIP_PIXELS / 1e6:.3g} megapixels"
+# MAX_CLIP_PIXELS in words.
+LARGEST = "1080p" if MAX_CLIP_PIXELS == 1920 * 1088 else f"{MAX_CLIP_PIXELS / 1e6:.3g} megapixels"
 
 PREVIEW = 30  # frames whose times tell the usual frame rate
 
@@ -60,7 +61,7 @@ class Clip:
         shape = self._get(cv2.CAP_PROP_SAR_NUM) / max(self._get(cv2.CAP_PROP_SAR_DEN), 1.0)
         self.width, self.height = round(width * (shape if 0.2 < shape < 5 else 1)), round(height)
         if self.width * self.height > MAX_CLIP_PIXELS:
-            raise VideoError(f"{self.name}: larger than {MOST_PIXELS} ({self.width}x{self.height})")
+            raise VideoError(f"{self.name}: larger than {LARGEST} ({self.width}x{self.height})")
         if min(self.width, self.height) < 16:
             raise VideoError(f"{self.name}: smaller than 16 pixels ({self.width}x{self.height})")
         told = self._get(cv2.CAP_PROP_FPS)

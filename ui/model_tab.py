@@ -20,9 +20,10 @@ PURPOSE = (
     "diagnose anybody. People disagree about faces, too.</p></div>"
 )
 SOURCE = f'<p class="fer-hint">All figures are those that came with the model, in its {METRICS}.</p>'
-SPLITS = {"test": "{}'s test split", "all": "{}, all of it", "validation": "{}'s validation split"}  # the last first
+# Of the splits that were measured, the first of these is shown.
+SPLITS = {"test": "{}'s test split", "all": "{}, all of it", "validation": "{}'s validation split"}
 VOTES = "what more of the people asked saw than anything else; pictures without such an emotion are left out"
-MOST_CHANGES = 24  # of a picture, that the page shows
+MOST_CHANGES = 24  # ways of making pictures worse, that the page shows
 
 
 def model_tab(recognizer: EmotionRecognizer) -> None:
@@ -33,7 +34,7 @@ def model_tab(recognizer: EmotionRecognizer) -> None:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the page shows of a checkpoint's `metrics.json`: of the output that is served, on the last split measured.
+    """What the page shows of a checkpoint's `metrics.json`: of the served output, on the first of `SPLITS` measured.
 
     Attributes:
         pictures: How many.

@@ -13,7 +13,7 @@ import numpy as np
 from gradio.data_classes import FileData
 
 from deepfer import LABELS, DeepFERError, EmotionRecognizer, VideoError, recognize_video
-from deepfer.clip import MOST_PIXELS
+from deepfer.clip import LARGEST
 from deepfer.clip_writer import clip_suffix
 from deepfer.drawing import STYLES
 from deepfer.face import percent
@@ -24,7 +24,7 @@ from ui.image_tab import DETECTORS, HAAR, download_html
 from ui.uploads import uploaded
 
 EMPTY = (
-    f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.3g} minutes and {MOST_PIXELS}: everybody in it gets a '
+    f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.3g} minutes and {LARGEST}: everybody in it gets a '
     "number and a timeline here.</p>"
 )
 CANCELLED = '<p class="fer-note" role="status">Cancelled. Nothing of it is kept.</p>'
