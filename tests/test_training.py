@@ -239,10 +239,45 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
     assert recorded["init"]["source"] == "cnn"
     assert recorded["phases"][0]["ferplus_share"] == 0  # nobody voted, so that head has nothing to learn
     assert recorded["images"] == {"train": 154, "validation": 14}
+    assert recorded["phases"][0]["mixed_precision"] == train.has_bfloat16()
     ours = keras.models.load_model(train.CHECKPOINTS / "cnn.keras", compile=False).get_weights()
     tuned = keras.models.load_model(out / "best.keras", compile=False).get_weights()
     distance = [np.abs(a - b).mean() for a, b in zip(ours, tuned, strict=True) if a.ndim == 4]
     assert 0 < max(distance) < 1e-3  # moved, and from there
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        ("fpu avx2 fma", False),
+        ("avx2 avx512f avx512_bf16", True),
+        ("avx512f amx_bf16 amx_tile", True),
+        ("asimd bf16", True),
+        ("avx512f avx512_vnni", False),
+        (None, False),
+    ],
+)
+def test_bfloat16_is_for_processors_that_have_it(flags: str | None, has: bool, tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags:
+        cpuinfo.write_text(f"flags\t\t: {flags}\n")
+    assert train.has_bfloat16(cpuinfo) == has
+
+
+def test_without_bfloat16_training_is_in_float32(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "has_bfloat16", lambda: False)
+    few = tmp_path / "few.npz"
+    pack({name: split.take(np.arange(70)) for name, split in load(dataset).items()}, few)
+    arguments = words(
+        "--model", "cnn", "--recipe", "finetune", "--epochs", 1, "--dataset", few, "--out", tmp_path / "run"
+    )
+    assert train.main(arguments) == 0
+    assert "training in float32" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["phases"][0]["mixed_precision"] is False
+    model = keras.models.load_model(tmp_path / "run" / "best.keras", compile=False)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
 def test_a_wider_network_starts_with_what_the_narrower_one_says() -> None:

@@ -30,7 +30,7 @@ class Phase:
         distill: Share of the teachers' predictions in the targets, 0 to 1 (Hinton et al. 2015).
         mixup: Parameter of the Beta distribution that images and targets are mixed by; 0 for none.
         cutmix: Likewise for rectangles taken from another image.
-        mixed_precision: bfloat16 in the layers; the heads stay float32.
+        mixed_precision: bfloat16 in the layers, where the processor has it; the heads stay float32.
         patience: Epochs without a better validation before the phase ends; 0 never ends it early.
         trainable: "all"; "heads" alone; or a prefix of layer names, as "conv4": that layer and all above it, with
             batch normalization left as it is (what transfer learning needs).

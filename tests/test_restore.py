@@ -1,0 +1,91 @@
+"""A served ResNet50V2 made trainable again: it answers as its file does, and learns from there."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from deepfer import EmotionClassifier
+from deepfer.checkpoint import EMBEDDED, read
+from deepfer.classifier import softmax
+from training import restore, train
+from training.data import pack
+from training.drawn import drawn
+from training.models import HEADS
+from training.recipes import RECIPES
+
+SERVED = EMBEDDED / "resnet50v2"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "drawn.npz"
+    pack({"train": drawn(70, 0), "validation": drawn(70, 1)}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def restored(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("restored") / "new" / "served.keras"
+    assert restore.main(["--checkpoint", str(SERVED), "--dataset", str(dataset), "--out", str(file)]) == 0
+    return file
+
+
+def test_it_answers_as_the_file_does_and_alike_by_a_batch_s_own_statistics(restored: Path) -> None:
+    model = keras.models.load_model(restored, compile=False)
+    faces = drawn(70, 2).images
+    augmented = RECIPES["resnet50v2"]["default"][-1].augmentation(faces, np.random.default_rng(0))[..., None]
+
+    logits = model(faces[..., None].astype(np.float32), training=False)
+    share = json.loads((SERVED / "config.json").read_text())["fer2013_share"]
+    blended = share * logits["fer2013"] + (1 - share) * logits["ferplus"]
+    for head, output, ours in (("fer2013", "fer2013_logits", logits["fer2013"]), ("served", "logits", blended)):
+        ours = softmax(keras.ops.convert_to_numpy(ours) / read(SERVED).temperature[output])
+        served = EmotionClassifier(read(SERVED)).predict(faces, head=head)
+        assert np.mean(ours.argmax(axis=1) == served.argmax(axis=1)) > 0.95
+        assert np.abs(ours - served).mean() < 0.01
+
+    before, training = (model(augmented, training=training) for training in (False, True))
+    for head in HEADS:  # with other statistics than the network's own, 0.4 to 0.6
+        assert np.corrcoef(np.ravel(before[head]), np.ravel(training[head]))[0, 1] > 0.98
+
+
+def test_training_goes_on_from_it(restored: Path, dataset: Path, tmp_path: Path) -> None:
+    arguments = ["--model", "resnet50v2", "--recipe", "finetune", "--init", restored, "--dataset", dataset]
+    arguments += ["--epochs", 1, "--batch-size", 35, "--learning-rate", 1e-6, "--out", tmp_path / "run"]
+    assert train.main([str(argument) for argument in arguments]) == 0
+    start, end = (keras.models.load_model(f, compile=False) for f in (restored, tmp_path / "run" / "best.keras"))
+    faces = drawn(70, 2).images[..., None].astype(np.float32)
+    before, after = (np.argmax(model.predict(faces, verbose=0)["ferplus"], axis=1) for model in (start, end))
+    assert np.mean(before == after) > 0.8
+
+
+def test_what_cannot_be_restored_is_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one_head = tmp_path / "one-head"
+    shutil.copytree(SERVED, one_head)
+    config = json.loads((SERVED / "config.json").read_text())
+    (one_head / "config.json").write_text(json.dumps({**config, "fer2013_share": 1.0}))
+    renamed = tmp_path / "renamed"
+    shutil.copytree(EMBEDDED / "cnn", renamed)
+    other = json.loads((renamed / "config.json").read_text())
+    (renamed / "config.json").write_text(json.dumps({**other, "model": "resnet50v2"}))
+    untrained = tmp_path / "untrained.npz"
+    pack({"validation": drawn(14, 1)}, untrained)
+    for checkpoint, data, says in (
+        (EMBEDDED / "cnn", dataset, "is no ResNet50V2"),
+        (one_head, dataset, "is no ResNet50V2"),
+        (renamed, dataset, "is no ResNet50V2"),
+        (tmp_path, dataset, "is no checkpoint folder"),
+        (SERVED, untrained, "has no training pictures"),
+    ):
+        out = tmp_path / "out.keras"
+        assert restore.main(["--checkpoint", str(checkpoint), "--dataset", str(data), "--out", str(out)]) == 1
+        error = capsys.readouterr().err
+        assert says in error
+        assert "Traceback" not in error
+        assert not out.exists()
+    with pytest.raises(SystemExit, match="2"):
+        restore.main(["--checkpoint", str(SERVED), "--dataset", str(dataset), "--out", "served.h5"])
