@@ -69,11 +69,11 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
     def recognize_clip(clip: dict[str, Any] | None) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
         """Follow every face through a clip and tell its emotions.
 
-        Takes MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or Ogg, up to ten minutes and 1080p. Answers with the annotated
-        clip; timeline.csv, a row for each frame and face with time_s, track_id, box, emotion, confidence and the
-        probabilities of the seven emotions; and an object: width, height, model, revision, detector, duration_s, fps,
-        frames, and people, each with track_id, first_s, last_s, seen_s, their usual emotion, the seconds of each of
-        the seven, and their mean probabilities. Until then the object tells done_s, total_s and left_s.
+        Takes MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or Ogg, by default up to ten minutes and 1080p. Answers with the
+        annotated clip; timeline.csv, a row for each frame and face with time_s, track_id, box, emotion, confidence and
+        the probabilities of the seven emotions; and an object: width, height, model, revision, detector, duration_s,
+        fps, frames, and people, each with track_id, first_s, last_s, seen_s, their usual emotion, the seconds of each
+        of the seven, and their mean probabilities. Until then the object tells done_s, total_s and left_s.
 
         Args:
             clip: The video file.
