@@ -39,7 +39,7 @@ KINDS = {
     "resize/size": "size",
 }
 CONSTANT = re.compile(rf"[^/]+/(?P<layer>\w+?)(_\d+)?/(?P<what>{'|'.join(KINDS)})")
-BATCHES, BATCH = 16, 256  # of training pictures, for the statistics
+BATCHES, BATCH = 8, 128  # of training pictures, for the statistics
 # A kernel in front of batch normalization may have any size: this one, together with that of a new kernel, is what our
 # three cycles of Adam gave the others (root mean square). Larger ones would learn more slowly, smaller ones forget.
 LEARNT = 0.03
@@ -138,21 +138,55 @@ def _set_weights(network: keras.Model, weights: Weights, share: float) -> None:
 
 
 def _measure_statistics(network: keras.Model, train: Split, rng: np.random.Generator) -> None:
-    """Have batch normalization do what it does by the mean and variance of what comes in, as it does in training."""
-    normalizations = _normalizations(network)
-    incoming = keras.Model(network.inputs, [layer.input for layer in normalizations])
+    """Have batch normalization do what it does by the mean and variance of what comes in, as it does in training.
+
+    Layer by layer, each fed by those before it as they answer in training, by a batch's own statistics: what the served
+    network makes of a few pictures is so far out that they would rule the variance of its deepest layers.
+    """
     augment = RECIPES["resnet50v2"]["default"][-1].augmentation
-    sums: list[Any] = [0] * len(normalizations)
-    squares: list[Any] = [0] * len(normalizations)
+    batches = []
     for _ in range(BATCHES):
         rows = rng.choice(len(train), min(BATCH, len(train)), replace=False)
-        for index, values in enumerate(incoming.predict_on_batch(augment(train.images[rows], rng)[..., None])):
-            sums[index] += values.mean((0, 1, 2), dtype=np.float64) / BATCHES
-            squares[index] += np.square(values, dtype=np.float64).mean((0, 1, 2)) / BATCHES
-    for layer, mean, square in zip(normalizations, sums, squares, strict=True):
-        scale, shift, *_ = layer.get_weights()
-        variance = np.maximum(square - mean**2, 0)
-        layer.set_weights([scale * np.sqrt(variance + layer.epsilon), shift + scale * mean, mean, variance])
+        batches.append(keras.ops.convert_to_tensor(augment(train.images[rows], rng)[..., None]))
+    outputs = {id(network.input): batches}
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    last = {id(tensor): layer for layer in layers for tensor in _inputs(layer)}  # to need it
+    for layer in layers:
+        given = list(zip(*(outputs[id(tensor)] for tensor in _inputs(layer)), strict=True))
+        if isinstance(layer, keras.layers.BatchNormalization):
+            outputs[id(layer.output)] = _normalize(layer, [tensor for (tensor,) in given])
+        else:
+            outputs[id(layer.output)] = [
+                layer(list(tensors) if len(tensors) > 1 else tensors[0], training=False) for tensors in given
+            ]
+        for tensor in _inputs(layer):
+            if last[id(tensor)] is layer:
+                outputs.pop(id(tensor), None)
+
+
+def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
+    return layer.input if isinstance(layer.input, list) else [layer.input]
+
+
+def _normalize(layer: keras.layers.BatchNormalization, batches: list[Any]) -> list[Any]:
+    """Set a layer's statistics by these batches, its own scale to 1 in the median; what it makes of each batch.
+
+    A scale starts at 1 and moves little: what is measured far from that is the fault of a few pictures.
+    """
+    scale, shift, *_ = layer.get_weights()
+    moments = [keras.ops.moments(batch, axes=(0, 1, 2)) for batch in batches]
+    mean, variance = (
+        np.mean([keras.ops.convert_to_numpy(m) for m in which], axis=0) for which in zip(*moments, strict=True)
+    )
+    gamma = scale * np.sqrt(variance + layer.epsilon)
+    gamma /= np.median(gamma)
+    beta = shift + scale * mean
+    given = np.divide(gamma, scale, out=np.ones_like(scale), where=scale != 0)  # the deviation that makes it scale so
+    layer.set_weights([gamma, beta, mean, np.maximum(given**2 - layer.epsilon, 0)])
+    return [
+        (batch - center) * (gamma / keras.ops.sqrt(spread + layer.epsilon)) + beta
+        for batch, (center, spread) in zip(batches, moments, strict=True)
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
