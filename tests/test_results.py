@@ -89,16 +89,6 @@ def test_a_card_of_a_checkpoint_that_was_not_measured_in_every_way(checkpoint: P
             "It was interrupted and resumed after epoch 5, its schedule changed from 5 epochs, its teachers' "
             "predictions from t.npz (sha256 ef56).",
         ),
-        (
-            {
-                "phases": [{"epochs": 5}], "seconds": 60, "device": "cpu:0",
-                "resumed": [
-                    {"from_epoch": 3, "phases": [{"epochs": 5}], "init": {"source": "its served file", "sha256": "01"}}
-                ],
-            },
-            "5 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 3, its weights taken from its "
-            "served file (sha256 01).",
-        ),
     ],
 )  # fmt: skip
 def test_how_a_model_was_trained(recorded: dict, said: str) -> None:

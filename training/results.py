@@ -401,8 +401,6 @@ def training(m: dict[str, Any]) -> str:
         changed = f", its schedule changed from {' + '.join(map(str, planned))} epochs" if planned != epochs else ""
         if before := part.get("teachers"):
             changed += f", its teachers' predictions from {before['file']} (sha256 {before['sha256']})"
-        if start := part.get("init"):
-            changed += f", its weights taken from {start['source']} (sha256 {start['sha256']})"
         said += f"{changed}."
     return said
 
