@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepfer import EmotionClassifier
-from deepfer.checkpoint import EMBEDDED, read
+from deepfer.checkpoint import EMBEDDED, read, sha256
 from deepfer.classifier import softmax
 from training import restore, train
 from training.data import load, pack
@@ -77,12 +77,18 @@ def test_what_cannot_be_restored_is_told(dataset: Path, tmp_path: Path, capsys: 
     shutil.copytree(EMBEDDED / "cnn", renamed)
     other = json.loads((renamed / "config.json").read_text())
     (renamed / "config.json").write_text(json.dumps({**other, "model": "resnet50v2"}))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(SERVED, damaged)
+    (damaged / "model.tflite").write_bytes((SERVED / "model.tflite").read_bytes()[:5000])
+    hashes = {"model.tflite": sha256(damaged / "model.tflite")}
+    (damaged / "config.json").write_text(json.dumps({**config, "sha256": hashes}))
     untrained = tmp_path / "untrained.npz"
     pack({"validation": drawn(14, 1)}, untrained)
     for checkpoint, data, says in (
         (EMBEDDED / "cnn", dataset, "is no ResNet50V2"),
         (one_head, dataset, "is no ResNet50V2"),
         (renamed, dataset, "is no ResNet50V2"),
+        (damaged, dataset, "model.tflite"),
         (tmp_path, dataset, "is no checkpoint folder"),
         (SERVED, untrained, "has no training pictures"),
     ):

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from deepfer.checkpoint import read, read_config
+from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
 from training.data import DataError, Split, load
 from training.recipes import RECIPES
@@ -52,6 +53,9 @@ def served_weights(path: Path) -> Weights:
 
     Kernels come as Keras has them, `(h, w, in, out)` or `(in, out)`. A convolution's bias holds what a batch
     normalization after it shifted by, and its kernel what that scaled by.
+
+    Raises:
+        IndexError, ValueError: A tensor is not what its name says.
     """
     from tensorflow.lite.python.schema_py_generated import TensorType
     from tensorflow.lite.tools import flatbuffer_utils
@@ -94,18 +98,19 @@ def restore(folder: Path, train: Split, seed: int = 0) -> keras.Model:
         seed: Of which pictures, and of their augmentation.
 
     Raises:
-        CheckpointError: The folder is no checkpoint.
+        CheckpointError: The folder is no checkpoint, or its file no model.
         DataError: It is none of ResNet50V2, or has not both heads.
     """
     checkpoint, config = read(folder), read_config(folder)
+    EmotionClassifier(checkpoint)  # LiteRT checks the file, which is then read without any check
     share = config.get("fer2013_share")
     if config.get("model") != "resnet50v2" or not isinstance(share, int | float) or not 0 <= share < 1:
         raise DataError(f"{folder} is no ResNet50V2 of training.export that has both heads, as this needs")
-    weights = served_weights(checkpoint.model_file)
     try:
+        weights = served_weights(checkpoint.model_file)
         network = build_resnet50v2(checkpoint.input_size, int(weights["enlarge", "size"][0]), weights=None)
         _set_weights(network, weights, share)
-    except (KeyError, ValueError) as error:
+    except (KeyError, IndexError, ValueError) as error:
         raise DataError(f"{checkpoint.model_file} is no ResNet50V2 of training.export: {error}") from error
     _measure_statistics(network, train, np.random.default_rng(seed))
     return network

@@ -37,7 +37,7 @@ from training.plots import learning_curve
 from training.recipes import RECIPES, Phase, Recipe
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# On CPUs without AVX-512 TensorFlow leaves oneDNN out, without which a step of ResNet50V2 takes four times as long.
+# On CPUs without AVX-512 TensorFlow leaves oneDNN out, without which ResNet50V2 takes several times as long.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 
