@@ -14,6 +14,7 @@ from keras import layers
 
 from deepfer import LABELS, EmotionClassifier, EmotionRecognizer
 from deepfer.checkpoint import read
+from deepfer.classifier import softmax
 from training import export
 from training.data import Split, pack
 from training.models import build_cnn
@@ -292,6 +293,23 @@ def test_a_full_disk_is_told_and_the_old_folder_stays(tmp_path: Path, monkeypatc
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (folder / "config.json").read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_each_head_is_calibrated_on_its_own_labels() -> None:
+    model = build_cnn(widths=(8,), blocks=1, stem=8)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (300, 48, 48), np.uint8)
+    before = export.predict_logits(model, images)
+    labels = rng.choice(7, 300, p=[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+    nobody = Split(images, labels, np.zeros((300, 7), np.float32), np.full(300, -1))
+    found = export.calibrate(model, nobody)
+    after = export.predict_logits(model, images)
+    assert list(found) == ["fer2013"]
+    assert np.array_equal(after["ferplus"], before["ferplus"])  # nobody voted: nothing to calibrate on
+    biases = np.array([found["fer2013"]["biases"][label] for label in LABELS])
+    assert after["fer2013"] == pytest.approx(found["fer2013"]["scale"] * before["fer2013"] + biases, abs=1e-3)
+    said = softmax(after["fer2013"]).mean(axis=0)
+    assert said == pytest.approx(np.bincount(labels, minlength=7) / 300, abs=0.01)
 
 
 def test_the_least_of_the_best_shares_is_tried_first() -> None:

@@ -4,7 +4,16 @@ import pytest
 from deepfer.classifier import softmax
 from deepfer.face import LABELS
 from training.data import Split
-from training.metrics import blend_score, ece, fit_temperature, interval, log_loss, measure
+from training.metrics import (
+    blend_score,
+    ece,
+    fit_calibration,
+    fit_temperature,
+    held_out_accuracy,
+    interval,
+    log_loss,
+    measure,
+)
 
 
 def test_measured_by_hand() -> None:
@@ -56,6 +65,44 @@ def test_the_temperature_that_made_the_labels_is_found(true_temperature: float) 
     found = fit_temperature(logits, truth)
     assert found == pytest.approx(true_temperature, rel=0.05)
     assert log_loss(softmax(logits / found), truth) <= log_loss(softmax(logits), truth) + 1e-9
+
+
+def biased(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits that are too sure and say the first label too seldom, the labels behind them, and what is missing."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (count, 7))
+    missing = np.array([1.5, -0.5, 0, 0, 0, 0, -1.0])
+    p = softmax(0.6 * logits + missing).astype(float)
+    return logits, (p.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1).clip(0, 6), missing
+
+
+def test_the_scale_and_biases_that_made_the_labels_are_found() -> None:
+    logits, truth, missing = biased(20_000)
+    scale, biases = fit_calibration(logits, truth)
+    assert scale == pytest.approx(0.6, abs=0.02)
+    assert biases - biases[2:6].mean() == pytest.approx(missing, abs=0.1)
+    mended = softmax(scale * logits + biases)
+    assert mended.mean(axis=0) == pytest.approx(np.bincount(truth, minlength=7) / len(truth), abs=0.002)
+    assert log_loss(mended, truth) < log_loss(softmax(logits / fit_temperature(logits, truth)), truth) - 0.05
+
+
+def test_of_a_label_that_does_not_occur_nothing_is_fitted() -> None:
+    logits, truth, _ = biased(500)
+    _, biases = fit_calibration(logits[truth != 0], truth[truth != 0])
+    assert biases[0] == 0
+    assert np.abs(biases).max() < 3
+    few = fit_calibration(np.zeros((3, 7)), np.array([1, 1, 1]))
+    assert few[1].max() < 3  # three pictures do not rule out the rest
+
+
+def test_what_is_held_out_is_not_fitted_on() -> None:
+    logits, truth, _ = biased(4000)
+    plain = np.mean(logits.argmax(axis=1) == truth)
+    scale, biases = fit_calibration(logits, truth)
+    fitted = np.mean((scale * logits + biases).argmax(axis=1) == truth)
+    assert plain + 0.03 < held_out_accuracy(logits, truth) < fitted + 0.005
+    blind, few = np.zeros((70, 7)), np.arange(70) % 7  # fitted, the most frequent are said: those that are not held out
+    assert held_out_accuracy(blind, few) < 1 / 7
 
 
 def test_the_blend_is_scored_on_both_label_sets() -> None:

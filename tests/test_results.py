@@ -47,6 +47,17 @@ def test_a_card_of_a_checkpoint_that_was_not_measured_in_every_way(checkpoint: P
     assert "$" not in text
 
 
+def test_a_card_tells_what_the_heads_calibration_is_worth(checkpoint: Path) -> None:
+    change(
+        checkpoint,
+        "config.json",
+        calibration={"fer2013": {"held_out_accuracy": 0.6612}, "ferplus": {"held_out_accuracy": 0.851}},
+    )
+    assert "for 66.1 % (FER2013 head) and 85.1 % (FER+ head).\nThe served logits" in results.card(checkpoint)
+    change(checkpoint, "config.json", calibration=None)
+    assert "### Calibration\n\nThe served logits" in results.card(checkpoint)
+
+
 @pytest.mark.parametrize(
     ("recorded", "said"),
     [

@@ -28,13 +28,13 @@ import cv2
 import numpy as np
 
 from deepfer.alignment import CropGeometry
-from deepfer.checkpoint import CONFIG, FORMAT_VERSION, MODEL, read, sha256
+from deepfer.checkpoint import CONFIG, FORMAT_VERSION, MODEL, read, read_config, sha256
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
 from deepfer.picture import read_picture
 from training.data import DataError, Split, label_index, load, resize
-from training.metrics import blend_score, fit_temperature
+from training.metrics import blend_score, fit_calibration, fit_temperature, held_out_accuracy
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
@@ -45,7 +45,7 @@ from training.models import FEATURES, HEADS
 
 MIN_AGREEMENT = 0.995  # of labels between Keras and the exported file, on validation
 MAX_ACCURACY_LOSS = 0.002
-SHARE_TIE = 0.005  # of the score by which both heads are blended: chance alone moves it by more
+SHARE_RESAMPLES = 500  # of validation, for the standard error of the score by which both heads are blended
 MAX_TRIES = 3  # shares that are converted, until one passes the gate
 RECORDED_ROWS = 1000  # the first rows of validation, whose labels the config keeps
 
@@ -90,6 +90,30 @@ def as_float32(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def calibrate(model: keras.Model, validation: Split) -> dict[str, dict]:
+    """Calibrate each head on its own labels, in place: its scale and biases become part of its Dense layer.
+
+    A blend of heads that say an emotion too seldom, or too often, would do so too.
+
+    Returns:
+        For each head that validation has labels for: `scale`, `biases`, and the accuracy on held-out pictures.
+    """
+    logits, found = predict_logits(model, validation.images), {}
+    for head, truth in (("fer2013", validation.labels), ("ferplus", validation.majority)):
+        rows = truth >= 0
+        if not rows.any():
+            continue
+        scale, biases = fit_calibration(logits[head][rows], truth[rows])
+        kernel, bias = model.get_layer(head).get_weights()
+        model.get_layer(head).set_weights([scale * kernel, scale * bias + biases])
+        found[head] = {
+            "scale": round(scale, 4),
+            "biases": dict(zip(LABELS, biases.round(4).tolist(), strict=True)),
+            "held_out_accuracy": held_out_accuracy(logits[head][rows], truth[rows]),
+        }
+    return found
 
 
 def served_model(model: keras.Model, share: float) -> keras.Model:
@@ -169,7 +193,8 @@ def rank_shares(logits: dict[str, np.ndarray], split: Split) -> list[float]:
     """Weights of the FER2013 head that serve best, the one to take first in front.
 
     The score is the mean over both label sets of (accuracy + balanced accuracy) / 2. It is flat around its peak, so all
-    shares within `SHARE_TIE` of the best count as equal, and the least is preferred: FER+'s labels are the better ones.
+    shares within a standard error of the best count as equal (Breiman et al. 1984), and the least is preferred: FER+'s
+    labels are the better ones. The error is that of the best share's score, by a bootstrap over the pictures.
 
     Args:
         logits: Each head's `(N, 7)` on `split`.
@@ -178,8 +203,11 @@ def rank_shares(logits: dict[str, np.ndarray], split: Split) -> list[float]:
     if not np.any(split.majority >= 0):
         return [1.0]
     scores = {float(share): blend_score(logits, float(share), split) for share in np.round(np.linspace(0, 1, 21), 2)}
-    best = max(scores.values())
-    return [share for share, score in scores.items() if score >= best - SHARE_TIE]
+    best = max(scores, key=lambda share: scores[share])
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(0, len(split), len(split)) for _ in range(SHARE_RESAMPLES))
+    resampled = [blend_score({head: z[rows] for head, z in logits.items()}, best, split.take(rows)) for rows in drawn]
+    return [share for share, score in scores.items() if score >= scores[best] - np.std(resampled)]
 
 
 def predict_logits(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -301,11 +329,11 @@ def _replace(folder: Path, new: Path) -> None:
 
 
 def export(model: keras.Model, validation: Split, folder: Path, about: dict, quantize: bool = True) -> dict:
-    """Export a model of `training.models`, trained: both heads blended as validation likes it best.
+    """Export a model of `training.models`, trained: both heads calibrated, and blended as validation likes it best.
 
     Args:
         model: As `training.models` builds it, trained.
-        validation: What blend and temperatures are chosen on, and the gate is held against.
+        validation: What calibration and blend are chosen on, and the gate is held against.
         folder: Where to.
         about: What else `config.json` should say (model, recipe, seed, ...).
         quantize: int8 weights; else float32.
@@ -318,6 +346,7 @@ def export(model: keras.Model, validation: Split, folder: Path, about: dict, qua
         OSError: The folder cannot be written, or holds something else than a checkpoint.
     """
     model = as_float32(model)
+    about = {**about, "calibration": calibrate(model, validation)}
     shares = rank_shares(predict_logits(model, validation.images), validation)[:MAX_TRIES]
     truth = {
         "logits": validation.majority if np.any(validation.majority >= 0) else validation.labels,
@@ -398,7 +427,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=Path, help="the run folder of training.train")
     source.add_argument("--keras", type=Path, help="a .keras or .h5 file of one's own")
-    parser.add_argument("--dataset", help="blend and temperature are chosen on its validation; a run's own by default")
+    parser.add_argument("--dataset", help="calibration and blend are chosen on its validation; a run's own by default")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write")
     parser.add_argument("--float32", action="store_true", help="keep float32 weights instead of int8")
     parser.add_argument("--keep", type=Path, help="with --run: also save the float32 model here, for fine-tuning")
@@ -442,6 +471,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DataError, KerasFileError, GateError, DeepFERError, OSError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    for head, fitted in read_config(args.out).get("calibration", {}).items():
+        print(f"{head}: {100 * fitted['held_out_accuracy']:.1f} % right where its calibration was not fitted")
     print(f"{args.out}: {(args.out / MODEL).stat().st_size / 1e6:.2f} MB, {measured}")
     if args.keras and not args.dataset:
         print("no --dataset: temperature 1, its probabilities are as calibrated as they were", file=sys.stderr)
