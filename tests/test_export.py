@@ -300,14 +300,16 @@ def test_each_head_is_calibrated_on_its_own_labels() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (300, 48, 48), np.uint8)
     before = export.predict_logits(model, images)
+    given = dict(before)
     labels = rng.choice(7, 300, p=[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
     nobody = Split(images, labels, np.zeros((300, 7), np.float32), np.full(300, -1))
-    found = export.calibrate(model, nobody)
+    found = export.calibrate(model, given, nobody)
     after = export.predict_logits(model, images)
     assert list(found) == ["fer2013"]
     assert np.array_equal(after["ferplus"], before["ferplus"])  # nobody voted: nothing to calibrate on
     biases = np.array([found["fer2013"]["biases"][label] for label in LABELS])
     assert after["fer2013"] == pytest.approx(found["fer2013"]["scale"] * before["fer2013"] + biases, abs=1e-3)
+    assert given["fer2013"] == pytest.approx(after["fer2013"], abs=1e-3)
     said = softmax(after["fer2013"]).mean(axis=0)
     assert said == pytest.approx(np.bincount(labels, minlength=7) / 300, abs=0.01)
 
@@ -324,3 +326,15 @@ def test_the_least_of_the_best_shares_is_tried_first() -> None:
     assert export.rank_shares(
         {"fer2013": right, "ferplus": noise}, Split(*[*vars(split).values()][:3], truth * 0 - 1)
     ) == [1]
+
+
+def test_of_fewer_pictures_more_shares_are_as_good() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(4000) % 7
+    split = Split(np.zeros((4000, 1, 1), np.uint8), truth, np.zeros((4000, 7), np.float32), truth)
+    heads = {head: np.eye(7)[truth] + rng.normal(0, 0.6, (4000, 7)) for head in ("fer2013", "ferplus")}
+    many = export.rank_shares(heads, split)
+    few = export.rank_shares({head: z[:200] for head, z in heads.items()}, split.take(np.arange(200)))
+    assert 0 < many[0] < 0.5 < many[-1] < 1  # both heads know as much, together more
+    assert few[0] < many[0]  # chance moves the score of 200 pictures by more
+    assert len(few) > len(many)

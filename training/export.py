@@ -92,27 +92,33 @@ def as_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def calibrate(model: keras.Model, validation: Split) -> dict[str, dict]:
+def calibrate(model: keras.Model, logits: dict[str, np.ndarray], validation: Split) -> dict[str, dict]:
     """Calibrate each head on its own labels, in place: its scale and biases become part of its Dense layer.
 
     A blend of heads that say an emotion too seldom, or too often, would do so too.
 
+    Args:
+        model: A model of `training.models`.
+        logits: Each of its heads' `(N, 7)` on `validation`; calibrated as the model is, in place.
+        validation: What is fitted on.
+
     Returns:
-        For each head that validation has labels for: `scale`, `biases`, and the accuracy on held-out pictures.
+        For each head that validation has labels for: `scale`, `biases` by label, and `held_out_accuracy`, 0 to 1.
     """
-    logits, found = predict_logits(model, validation.images), {}
+    found = {}
     for head, truth in (("fer2013", validation.labels), ("ferplus", validation.majority)):
         rows = truth >= 0
         if not rows.any():
             continue
         scale, biases = fit_calibration(logits[head][rows], truth[rows])
-        kernel, bias = model.get_layer(head).get_weights()
-        model.get_layer(head).set_weights([scale * kernel, scale * bias + biases])
         found[head] = {
             "scale": round(scale, 4),
             "biases": dict(zip(LABELS, biases.round(4).tolist(), strict=True)),
             "held_out_accuracy": held_out_accuracy(logits[head][rows], truth[rows]),
         }
+        kernel, bias = model.get_layer(head).get_weights()
+        model.get_layer(head).set_weights([scale * kernel, scale * bias + biases])
+        logits[head] = scale * logits[head] + biases
     return found
 
 
@@ -206,8 +212,8 @@ def rank_shares(logits: dict[str, np.ndarray], split: Split) -> list[float]:
     best = max(scores, key=lambda share: scores[share])
     rng = np.random.default_rng(0)
     drawn = (rng.integers(0, len(split), len(split)) for _ in range(SHARE_RESAMPLES))
-    resampled = [blend_score({head: z[rows] for head, z in logits.items()}, best, split.take(rows)) for rows in drawn]
-    return [share for share, score in scores.items() if score >= scores[best] - np.std(resampled)]
+    error = np.std([blend_score(logits, best, split, rows) for rows in drawn])
+    return [share for share, score in scores.items() if score >= scores[best] - error]
 
 
 def predict_logits(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -346,8 +352,9 @@ def export(model: keras.Model, validation: Split, folder: Path, about: dict, qua
         OSError: The folder cannot be written, or holds something else than a checkpoint.
     """
     model = as_float32(model)
-    about = {**about, "calibration": calibrate(model, validation)}
-    shares = rank_shares(predict_logits(model, validation.images), validation)[:MAX_TRIES]
+    logits = predict_logits(model, validation.images)
+    about = {**about, "calibration": calibrate(model, logits, validation)}
+    shares = rank_shares(logits, validation)[:MAX_TRIES]
     truth = {
         "logits": validation.majority if np.any(validation.majority >= 0) else validation.labels,
         "fer2013_logits": validation.labels,

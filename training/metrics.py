@@ -125,7 +125,12 @@ def fit_calibration(logits: np.ndarray, truth: np.ndarray) -> tuple[float, np.nd
 
 
 def held_out_accuracy(logits: np.ndarray, truth: np.ndarray) -> float:
-    """Accuracy of logits `(N, 7)` whose calibration was fitted on the other nine tenths, for each tenth in turn."""
+    """Accuracy where calibration was not fitted: each tenth of the pictures by a fit on the other nine (Stone 1974).
+
+    Args:
+        logits: `(N, 7)`.
+        truth: int `(N,)`, indices into `LABELS`.
+    """
     fold = np.random.default_rng(0).permutation(len(truth)) % FOLDS
     right = np.zeros(len(truth), bool)
     for k in np.unique(fold):
@@ -134,12 +139,21 @@ def held_out_accuracy(logits: np.ndarray, truth: np.ndarray) -> float:
     return float(right.mean())
 
 
-def blend_score(logits: dict[str, np.ndarray], share: float, split: Split) -> float:
-    """Mean over FER2013's labels and FER+'s majority of (accuracy + balanced accuracy) / 2 of a blend of both heads."""
-    predicted = (share * logits["fer2013"] + (1 - share) * logits["ferplus"]).argmax(axis=1)
+def blend_score(
+    logits: dict[str, np.ndarray], share: float, split: Split, rows: np.ndarray | slice = slice(None)
+) -> float:
+    """Mean over FER2013's labels and FER+'s majority of (accuracy + balanced accuracy) / 2 of a blend of both heads.
+
+    Args:
+        logits: Each head's `(N, 7)` on `split`.
+        share: Weight of the FER2013 head, 0 to 1.
+        split: `N` pictures.
+        rows: Which of them, int `(M,)`, some several times where they were drawn with replacement; all by default.
+    """
+    predicted = (share * logits["fer2013"][rows] + (1 - share) * logits["ferplus"][rows]).argmax(axis=1)
     scores = []
-    for truth in (split.labels, split.majority):
-        rows = truth >= 0
-        right = predicted[rows] == truth[rows]
-        scores += [right.mean(), np.mean([right[truth[rows] == label].mean() for label in np.unique(truth[rows])])]
+    for truth in (split.labels[rows], split.majority[rows]):
+        known = truth >= 0
+        right = predicted[known] == truth[known]
+        scores += [right.mean(), np.mean([right[truth[known] == label].mean() for label in np.unique(truth[known])])]
     return float(np.mean(scores))
