@@ -72,9 +72,42 @@ def probabilities_inside() -> keras.Model:
     return keras.Model(pixels, layers.Reshape((7,))(answers))
 
 
+def operators() -> keras.Model:
+    """Arithmetic between layers, in the model and in a model inside it, with pooling and a Dense layer at its end."""
+    inner = keras.Input((24, 24, 8))
+    residual = keras.Model(inner, keras.ops.relu(layers.Conv2D(8, 3, padding="same")(inner) * 0.5 + inner))
+    pixels = keras.Input((48, 48, 1))
+    x = layers.Conv2D(8, 3, 2, padding="same", activation="relu")(pixels / 255.0)
+    return keras.Model(pixels, layers.Dense(7, activation="softmax")(layers.GlobalAveragePooling2D()(residual(x))))
+
+
+def functions() -> keras.Model:
+    """Functions of keras.ops from its first step to its softmax."""
+    pixels = keras.Input((48, 48, 1))
+    x = keras.ops.concatenate([pixels, pixels * 0.5, pixels * 0.25], axis=-1)[..., ::-1]
+    x = layers.Conv2D(8, 3, 2)(x / 127.5 - 1)
+    x = keras.ops.mean(keras.ops.maximum(x, 0.1 * x), axis=(1, 2))
+    return keras.Model(pixels, keras.ops.softmax(layers.Dense(7)(x)))
+
+
+def shared_dense() -> keras.Model:
+    """Its last Dense layer is called twice, so its softmax must not be taken off."""
+    pixels = keras.Input((48, 48, 1))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(7, 3)(pixels / 255.0))
+    dense = layers.Dense(7, activation="softmax")
+    return keras.Model(pixels, dense(dense(x) * 3 + x))
+
+
 @pytest.mark.parametrize(
     ("build", "suffix", "rescale"),
-    [(sequential, ".h5", "0-1"), (transferred, ".keras", "-1-1"), (probabilities_inside, ".keras", "none")],
+    [
+        (sequential, ".h5", "0-1"),
+        (transferred, ".keras", "-1-1"),
+        (probabilities_inside, ".keras", "none"),
+        (operators, ".keras", "none"),
+        (functions, ".keras", "none"),
+        (shared_dense, ".keras", "none"),
+    ],
 )
 def test_an_own_file_is_served_as_keras_answers(
     build: Callable[[], keras.Model], suffix: str, rescale: str, tmp_path: Path, astronaut: np.ndarray
@@ -101,6 +134,23 @@ def test_an_own_file_is_served_as_keras_answers(
     assert face.probabilities == pytest.approx(
         dict(zip(LABELS, classifier.predict(recognizer.crop(astronaut, face)[None])[0], strict=True)), abs=1e-6
     )
+
+
+def test_operators_in_half_precision_become_float32(tmp_path: Path) -> None:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        pixels = keras.Input((48, 48, 1))
+        x = keras.ops.cast(layers.Conv2D(8, 3, activation="relu")(pixels / 255.0), "float16") * 2
+        probabilities = layers.Dense(7, activation="softmax", dtype="float32")(layers.GlobalAveragePooling2D()(x))
+        model = spread(keras.Model(pixels, probabilities))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    model.save(tmp_path / "half.keras")
+    assert convert(tmp_path / "half.keras", tmp_path / "own", "--float32", rescale="none") == 0
+    served = EmotionClassifier(read(tmp_path / "own"))
+    expected = model.predict(IMAGES[..., None].astype(np.float32), verbose=0)[:, COLUMNS]
+    assert served.predict(IMAGES) == pytest.approx(expected, abs=2e-3)  # float16 is no more precise
+    assert list(served.checkpoint.outputs) == ["logits", "activation_map"]
 
 
 def save_quietly(model: keras.Model, path: Path) -> None:
@@ -201,6 +251,13 @@ def refused(
     assert told.count("\n") == 1
     assert not out.exists()
     assert not list(out.parent.glob(".*"))
+
+
+def test_what_litert_cannot_compute_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = keras.Input((48, 48, 1))
+    x = keras.ops.erfinv(layers.GlobalAveragePooling2D()(pixels / 256.0))
+    keras.Model(pixels, layers.Dense(7, activation="softmax")(x)).save(tmp_path / "own.keras")
+    refused(tmp_path / "own.keras", tmp_path / "out", "cannot be converted: LiteRT cannot compute Erfinv", capsys)
 
 
 def test_the_first_convolution_keeps_its_precision() -> None:

@@ -17,6 +17,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -79,10 +80,13 @@ class GateError(Exception):
 
 
 def as_float32(model: keras.Model) -> keras.Model:
-    """The same network and weights, every layer in float32 whatever it was trained in, without what augments."""
+    """Copy a network and its weights, with every layer in float32 and without augmentation layers."""
     keras.mixed_precision.set_global_policy("float32")
 
-    def copied(layer: keras.Layer) -> keras.Layer:
+    def copied(layer: keras.Operation) -> keras.Operation:
+        if not isinstance(layer, keras.Layer):  # an operation, such as x + y: it has no weights
+            casts_to_half = getattr(layer, "dtype", None) in ("float16", "bfloat16")
+            return layer.from_config({**layer.get_config(), "dtype": "float32"}) if casts_to_half else layer
         if type(layer).__name__.startswith("Random"):  # exported, it would go on turning and shifting every face
             return keras.layers.Identity(name=layer.name)
         return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
@@ -161,9 +165,11 @@ def to_litert(model: keras.Model, quantize: bool) -> bytes:
     ResNet50V2's labels, int8 changes half as many this way.
 
     Raises:
+        KerasFileError: The model computes something that LiteRT cannot.
         OSError: There is no room for the copy that TensorFlow makes on the way.
     """
     import tensorflow as tf
+    from tensorflow.lite.python.convert import ConverterError
     from tensorflow.lite.python.schema_py_generated import BuiltinOperator, TensorType
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -182,7 +188,12 @@ def to_litert(model: keras.Model, quantize: bool) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     tf.get_logger().setLevel("ERROR")
     with contextlib.redirect_stdout(io.StringIO()):  # Keras tells of a copy on the way, which nobody asked for
-        whole = bytes(converter.convert())
+        try:
+            whole = bytes(converter.convert())
+        except ConverterError as error:
+            unsupported = re.search(r"(?:TF Select|Custom) ops: (.+)", str(error))
+            reason = f"LiteRT cannot compute {unsupported[1]}" if unsupported else " ".join(str(error).split())[:300]
+            raise KerasFileError(f"the network cannot be converted: {reason}") from error
         if not quantize:
             return whole
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

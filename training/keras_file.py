@@ -102,17 +102,17 @@ def as_served(model: keras.Model, rescale: str) -> keras.Model:
 
 
 def _outputs(model: keras.Model, rescaled: keras.Model) -> dict[str, keras.KerasTensor]:
-    last = model.layers[-1] if isinstance(model, keras.Sequential) else model.get_layer(model.output_names[0])
+    last, before = _maker(model.outputs[0])
     softmax = keras.activations.softmax
     if isinstance(last, keras.layers.Softmax) or (
         isinstance(last, keras.layers.Activation) and last.activation is softmax
     ):
-        return {"logits": last.input}
-    if isinstance(last, keras.layers.Dense):
+        return {"logits": before}
+    if isinstance(last, keras.layers.Dense) and len(last._inbound_nodes) == 1:  # or its other call would change too
         if last.activation is softmax:
             last.activation = keras.activations.linear
         if last.activation is keras.activations.linear:
-            return {"logits": model.outputs[0], **_activation_map(model, last)}
+            return {"logits": model.outputs[0], **_activation_map(last, before)}
     noise = np.random.default_rng(0).integers(0, 256, (8, *rescaled.input_shape[1:])).astype(np.float32)
     answers = np.asarray(model.predict_on_batch(rescaled.predict_on_batch(noise)))
     if not (np.all(answers >= 0) and np.allclose(answers.sum(axis=1), 1, atol=1e-3)):
@@ -120,21 +120,27 @@ def _outputs(model: keras.Model, rescaled: keras.Model) -> dict[str, keras.Keras
     return {"logits": keras.ops.log(keras.ops.maximum(model.outputs[0], 1e-30))}
 
 
-def _activation_map(model: keras.Model, last: keras.layers.Dense) -> dict[str, keras.KerasTensor]:
+def _maker(tensor: keras.KerasTensor) -> tuple[keras.Operation, keras.KerasTensor]:
+    """The layer or operation that made a tensor, and the first tensor it was made from.
+
+    Not every step is a layer: `x + y` and `keras.ops.softmax(x)` are operations, which `Model.layers` leaves out.
+    """
+    operation, node, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[node].input_tensors[0]
+
+
+def _activation_map(last: keras.layers.Dense, pooled: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
     """The Dense layer applied to every cell that the pooling averages (Zhou et al. 2016)."""
-    tensor = last.input
-    while True:
-        before = next((layer for layer in model.layers if layer.output is tensor), None)
-        if isinstance(before, keras.layers.GlobalAveragePooling2D):
-            break
-        if not isinstance(before, keras.layers.Dropout | keras.layers.Identity):
-            return {}
-        tensor = before.input
+    operation, cells = _maker(pooled)
+    while isinstance(operation, keras.layers.Dropout | keras.layers.Identity):
+        operation, cells = _maker(cells)
+    if not isinstance(operation, keras.layers.GlobalAveragePooling2D):
+        return {}
     mapped = keras.layers.Conv2D(len(LABELS), 1, use_bias=last.use_bias, name="activation_map")
-    cells = mapped(before.input)
+    activation_map = mapped(cells)
     kernel, *bias = last.get_weights()
     mapped.set_weights([kernel[None, None], *bias])
-    return {"activation_map": cells}
+    return {"activation_map": activation_map}
 
 
 def _line(error: BaseException) -> str:
