@@ -107,6 +107,26 @@ def test_names_may_be_given_with_the_numbers_or_instead_of_them(tmp_path: Path, 
         assert [LABELS[i] for i in load(tmp_path / "words")["train"].labels] == ["sad", "happy", "fear"]
 
 
+@pytest.mark.parametrize("others", [["mask"], ["mask", "heat_map"]])
+def test_the_column_named_image_is_taken_not_the_first(tmp_path: Path, others: list[str]) -> None:
+    rows = stored([0, 1], ClassLabel(names=["happy", "sad"]))
+    black = [{"bytes": png(np.zeros((48, 48), np.uint8)), "path": None}] * 2
+    table = {**dict.fromkeys(others, black), "Image": rows.with_format("arrow")["picture"].to_pylist(), "label": [0, 1]}
+    features = {name: Image() for name in [*others, "Image"]} | {"label": rows.features["label"]}
+    Dataset.from_dict(table, Features(features)).save_to_disk(str(tmp_path / "faces"))
+    assert np.array_equal(load(tmp_path / "faces")["train"].images, drawn(2, 0).images)
+
+
+@pytest.mark.parametrize("names", [["mask", "heat_map"], ["image", "photo"]])
+def test_several_image_columns_that_may_be_it_are_refused(tmp_path: Path, names: list[str]) -> None:
+    black = [{"bytes": png(np.zeros((48, 48), np.uint8)), "path": None}]
+    features = Features({name: Image() for name in names} | {"label": ClassLabel(names=["happy"])})
+    Dataset.from_dict({**dict.fromkeys(names, black), "label": [0]}, features).save_to_disk(str(tmp_path / "faces"))
+    with pytest.raises(DataError, match=f"several image columns: {', '.join(names)}. Name the one") as raised:
+        load(tmp_path / "faces")
+    assert "\n" not in str(raised.value)
+
+
 def test_ferplus_votes_are_taken_where_there_are_any(tmp_path: Path) -> None:
     rows = stored([3, 5], ClassLabel(names=list(LABELS)))
     counts = [votes(happiness=8, surprise=2)[0].tolist(), votes(sadness=5, neutral=5)[0].tolist()]

@@ -5,6 +5,7 @@ from deepfer.classifier import softmax
 from deepfer.face import LABELS
 from training.data import Split
 from training.metrics import (
+    MIN_SCALE,
     blend_score,
     ece,
     fit_calibration,
@@ -93,6 +94,14 @@ def test_of_a_label_that_does_not_occur_nothing_is_fitted() -> None:
     assert np.abs(biases).max() < 3
     few = fit_calibration(np.zeros((3, 7)), np.array([1, 1, 1]))
     assert few[1].max() < 3  # three pictures do not rule out the rest
+
+
+def test_the_scale_of_a_head_that_is_wrong_stays_positive() -> None:
+    truth = np.arange(700) % 7
+    logits = -5 * np.eye(7)[truth] + np.random.default_rng(0).normal(0, 1, (700, 7))  # the truth is its last choice
+    scale, biases = fit_calibration(logits, truth)
+    assert scale == pytest.approx(MIN_SCALE)
+    assert np.isfinite(biases).all()
 
 
 def test_what_is_held_out_is_not_fitted_on() -> None:

@@ -34,6 +34,7 @@ SPLIT_SEED = 0  # of the stratified split, where a dataset has no validation of 
 VALIDATION_SHARE = 0.1
 LISTED = 5  # of the rows that a complaint is about
 
+IMAGE_COLUMNS = ("image", "img", "picture", "photo", "face", "pixels")
 LABEL_COLUMNS = ("label", "labels", "emotion", "emotions", "expression", "class", "category")
 SYNONYMS = {
     "angry": ("anger",),
@@ -138,12 +139,12 @@ class Pictures:
             where: What to call it in a complaint.
 
         Raises:
-            DataError: No image or label column, or a label that is no emotion.
+            DataError: No image or label column, several image columns, or a label that is no emotion.
         """
         from datasets import ClassLabel, Image
 
         features = rows.features
-        image = next((name for name, feature in features.items() if isinstance(feature, Image)), None)
+        image = _image_column([name for name, feature in features.items() if isinstance(feature, Image)], where)
         named = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
         label = next((name for name in (*LABEL_COLUMNS, *named) if name in features), None)
         if image is None or label is None:
@@ -207,6 +208,22 @@ class Pictures:
         if cell is None:
             raise PictureError("no picture")
         return read_picture(cell["path"] if cell["bytes"] is None else cell["bytes"])
+
+
+def _image_column(names: Sequence[str], where: str) -> str | None:
+    """The only one of several image columns, or the only one with a usual name; others may be masks or heat maps.
+
+    Raises:
+        DataError: There are several, and their names do not tell which of them holds the faces.
+    """
+    usual = [name for name in names if name.lower() in IMAGE_COLUMNS]
+    candidates = usual if len(names) > 1 else names
+    if len(names) > 1 and len(candidates) != 1:
+        raise DataError(
+            f"{where} has several image columns: {', '.join(names)}. Name the one that holds the faces 'image', and "
+            "remove the others with dataset.remove_columns([…])"
+        )
+    return candidates[0] if candidates else None
 
 
 def _listed(items: Iterator[str] | list[str]) -> str:

@@ -16,6 +16,7 @@ from training.data import Split
 ECE_BINS = 15
 RESAMPLES = 10_000  # of the bootstrap
 FOLDS = 10  # of cross-validation
+MIN_SCALE = 0.05  # of logits: those of a head that knows something need more, and a negative one would reverse them
 
 
 def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -104,7 +105,8 @@ def fit_calibration(logits: np.ndarray, truth: np.ndarray) -> tuple[float, np.nd
     """Bias-corrected temperature scaling (Alexandari et al. 2020): what makes `scale * logits + biases` most likely.
 
     A network may say one emotion too seldom for another, which no temperature mends. The biases, `(7,)`, are kept small
-    by a normal prior of deviation 1, which matters for rare labels alone; that of a label that does not occur is 0.
+    by a normal prior of deviation 1, which matters for rare labels alone; that of a label that does not occur is 0. The
+    scale is at least `MIN_SCALE`, so the order of a head's logits is never reversed.
 
     Args:
         logits: `(N, 7)`.
@@ -120,7 +122,8 @@ def fit_calibration(logits: np.ndarray, truth: np.ndarray) -> tuple[float, np.nd
         slope = np.r_[(wrong * logits).sum(), (wrong.sum(axis=0) + biases) * there]
         return -(log_p * onehot).sum() + biases @ biases / 2, slope
 
-    found = minimize(loss, np.r_[1, np.zeros(len(LABELS))], jac=True, method="L-BFGS-B").x
+    bounds = [(MIN_SCALE, None)] + [(None, None)] * len(LABELS)
+    found = minimize(loss, np.r_[1, np.zeros(len(LABELS))], jac=True, method="L-BFGS-B", bounds=bounds).x
     return float(found[0]), found[1:] * there
 
 
