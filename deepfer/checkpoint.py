@@ -100,7 +100,7 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
 
 
 class _OtherFileError(CheckpointError):
-    """A model file is another than its config names."""
+    """A file is not the one that was written: its sha256 differs."""
 
 
 def read(folder: Path, name: str | None = None, revision: str | None = None) -> Checkpoint:
@@ -121,12 +121,13 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
         _, size, channels = config["format_version"], config["input"]["size"], config["input"]["channels"]
         labels, outputs, temperature = tuple(config["labels"]), dict(config["outputs"]), dict(config["temperature"])
         crop, hashes = config["crop"], dict(config["sha256"])
+        changed = CONFIG in hashes and hashes[CONFIG] != config_sha256(config)
         template = tuple((float(x), float(y)) for x, y in crop["template"])
         x, y = crop["center"]
         geometry = CropGeometry(template, float(crop["margin"]), (float(x), float(y)))
     except KeyError as error:
         raise fail(f"the field {error} is missing") from error
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise fail(f"a field has another form than it should: {error}") from error
     if sorted(map(str, labels)) != sorted(LABELS):
         raise fail(f"labels {list(labels)} are not the seven of {list(LABELS)}")
@@ -145,6 +146,11 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
         raise fail("a place in crop is far from it, or not a number")
     if max(math.dist(point, geometry.template[0]) for point in geometry.template) < 0.05:
         raise fail("the template's points lie in one place")
+    if changed:
+        raise _OtherFileError(
+            f"{folder / CONFIG} was changed after it was written: its sha256 differs; fetch or export it again (if you "
+            f"changed it on purpose, remove {CONFIG!r} from the hashes in it)"
+        )
     if not (folder / MODEL).is_file():
         raise CheckpointError(f"{folder} holds no {MODEL}; {CONVERT}")
     if (folder / MODEL).stat().st_size > MAX_MODEL_BYTES:
@@ -221,6 +227,25 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} is not a JSON object")
     return found
+
+
+def encode_config(config: Mapping[str, Any]) -> bytes:
+    """The content of a new `config.json`: the config and, among its hashes, one of itself, which `read` checks.
+
+    So a label order or a temperature that somebody changes later does not pass unnoticed. The hash does not protect
+    from a deliberate forgery, as anyone can compute a new one; a pinned commit on the Hub does.
+
+    Args:
+        config: All fields, with the sha256 of each model file in `config["sha256"]`.
+    """
+    hashes = {**config["sha256"], CONFIG: config_sha256(config)}
+    return (json.dumps({**config, "sha256": hashes}, indent=2) + "\n").encode()
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """The sha256 of a config's content without its own hash; the order of keys and the white space do not matter."""
+    hashes = {name: value for name, value in config["sha256"].items() if name != CONFIG}
+    return hashlib.sha256(json.dumps({**config, "sha256": hashes}, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

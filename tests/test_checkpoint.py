@@ -8,7 +8,7 @@ import pytest
 from hub_server import HubServer
 
 from deepfer import LABELS, CheckpointError, EmotionClassifier, EmotionRecognizer
-from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve, sha256
+from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, encode_config, read, resolve, sha256
 from deepfer.classifier import softmax
 
 
@@ -20,6 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 def edit(folder: Path, change: Callable[[dict], None]) -> None:
     config = json.loads((folder / CONFIG).read_text())
+    config["sha256"].pop(CONFIG, None)  # or the change alone would be refused
     change(config)
     (folder / CONFIG).write_text(json.dumps(config))
 
@@ -107,6 +108,39 @@ def test_a_changed_model_file_is_refused(folder: Path) -> None:
     (folder / MODEL).unlink()
     with pytest.raises(CheckpointError, match=rf"no {MODEL}.*your own.*training.export --keras"):
         read(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["labels"].reverse(),
+        lambda c: c["temperature"].update(logits=0.5),
+        lambda c: c["crop"].update(margin=1.5),
+        lambda c: c.update(recorded_labels="0"),
+        lambda c: c["sha256"].update({CONFIG: "0" * 64}),
+    ],
+)
+def test_a_changed_config_is_refused(folder: Path, change: Callable[[dict], None]) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    change(config)
+    (folder / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=rf"{CONFIG} was changed.*export it again.*remove '{CONFIG}'"):
+        read(folder)
+
+
+def test_the_layout_of_a_config_does_not_matter(folder: Path) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(dict(reversed(config.items())), indent="\t"))
+    assert read(folder).labels == LABELS
+    (folder / CONFIG).write_bytes(encode_config(config))  # a second time changes nothing
+    assert (folder / CONFIG).read_bytes() == (EMBEDDED / DEFAULT / CONFIG).read_bytes()
+
+
+def test_every_embedded_config_has_its_hash_and_older_ones_load(folder: Path) -> None:
+    for path in EMBEDDED.glob(f"*/{CONFIG}"):
+        assert CONFIG in json.loads(path.read_text())["sha256"]
+    edit(folder, lambda c: c["labels"].reverse())  # without a hash of the config, as before
+    assert read(folder).labels == LABELS[::-1]
 
 
 def test_a_model_that_does_not_come_to_an_answer_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

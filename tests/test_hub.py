@@ -1,5 +1,6 @@
 """Checkpoints from the Hub, through the real client and the loopback Hub."""
 
+import json
 import os
 import pty
 import re
@@ -359,6 +360,24 @@ def test_a_model_that_is_not_what_its_config_names_is_refused(hub: HubServer) ->
     hub.commit(REPO, {**files(), MODEL: MODEL_BYTES[:-1] + b"?"})
     with pytest.raises(CheckpointError, match="sha256 differs"):
         resolve(REPO)
+
+
+def test_labels_that_were_turned_round_on_the_hub_are_refused(hub: HubServer) -> None:
+    config = json.loads(files()[CONFIG])
+    config["labels"].reverse()
+    hub.commit(REPO, {**files(), CONFIG: json.dumps(config).encode()})
+    with pytest.raises(CheckpointError, match=rf"{CONFIG} was changed after it was written"):
+        resolve(REPO)
+
+
+def test_a_config_damaged_in_the_cache_is_fetched_anew(hub: HubServer) -> None:
+    commit = hub.commit(REPO, files())
+    cached = resolve(REPO).folder / CONFIG
+    cached.resolve().write_bytes(cached.read_bytes().replace(b'"margin": 1.038', b'"margin": 1.938'))
+    with pytest.raises(CheckpointError, match=rf"{CONFIG} was changed"):
+        resolve(REPO, revision=commit, local_files_only=True)
+    assert resolve(REPO, revision=commit).geometry.margin == 1.038
+    assert cached.read_bytes() == files()[CONFIG]
 
 
 def test_a_file_past_the_limit_is_refused_before_it_is_fetched(hub: HubServer) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepfer import EmotionClassifier
-from deepfer.checkpoint import EMBEDDED, read, sha256
+from deepfer.checkpoint import EMBEDDED, encode_config, read, sha256
 from deepfer.classifier import softmax
 from training import restore, train
 from training.data import load, pack
@@ -72,11 +72,11 @@ def test_what_cannot_be_restored_is_told(dataset: Path, tmp_path: Path, capsys: 
     one_head = tmp_path / "one-head"
     shutil.copytree(SERVED, one_head)
     config = json.loads((SERVED / "config.json").read_text())
-    (one_head / "config.json").write_text(json.dumps({**config, "fer2013_share": 1.0}))
+    (one_head / "config.json").write_bytes(encode_config({**config, "fer2013_share": 1.0}))
     renamed = tmp_path / "renamed"
     shutil.copytree(EMBEDDED / "cnn", renamed)
     other = json.loads((renamed / "config.json").read_text())
-    (renamed / "config.json").write_text(json.dumps({**other, "model": "resnet50v2"}))
+    (renamed / "config.json").write_bytes(encode_config({**other, "model": "resnet50v2"}))
     damaged = tmp_path / "damaged"
     shutil.copytree(SERVED, damaged)
     (damaged / "model.tflite").write_bytes((SERVED / "model.tflite").read_bytes()[:5000])

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from deepfer.alignment import CropGeometry
-from deepfer.checkpoint import CONFIG, FORMAT_VERSION, MODEL, read, read_config, sha256
+from deepfer.checkpoint import CONFIG, FORMAT_VERSION, MODEL, encode_config, read, read_config, sha256
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
@@ -301,12 +301,12 @@ def write(
             "crop": {"template": GEOMETRY.template, "margin": GEOMETRY.margin, "center": GEOMETRY.center},
             "sha256": {MODEL: sha256(new / MODEL)},
         }
-        (new / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (new / CONFIG).write_bytes(encode_config(config))
         answers = EmotionClassifier(read(new)).predict(images).argmax(axis=1)
         config["gate"] = gate(answers, reference["logits"].argmax(axis=1), truth.get("logits"))
         if truth:
             config["recorded_labels"] = "".join(map(str, answers[:RECORDED_ROWS]))
-        (new / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (new / CONFIG).write_bytes(encode_config(config))
         if card:
             (new / "README.md").write_text(card, encoding="utf-8")
         _replace(folder.resolve(), new)

@@ -33,7 +33,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationE
 from huggingface_hub.hf_api import RepoFile
 
 from deepfer import __version__
-from deepfer.checkpoint import CONFIG, METRICS, MODEL, read, read_config, read_metrics, sha256
+from deepfer.checkpoint import CONFIG, METRICS, MODEL, encode_config, read, read_config, read_metrics, sha256
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
 from deepfer.hub import HUB_ID, LOGIN, explain
@@ -143,7 +143,7 @@ def model_files(folder: Path, repo: str, keras_file: Path | None = None) -> dict
         if not files[KERAS].startswith(b"PK"):
             raise PublishError(f"{keras_file} is no .keras file, which is a zip archive")
         config["sha256"][KERAS] = sha256(keras_file)
-    files[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
+    files[CONFIG] = encode_config(config)
     files[CARD] = model_card(folder, metrics, repo).encode()
     return files
 
