@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,41 @@ def test_a_second_call_adds_and_another_dataset_is_refused(
     told = capsys.readouterr().err
     assert told == f"error: {measured / 'metrics.json'} holds figures of drawn: give another --out for other\n"
     assert metrics(measured) == after
+
+
+def test_other_data_of_the_same_name_replaces_all_figures(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "WORSENED", 7)
+    out, other = tmp_path / "out", tmp_path / "elsewhere" / dataset.name
+    for more, split in ((), "test"), ((), "validation"), (("--robustness",), "validation"):
+        assert run(dataset, out, *more, split=split) == 0
+    before = metrics(out)
+    assert list(before["splits"]) == ["test", "validation"]
+    splits = load(dataset)
+    labels = splits["validation"].labels.copy()
+    labels[0] = (labels[0] + 1) % 7  # one label differs
+    pack({**splits, "validation": replace(splits["validation"], labels=labels, majority=labels * 0 - 1)}, other)
+    assert run(other, out) == 0
+    after = metrics(out)
+    assert after["dataset"] == before["dataset"] == "drawn"
+    assert list(after["splits"]) == ["validation"]
+    assert "robustness" not in after
+    assert {name: after["split_sha256"][name] == before["split_sha256"][name] for name in splits} == {
+        "train": True, "validation": False, "test": True,
+    }  # fmt: skip
+    assert sorted(path.name for path in (out / "plots").iterdir()) == [
+        f"validation-{name}.png" for name in ("calibration", "fer2013-confusion", "fer2013-roc")
+    ] + ["validation-served-confusion.png", "validation-served-roc.png"]
+
+
+def test_figures_of_unknown_data_are_replaced(dataset: Path, tmp_path: Path) -> None:
+    assert run(dataset, tmp_path) == 0
+    known = metrics(tmp_path)
+    del known["split_sha256"]  # as before fingerprints were recorded
+    (tmp_path / "metrics.json").write_text(json.dumps(known))
+    assert run(dataset, tmp_path, split="test") == 0
+    assert list(metrics(tmp_path)["splits"]) == ["test"]
 
 
 def test_figures_of_another_model_file_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ python -m training.data --dataset PATH_OR_HUB_ID --out faces.npz     # pack once
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import sys
@@ -76,6 +77,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def sha256(self) -> str:
+        """A fingerprint of all pictures and labels in their order, in hexadecimal."""
+        digest = hashlib.sha256(str(self.images.shape).encode())
+        for values in vars(self).values():
+            digest.update(values.tobytes())
+        return digest.hexdigest()
 
     def take(self, rows: np.ndarray) -> Split:
         """The given rows alone."""

@@ -5,7 +5,8 @@
     python -m training.evaluate … --split validation --pipeline --detector yunet     # through detection and alignment
 
 Another dataset than the one trained on needs an --out of its own; `--split all` takes all of its pictures. A second
-call adds to the `metrics.json` that is there; a call for another model file starts it afresh.
+call adds to the `metrics.json` that is there. A call for another model file, or for other pictures or labels under the
+same name, removes the figures and plots that it no longer describes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,13 @@ from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
 from deepfer.recognizer import EmotionRecognizer
 from training import duplicates, plots, robustness
-from training.data import DataError, Pictures, Split, joined, load, name_of, open_dataset
+from training.data import DataError, Pictures, Split, Splits, joined, load, name_of, open_dataset
 from training.metrics import ece, measure
 from training.sheets import require_private, sheet
 
 ALL = "all"  # every split of a dataset as one
+SPLITS = ("validation", "test", ALL)
+PLOTS, ROBUSTNESS = "plots", "robustness.png"
 EXPLAINED = 500  # images over which the activation map is put to the test
 WORSENED = 1500  # images that are made worse
 PIPELINE_IMAGES = 800
@@ -76,6 +79,8 @@ def evaluate(
     outputs = logits(classifier, split.images)
     mirrored = logits(classifier, np.ascontiguousarray(split.images[:, :, ::-1]))
     temperature = {head: classifier.checkpoint.temperature[HEADS[head]] for head in outputs}
+    for old in plot_folder.glob(f"{name}-*.png"):
+        old.unlink()
 
     def measured(head: str, truth: np.ndarray) -> dict[str, Any]:
         rows = truth >= 0
@@ -268,7 +273,7 @@ def photographs(recognizer: EmotionRecognizer, pictures: Sequence[Pictures], see
     }
 
 
-def about(classifier: EmotionClassifier, dataset: str) -> dict[str, Any]:
+def about(classifier: EmotionClassifier, dataset: str, splits: Mapping[str, Split]) -> dict[str, Any]:
     """What `metrics.json` says of the model and the data that its figures belong to."""
     config = read_config(classifier.checkpoint.folder)
     return {
@@ -276,36 +281,57 @@ def about(classifier: EmotionClassifier, dataset: str) -> dict[str, Any]:
         "recipe": config.get("recipe"),
         "dataset": dataset,
         "model_sha256": config["sha256"][MODEL],
+        "split_sha256": {name: split.sha256() for name, split in splits.items()},
     }
 
 
-def opened(path: Path, head: dict[str, Any]) -> dict[str, Any]:
-    """The `metrics.json` that is there, to be added to; a fresh one where there is none, or one of another model file.
+def held(path: Path, dataset: str) -> dict[str, Any]:
+    """The `metrics.json` that is there; empty where there is none.
 
     Raises:
-        DataError: It holds figures of another dataset, or is no JSON.
+        DataError: It holds figures of a dataset of another name, or is no JSON.
         OSError: Nothing can be written there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):  # to know before the minutes are spent
+    with tempfile.TemporaryFile(dir=path.parent):
         pass
     try:
         old = json.loads(path.read_text()) if path.exists() else {}
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
-    if old and old.get("dataset") != head["dataset"]:
-        raise DataError(f"{path} holds figures of {old.get('dataset')}: give another --out for {head['dataset']}")
-    return old if old.get("model_sha256") == head["model_sha256"] else {**head, "splits": {}}
+    if old and old.get("dataset") != dataset:
+        raise DataError(f"{path} holds figures of {old.get('dataset')}: give another --out for {dataset}")
+    return old
+
+
+def is_of(metrics: dict[str, Any], head: dict[str, Any]) -> bool:
+    """Whether figures are of the same model file and data: one split in common, and no fingerprint that differs."""
+    before, now = metrics.get("split_sha256", {}), head["split_sha256"]
+    common = before.keys() & now.keys()
+    same_data = bool(common) and all(before[name] == now[name] for name in common)
+    return same_data and metrics.get("model_sha256") == head["model_sha256"]
 
 
 def update(path: Path, head: dict[str, Any], add: dict[str, Any]) -> dict[str, Any]:
-    """Put `add` into `metrics.json`, one level deep; what it holds then."""
-    metrics = {**opened(path, head), **head}
+    """Put `add` into `metrics.json`, one level deep; figures and plots of another model or other data are removed.
+
+    Returns:
+        What it holds then.
+    """
+    metrics = held(path, head["dataset"])
+    if is_of(metrics, head):
+        metrics = {**metrics, **head, "split_sha256": {**metrics["split_sha256"], **head["split_sha256"]}}
+    else:
+        metrics = {**head, "splits": {}}
     for key, value in add.items():
         metrics[key] = {**metrics.get(key, {}), **value}
     aside = path.with_suffix(".part")
     aside.write_text(json.dumps(metrics, indent=1) + "\n")
     aside.replace(path)
+    for plot in (path.parent / PLOTS).glob("*.png"):
+        split = next((name for name in SPLITS if plot.name.startswith(f"{name}-")), None)
+        if (split and split not in metrics["splits"]) or (plot.name == ROBUSTNESS and "robustness" not in metrics):
+            plot.unlink()
     return metrics
 
 
@@ -317,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", required=True, help="embedded name, folder, or user/name on the Hub")
     parser.add_argument("--revision", help="of a checkpoint on the Hub")
     parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
-    parser.add_argument("--split", required=True, choices=("validation", "test", ALL))
+    parser.add_argument("--split", required=True, choices=SPLITS)
     parser.add_argument("--out", type=Path, required=True, help="where metrics.json and plots/ go")
     instead = parser.add_mutually_exclusive_group()  # the mistakes are of the plain evaluation
     instead.add_argument("--mistakes", type=Path, help="a folder for the most confident mistakes (they show people)")
@@ -333,12 +359,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.mistakes.mkdir(parents=True, exist_ok=True)
         checkpoint = resolve(args.checkpoint, args.revision)
         classifier = EmotionClassifier(checkpoint)
-        head = about(classifier, name_of(args.dataset))
-        opened(args.out / METRICS, head)
-        add = measure_asked(classifier, args)
+        name = name_of(args.dataset)
+        held(args.out / METRICS, name)  # to refuse before the minutes are spent
+        splits = load(args.dataset, classifier.input_size)
+        head = about(classifier, name, splits)
+        add = measure_asked(classifier, args, splits)
         metrics = update(args.out / METRICS, head, add)
         if args.robustness:
-            plots.robustness(metrics["robustness"], args.out / "plots" / "robustness.png")
+            plots.robustness(metrics["robustness"], args.out / PLOTS / ROBUSTNESS)
     except (DataError, DeepFERError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -346,9 +374,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure_asked(classifier: EmotionClassifier, args: argparse.Namespace) -> dict[str, Any]:
+def measure_asked(classifier: EmotionClassifier, args: argparse.Namespace, splits: Splits) -> dict[str, Any]:
     """What the command line asks for, as `update` adds it."""
-    splits = load(args.dataset, classifier.input_size)
     if args.split != ALL and args.split not in splits:
         raise DataError(f"{args.dataset} has no split {args.split}, only {', '.join(splits)} (and {ALL})")
     split = joined(splits) if args.split == ALL else splits[args.split]
@@ -368,7 +395,7 @@ def measure_asked(classifier: EmotionClassifier, args: argparse.Namespace) -> di
     alone = None
     if args.split != ALL and "train" in splits:
         alone = duplicates.find(split.images, splits["train"].images) < 0
-    found = evaluate(classifier, split, args.out / "plots", args.split, alone, args.mistakes)
+    found = evaluate(classifier, split, args.out / PLOTS, args.split, alone, args.mistakes)
     if args.split == "validation" and splits.held_out:
         found["held_out"] = splits.held_out
     add: dict[str, Any] = {"splits": {args.split: found}}
