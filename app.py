@@ -8,6 +8,20 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from deepfer import DeepFERError, EmotionRecognizer, LimitError
+from deepfer.arguments import whole_number
+from deepfer.checkpoint import DEFAULT
+from deepfer.drawing import STYLES
+from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
+from ui.folder import open_folder, start_cleaner
+
+try:
+    check_limits()
+    folder = open_folder()  # before Gradio is imported: it reads GRADIO_TEMP_DIR only then
+except LimitError as error:
+    sys.exit(f"error: {error}")
+except OSError as error:
+    sys.exit(f"error: cannot make a folder for visitors' files: {error}; set GRADIO_TEMP_DIR to another place")
 try:
     import gradio as gr
 except ValueError as error:  # it reads GRADIO_SERVER_PORT and the like as it is imported
@@ -16,18 +30,13 @@ except ValueError as error:  # it reads GRADIO_SERVER_PORT and the like as it is
     sys.exit(f"error: Gradio cannot use a GRADIO_ variable of the environment: {error}")
 from starlette.middleware import Middleware
 
-from deepfer import DeepFERError, EmotionRecognizer, LimitError
-from deepfer.arguments import whole_number
-from deepfer.checkpoint import DEFAULT
-from deepfer.drawing import STYLES
-from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
 from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
 from ui.memory import keep_small
 from ui.model_tab import model_tab
 from ui.not_stored import NotStored
 from ui.theme import CSS, THEME
-from ui.uploads import keep_tidy, open_folder
+from ui.upload_parser import limit_uploads
 from ui.video_tab import video_tab
 from ui.webcam_tab import webcam_tab
 
@@ -113,18 +122,12 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
 
 # Spaces and `gradio app.py` want `demo` at module level; only as a program does this read the command line.
 args = parse_arguments(None if __name__ == "__main__" else [])
-try:
-    check_limits()
-    folder = open_folder()
-except LimitError as error:
-    sys.exit(f"error: {error}")
-except OSError as error:
-    sys.exit(f"error: what visitors send can be kept nowhere: {error}; GRADIO_TEMP_DIR names another place")
 recognizer, warning = load_recognizer(args.model, args.revision)
 if warning:
     print(f"{warning} The page shows the embedded model instead.", file=sys.stderr)
 demo = build_page(recognizer, warning)
-keep_tidy(folder)
+limit_uploads()
+start_cleaner(folder)
 keep_small()
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""BodyLimit: no request's body is longer or slower than it may be, and no upload comes when enough is kept already.
+"""BodyLimit: no request's body is longer or slower than it may be.
 
 Gradio bounds each uploaded file, but not how many come at once, nor JSON, which it takes into memory whole; and it
 waits for the rest of a body for ever.
@@ -7,12 +7,10 @@ waits for the rest of a body for ever.
 import asyncio
 from typing import Any
 
-from deepfer.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_KEPT_BYTES, MAX_UPLOAD_BYTES
-from ui.uploads import kept_bytes
+from deepfer.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 
 TOO_LONG = (413, "more than is taken")
 TOO_SLOW = (408, "nothing came for too long")
-FULL = (507, "as much is kept as may be: it is deleted as time passes, so try again later")
 
 
 class _Refused(Exception):
@@ -55,8 +53,6 @@ class BodyLimit:
         try:
             if any(name == b"content-length" and int(value) > most for name, value in scope["headers"]):
                 raise _Refused(*TOO_LONG)
-            if uploads and await asyncio.to_thread(kept_bytes) > MAX_KEPT_BYTES:
-                raise _Refused(*FULL)
             await self._app(scope, counted, noted)
         except _Refused as refused:
             if not answered:

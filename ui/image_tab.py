@@ -20,6 +20,7 @@ from deepfer.drawing import STYLES
 from deepfer.face import percent
 from deepfer.result import COLUMNS, Result
 from ui.uploads import kept, uploaded
+from ui.usage import StorageFull
 from ui.visitors import cores
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -106,9 +107,9 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
             return gr.update(value=None, alt_text=None), EMPTY, ""
         try:
             reading = read(recognizer, image)
-        except PictureError as error:
+            picture = gr.update(value=annotated(reading), alt_text=summary(reading.faces))
+        except (PictureError, StorageFull) as error:
             return gr.update(value=None, alt_text=None), error_html(str(error)), ""
-        picture = gr.update(value=annotated(reading), alt_text=summary(reading.faces))
         return picture, overview_html(reading, recognizer), cards_html(reading, recognizer)
 
     def recognize_image(image: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
@@ -130,11 +131,12 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
             raise gr.Error("Send the picture as a file.", print_exception=False)
         try:
             reading = read(recognizer, image)
-        except PictureError as error:
+            picture = annotated(reading)
+        except (PictureError, StorageFull) as error:
             raise gr.Error(str(error), print_exception=False) from error
         found = to_result(reading, recognizer).to_dict()
         del found["path"]  # gradio_client takes any object with a "path" for a file to fetch
-        return annotated(reading), found
+        return picture, found
 
     with gr.Tab("Image", id="image"):
         with gr.Row(equal_height=True):

@@ -22,6 +22,7 @@ from deepfer.result import ClipResult, Person
 from deepfer.video import Progress
 from ui.image_tab import DETECTORS, HAAR, download_html
 from ui.uploads import uploaded
+from ui.usage import USAGE
 
 EMPTY = (
     f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.3g} minutes and {LARGEST}: everybody in it gets a '
@@ -40,6 +41,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
     def run(clip: dict[str, Any]) -> Iterator[tuple[Progress, Path, Path]]:
         """Each report, and where annotated clip and table are: from the last report on until the next is asked for."""
         path = uploaded(clip)
+        USAGE.add()  # no clip is begun where there is no room; what it writes is measured
         with tempfile.TemporaryDirectory(prefix="clip-") as folder:
             video, table = Path(folder, f"{path.stem[:80]}-faces{clip_suffix()}"), Path(folder, "timeline.csv")
             try:
