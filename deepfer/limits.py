@@ -25,6 +25,7 @@ MAX_CLIP_FRAMES = 150_000  # ten minutes of slow motion at 240 a second, where t
 MAX_FRAME_BYTES = 400_000  # one frame of a webcam: 480 pixels wide, as the page sends it, it has about 25,000
 MAX_FRAME_SIDE = 1280  # pixels, checked in the header, before decoding: what a camera's own picture may have
 MAX_VISITORS = 64  # with a camera on, at once: two cores give so many about one result a second each
+MAX_CLIENT_VISITORS = 16  # of these, from one address: a classroom's worth, and no more than a quarter of the places
 VISITOR_SILENCE_S = 60.0  # after which a visitor is forgotten: a tab may be hidden for a moment
 VISITOR_WAIT_S = 0.3  # for a frame's turn: a later result would show where a face was, not where it is
 MAX_UPLOAD_BYTES = 500_000_000  # of a file sent to the page: four minutes of a phone's 1080p

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Coroutine
 
 import pytest
+from starlette.requests import Request
 
 from ui import visitors as module
+from ui.client import client
 from ui.visitors import Busy, Visitors, cores
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
@@ -23,20 +25,31 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def decodable() -> None:
+    """What the check of a good frame does here."""
+
+
+async def junk() -> None:
+    raise ValueError("no picture")
+
+
 class Frame:
     """A frame under way: `task` ends with its fate once `done` is set, or at once where it is sent away."""
 
-    def __init__(self, visitors: Visitors, token: str) -> None:
+    def __init__(self, visitors: Visitors, token: str, client: str | None = None, face: bool = False) -> None:
         self.done = asyncio.Event()
         self.running = False
-        self.task = asyncio.create_task(self._take_turn(visitors, token))
+        self.task = asyncio.create_task(self._take_turn(visitors, token, client, face))
 
-    async def _take_turn(self, visitors: Visitors, token: str) -> str:
+    async def _take_turn(self, visitors: Visitors, token: str, client: str | None, face: bool) -> str:
         try:
-            async with visitors.turn(token):
+            await visitors.meet(token, client, decodable)
+            async with visitors.turn(token) as visitor:
                 self.running = True
                 await self.done.wait()
                 self.running = False
+            if face:
+                visitors.found_face(token, visitor)
         except Busy:
             return "busy"
         return "recognized"
@@ -100,6 +113,7 @@ def test_shares_are_equal_however_many_frames_a_page_sends(slots: int) -> None:
         turns: Counter[str] = Counter()
 
         async def page(token: str) -> None:
+            await visitors.meet(token, None, decodable)
             while turns.total() < 640:
                 try:
                     async with visitors.turn(token):
@@ -168,6 +182,7 @@ def test_a_request_that_is_cut_off_keeps_no_slot(granted: bool) -> None:
 def test_a_frame_that_cannot_be_read_gives_its_slot_back() -> None:
     async def scene() -> None:
         visitors = Visitors(slots=1)
+        await visitors.meet(A, None, decodable)
         with pytest.raises(ValueError, match="no picture"):
             async with visitors.turn(A):
                 raise ValueError("no picture")
@@ -179,6 +194,8 @@ def test_a_frame_that_cannot_be_read_gives_its_slot_back() -> None:
 def test_a_visitor_keeps_a_tracker_until_silent_for_long() -> None:
     async def scene() -> None:
         visitors = Visitors(slots=1, silence_s=0.4)
+        for token in (A, B):
+            await visitors.meet(token, None, decodable)
         async with visitors.turn(A) as visitor:
             tracker = visitor.tracker
         async with visitors.turn(B) as other:
@@ -188,6 +205,7 @@ def test_a_visitor_keeps_a_tracker_until_silent_for_long() -> None:
         assert len(visitors) == 2
         while len(visitors):  # by itself: nobody has to come for it
             await asyncio.sleep(0.05)
+        await visitors.meet(A, None, decodable)
         async with visitors.turn(A) as visitor:
             assert visitor.tracker is not tracker
         assert len(visitors) == 1
@@ -195,18 +213,100 @@ def test_a_visitor_keeps_a_tracker_until_silent_for_long() -> None:
     run(scene())
 
 
-def test_too_many_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_sends_no_picture_is_not_remembered() -> None:
     async def scene() -> None:
-        visitors = Visitors(slots=4, limit=2)
-        assert [await Frame(visitors, token).finish() for token in (A, B, C)] == ["recognized", "recognized", "busy"]
-        assert len(visitors) == 2
-        monkeypatch.setattr(module, "YIELDS_AFTER_S", 0.0)  # now whoever was silent longest makes room
-        assert await Frame(visitors, C).finish() == "recognized"
-        monkeypatch.undo()
-        assert await Frame(visitors, B).finish() == "recognized"
-        assert await Frame(visitors, A).finish() == "busy"
+        visitors = Visitors(slots=1, limit=2)
+        for i in range(100):
+            with pytest.raises(ValueError, match="no picture"):
+                await visitors.meet(f"{i:032x}", None, junk)
+        assert len(visitors) == 0
+        assert await Frame(visitors, A).finish() == "recognized"
 
     run(scene())
+
+
+def test_strangers_are_checked_one_at_a_time_and_not_for_long() -> None:
+    async def scene() -> None:
+        visitors = Visitors(slots=4, wait_s=0.05)
+        checked: list[str] = []
+        go_on = asyncio.Event()
+
+        async def slow() -> None:
+            checked.append("begun")
+            await go_on.wait()
+
+        first = asyncio.create_task(visitors.meet(A, None, slow))
+        await settle()
+        with pytest.raises(Busy):
+            await visitors.meet(B, None, slow)
+        assert checked == ["begun"]
+        go_on.set()
+        await first
+        assert await Frame(visitors, B).finish() == "recognized"
+
+    run(scene())
+
+
+def test_a_person_who_is_there_keeps_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        visitors = Visitors(slots=4, limit=2)
+        assert await Frame(visitors, A, face=True).finish() == "recognized"
+        for i in range(50):  # they make room for each other, however often they send
+            assert await Frame(visitors, f"{i:032x}").finish() == "recognized"
+        assert len(visitors) == 2
+        assert await Frame(visitors, B, face=True).finish() == "recognized"
+        assert await Frame(visitors, C, face=True).finish() == "busy"
+        monkeypatch.setattr(module, "YIELDS_AFTER_S", 0.0)  # now whose face was not found for longest makes room
+        assert await Frame(visitors, C, face=True).finish() == "recognized"
+        monkeypatch.undo()
+        assert await Frame(visitors, B, face=True).finish() == "recognized"
+        assert await Frame(visitors, A, face=True).finish() == "busy"
+
+    run(scene())
+
+
+def test_who_is_pushed_out_in_a_first_turn_comes_back() -> None:
+    async def scene() -> None:
+        visitors = Visitors(slots=4, limit=1)
+        first = Frame(visitors, A, face=True)
+        await settle()
+        assert await Frame(visitors, B).finish() == "recognized"
+        assert await first.finish() == "recognized"
+        assert await Frame(visitors, B).finish() == "busy"
+        assert len(visitors) == 1
+
+    run(scene())
+
+
+def test_one_address_gets_a_share_of_the_places() -> None:
+    async def scene() -> None:
+        visitors = Visitors(slots=4, limit=8, client_limit=2)
+        flood = [await Frame(visitors, f"{i:032x}", "9.9.9.9", face=True).finish() for i in range(20)]
+        assert Counter(flood) == {"recognized": 2, "busy": 18}
+        assert await Frame(visitors, A, "8.8.8.8", face=True).finish() == "recognized"
+        for i in range(4):  # whose address cannot be trusted is under the common limit alone
+            assert await Frame(visitors, f"{100 + i:032x}", None, face=True).finish() == "recognized"
+        assert len(visitors) == 7
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("93.184.215.14", [], "93.184.215.14"),
+        ("93.184.215.14", ["8.8.8.8"], "93.184.215.14"),  # nobody vouches for the header
+        ("10.0.0.7", ["1.1.1.1, 8.8.8.8"], "8.8.8.8"),  # the first is what the visitor sent
+        ("10.0.0.7", ["1.1.1.1", "8.8.8.8, 10.0.0.9"], "8.8.8.8"),
+        ("127.0.0.1", [], None),
+        ("192.168.1.5", ["somebody"], None),
+        ("192.168.1.5", ["8.8.8.8, somebody"], None),
+        ("2a00:1450:4001:81b::200e", [], "2a00:1450:4001:81b::/64"),
+    ],
+)
+def test_addresses_that_can_be_trusted(peer: str, forwarded: list[str], expected: str | None) -> None:
+    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+    assert client(Request({"type": "http", "client": (peer, 1), "headers": headers})) == expected
 
 
 def test_cores_are_those_that_this_process_may_use() -> None:

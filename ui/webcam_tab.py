@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from deepfer import EmotionRecognizer, Face, PictureError, read_picture
 from deepfer.drawing import STYLES
 from deepfer.limits import MAX_FRAME_BYTES, MAX_FRAME_SIDE
+from ui.client import client
 from ui.image_tab import HAAR
 from ui.visitors import Busy, Visitor, Visitors, cores
 
@@ -39,17 +41,21 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
     visitors = Visitors(slots=cores())
     quick = recognizer.for_frames()
 
-    async def recognize_frame(message: Any) -> dict[str, Any]:
+    async def recognize_frame(message: Any, request: gr.Request) -> dict[str, Any]:
         """What a visitor's frame shows: {"faces": […]}; or {"late": true}, {"busy": true}, or {"error": "…"}.
 
         Args:
             message: {"token", "time_s", "frame"}: what tells the visitor from others, when the frame was taken by the
                 visitor's clock, and the JPEG in base64. It comes as text, not as a file: Gradio writes files to disk.
+            request: Gradio puts it in.
         """
         try:
             token, time_s, frame = checked(message)
+            await visitors.meet(token, client(request), lambda: asyncio.to_thread(decoded, frame))
             async with visitors.turn(token) as visitor:
                 faces = await asyncio.to_thread(look, quick, visitor, time_s, frame)
+            if faces:
+                visitors.found_face(token, visitor)
         except PictureError as error:
             return {"error": str(error)}
         except Busy:
@@ -91,8 +97,8 @@ def checked(message: Any) -> tuple[str, float, str]:
     return token, time_s, frame
 
 
-def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: str) -> list[Face] | None:
-    """The faces in a frame, numbered and smoothed over the visitor's earlier ones; None where a newer one was first.
+def decoded(frame: str) -> np.ndarray:
+    """A frame's picture: RGB uint8 (height, width, 3).
 
     Raises:
         PictureError: It is no picture, or one past a limit.
@@ -101,7 +107,16 @@ def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: 
         data = base64.b64decode(frame, validate=True)
     except ValueError as error:
         raise PictureError("frame must be a JPEG in base64") from error
-    rgb = read_picture(data, max_side=MAX_FRAME_SIDE)
+    return read_picture(data, max_side=MAX_FRAME_SIDE)
+
+
+def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: str) -> list[Face] | None:
+    """The faces in a frame, numbered and smoothed over the visitor's earlier ones; None if a newer one was first.
+
+    Raises:
+        PictureError: It is no picture, or one past a limit.
+    """
+    rgb = decoded(frame)
     faces = recognizer.recognize(rgb)
     with visitor.lock:
         return visitor.tracker.update(faces, time_s, size=(rgb.shape[1], rgb.shape[0]))
