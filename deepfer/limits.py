@@ -22,6 +22,7 @@ MAX_CLIP_BYTES = 2_000_000_000  # ten minutes of a phone's 1080p are about 1.3 G
 MAX_CLIP_S = 600.0  # ten minutes: a bound on time and on what is written
 MAX_CLIP_PIXELS = 1920 * 1088  # 1080p, as codecs round it, either way up: what two cores read and write at speed
 MAX_CLIP_FRAMES = 150_000  # ten minutes of slow motion at 240 a second, where the times in the file say nothing
+MAX_CLIP_PEOPLE = 1_000  # of a clip's people, those seen for longest: a bound on memory and on the answer
 MAX_FRAME_BYTES = 400_000  # one frame of a webcam: 480 pixels wide, as the page sends it, it has about 25,000
 MAX_FRAME_SIDE = 1280  # pixels, checked in the header, before decoding: what a camera's own picture may have
 MAX_VISITORS = 64  # with a camera on, at once: two cores give so many about one result a second each

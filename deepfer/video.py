@@ -21,16 +21,15 @@ from deepfer.clip_writer import ClipWriter
 from deepfer.drawing import draw_faces
 from deepfer.errors import VideoError
 from deepfer.face import LABELS, Face
+from deepfer.people import FORGET_S, People
 from deepfer.picture import aside
 from deepfer.recognizer import EmotionRecognizer
-from deepfer.result import ClipResult, Person
+from deepfer.result import ClipResult
 from deepfer.tracking import FaceTracker
 
 SAMPLE_S = 0.1  # faces are looked for ten times a second; between, they are taken to move evenly
 CLIP_SIDE = 640  # pixels of a frame's longer side at which faces are looked for: an answer may take its time here
 MOST_WAITING = 8  # frames between two looks: a bound on memory where a clip has many frames a second
-SEEN_S = 0.5  # who is seen for less is left out of the summary
-BIN_S = 0.2  # the timelines' steps
 REPORT_S = 0.25  # between two reports of progress
 TABLE_COLUMNS = ("time_s", "track_id", "x1", "y1", "x2", "y2", "emotion", "confidence", *LABELS)
 
@@ -82,12 +81,12 @@ def recognize_video(
     with Clip(source) as clip, contextlib.ExitStack() as stack:
         writer = stack.enter_context(ClipWriter(Path(video), (clip.width, clip.height), clip.rate)) if video else None
         rows = stack.enter_context(_Table(Path(table))) if table else None
-        people: dict[int, _Seen] = {}
+        people = People()
         start = told = time.monotonic()
         before: tuple[float, list[Face]] | None = None
         for time_s, rgb, faces in _follow(recognizer.for_frames(CLIP_SIDE), clip.frames()):
             if before:
-                _count(people, *before, time_s)
+                people.count(*before, time_s)
             before = time_s, faces
             if rows:
                 rows.write(time_s, faces)
@@ -100,13 +99,13 @@ def recognize_video(
         if before is None:
             raise VideoError(f"{clip.name}: not one frame of it can be read")
         duration_s = before[0] + 1 / clip.rate
-        _count(people, *before, duration_s)
-        warnings = [clip.fault(duration_s)]
+        people.count(*before, duration_s)
+        shown, warning = people.shown(duration_s)
+        warnings = [clip.fault(duration_s), warning]
         if writer:
             warnings.append(writer.finish(duration_s, source))
         if rows:
             rows.finish()
-    shown = [seen.person(number) for number, seen in people.items() if sum(seen.seconds) >= min(SEEN_S, duration_s / 2)]
     result = ClipResult(
         str(source),
         recognizer.model_name,
@@ -117,7 +116,7 @@ def recognize_video(
         duration_s,
         clip.rate,
         clip.read,
-        sorted(shown, key=lambda person: (person.first_s, person.track_id)),
+        shown,
         "; ".join(filter(None, warnings)) or None,
     )
     yield Progress(duration_s, duration_s, 0.0, result)
@@ -127,7 +126,7 @@ def _follow(
     recognizer: EmotionRecognizer, frames: Iterator[tuple[float, np.ndarray]]
 ) -> Iterator[tuple[float, np.ndarray, list[Face]]]:
     """Each frame with its tracked faces: looked for in some frames, and in the ones between put between."""
-    tracker = FaceTracker()
+    tracker = FaceTracker(forget_s=FORGET_S)
     waiting: list[tuple[float, np.ndarray]] = []
     looked_s, before = -1.0, list[Face]()
     for time_s, rgb in frames:
@@ -158,52 +157,6 @@ def _between(before: list[Face], after: list[Face], share: float) -> list[Face]:
         mixed = {label: p + share * (to.probabilities[label] - p) for label, p in face.probabilities.items()}
         found.append(replace(face, box=(x1, y1, x2, y2), landmarks=(), probabilities=mixed))
     return found
-
-
-class _Seen:
-    """What is counted of one person."""
-
-    def __init__(self, time_s: float) -> None:
-        self.first_s = self.last_s = time_s
-        self.seconds = [0.0] * len(LABELS)
-        self.sums = np.zeros(len(LABELS))
-        self.bins: dict[int, np.ndarray] = {}  # bin -> the weighted sum of its probabilities, and of the weights
-
-    def add(self, face: Face, time_s: float, until_s: float) -> None:
-        values = np.array([face.probabilities[label] for label in LABELS])
-        lasts_s = until_s - time_s
-        self.last_s = until_s
-        self.seconds[int(values.argmax())] += lasts_s
-        self.sums += lasts_s * values
-        for step in range(int(time_s / BIN_S), int(until_s / BIN_S) + 1):
-            share = min(until_s, (step + 1) * BIN_S) - max(time_s, step * BIN_S)
-            if share > 0:
-                self.bins.setdefault(step, np.zeros(len(LABELS) + 1, np.float32))
-                self.bins[step] += share * np.append(values, 1)
-
-    def person(self, number: int) -> Person:
-        first, last = min(self.bins), max(self.bins)
-        timeline = np.full((last - first + 1, len(LABELS)), np.nan, np.float32)
-        for step, values in self.bins.items():
-            timeline[step - first] = values[:-1] / values[-1]
-        means = self.sums / sum(self.seconds)
-        return Person(
-            number,
-            self.first_s,
-            self.last_s,
-            dict(zip(LABELS, self.seconds, strict=True)),
-            dict(zip(LABELS, map(float, means), strict=True)),
-            timeline,
-            first * BIN_S,
-            BIN_S,
-        )
-
-
-def _count(people: dict[int, _Seen], time_s: float, faces: list[Face], until_s: float) -> None:
-    """The faces of a frame, which stands until `until_s`."""
-    for face in faces:
-        assert face.track_id is not None
-        people.setdefault(face.track_id, _Seen(time_s)).add(face, time_s, until_s)
 
 
 def _left_s(spent_s: float, done_s: float, total_s: float | None) -> float | None:

@@ -1,0 +1,62 @@
+"""Who is in a clip: what is counted of them, and how little of it stays in memory."""
+
+import numpy as np
+import pytest
+
+from deepfer import LABELS, Face
+from deepfer.people import People
+
+BOX = (10, 10, 50, 50)
+
+
+def face(number: int, emotion: str = "happy") -> Face:
+    chances = {label: 0.7 if label == emotion else 0.05 for label in LABELS}
+    return Face(BOX, 0.9, (), chances, number)
+
+
+def test_faces_that_come_and_go_take_no_memory() -> None:
+    people = People()
+    most = 0
+    for frame in range(3_000):  # five minutes of 20 new faces every 0.1 s, beside one who stays
+        faces = [face(1), *(face(2 + 20 * frame + i) for i in range(20))]
+        people.count(frame / 10, faces, (frame + 1) / 10)
+        most = max(most, len(people))
+    assert most < 400
+    (stays,), warning = people.shown(300.0)
+    assert (stays.track_id, stays.first_s, stays.last_s) == (1, 0.0, 300.0)
+    assert stays.seen_s == pytest.approx(300)
+    assert stays.timeline.shape == (1500, 7)
+    assert warning is None
+
+
+def test_the_people_seen_for_longest_are_kept() -> None:
+    people = People(limit=5)
+    most = 0
+    for number in range(1, 101):  # each alone, for a second and as many tenths as their number
+        start_s, tenths = 20.0 * number, 10 + number
+        for i in range(tenths):
+            people.count(start_s + i / 10, [face(number)], start_s + (i + 1) / 10)
+            most = max(most, len(people))
+    assert most <= 12
+    shown, warning = people.shown(2_100.0)
+    assert [person.track_id for person in shown] == [96, 97, 98, 99, 100]
+    assert warning == "only the 5 people who are seen for longest are listed"
+
+
+def test_who_comes_back_in_time_is_one_person() -> None:
+    people = People()
+    for time_s in (0.0, 0.1, 0.2, 1.2, 1.3, 1.4):  # away for 0.9 s
+        people.count(time_s, [face(1, "sad" if time_s > 1 else "happy")], time_s + 0.1)
+    people.count(5.0, [], 5.1)
+    (person,), _ = people.shown(5.1)
+    assert person.seconds == pytest.approx({label: 0.3 if label in ("happy", "sad") else 0 for label in LABELS})
+    assert (person.first_s, person.last_s) == pytest.approx((0, 1.5))
+    assert np.isnan(person.timeline[3:5, 0]).all()  # from 0.6 to 1 s
+
+
+def test_a_short_clip_shows_who_is_in_half_of_it() -> None:
+    people = People()
+    people.count(0.0, [face(1), face(2)], 0.1)
+    people.count(0.1, [face(1)], 0.3)
+    shown, _ = people.shown(0.3)
+    assert [person.track_id for person in shown] == [1]
