@@ -7,7 +7,6 @@ Exit status: 0 where every input gave a result, 1 where some failed, 2 for wrong
 from __future__ import annotations
 
 import argparse
-import csv
 import errno
 import io
 import json
@@ -16,8 +15,8 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,8 @@ from deepfer import __version__
 from deepfer.arguments import whole_number
 from deepfer.errors import DeepFERError, LimitError, PictureError, VideoError
 from deepfer.limits import check_limits
-from deepfer.result import COLUMNS, ClipResult, Result
+from deepfer.result import ClipResult, Result
+from deepfer.results_file import LockedError, Maker, ResultsFile, ResultsFileError, check_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,11 +151,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     if args.resume and not args.output:
         _usage("--resume needs --output")
-    if args.output and args.output.suffix.lower() not in (".jsonl", ".csv"):
-        _usage(f"--output {args.output}: the name must end in .jsonl or .csv")
     try:
         check_limits()
-    except LimitError as error:
+        if args.output:
+            check_name(args.output)
+    except (LimitError, ResultsFileError) as error:
         _usage(str(error))
     inputs = _find_inputs(args.inputs, args.save)
     targets = _save_targets(inputs, args.save) if args.save else {}
@@ -163,22 +163,46 @@ def _run(args: argparse.Namespace) -> int:
         os.path.realpath(path) for target in targets.values() for path in (target.annotated, target.table) if path
     }:
         _usage(f"--output {args.output} is what --save would write: name another file")
-    done = _read_back(args.output) if args.resume else {}
-    todo = [item for item in inputs if str(item.path) not in done]
-    failed_before = any(done.get(str(item.path)) for item in inputs)
-    if len(todo) < len(inputs):
-        _note(f"{len(inputs) - len(todo)} of {len(inputs)} inputs stand in {args.output} already")
-    if not todo:
-        return EXIT_FAILED if failed_before else 0
+    recognizer = _load(args)
+    with _open_output(args, inputs, _maker(recognizer)) as output:
+        done = output.done if output else {}
+        todo = [item for item in inputs if str(item.path) not in done]
+        if len(todo) < len(inputs):
+            _note(f"{len(inputs) - len(todo)} of {len(inputs)} inputs are in {args.output} already")
+        failed = any(done.get(str(item.path)) for item in inputs)
+        if todo:
+            failed |= _recognize(recognizer, todo, targets, args, output)
+    return EXIT_FAILED if failed else 0
 
+
+def _open_output(
+    args: argparse.Namespace, inputs: Sequence[_Input], maker: Maker
+) -> AbstractContextManager[ResultsFile | None]:
+    if not args.output:
+        return nullcontext()
+    try:
+        with _writing(args.output):
+            return ResultsFile(args.output, maker, (item.path for item in inputs), resume=args.resume)
+    except LockedError as error:
+        raise _CannotWriteError(str(error)) from error
+    except ResultsFileError as error:
+        _usage(str(error))
+
+
+def _recognize(
+    recognizer: EmotionRecognizer,
+    todo: Sequence[_Input],
+    targets: Mapping[Path, _Target],
+    args: argparse.Namespace,
+    output: ResultsFile | None,
+) -> bool:
+    """Recognize inputs and print or write each result. Returns whether one failed."""
     from deepfer.picture import printable
 
-    recognizer = _load(args)
     pictures = [_Picture(item, targets.get(item.path)) for item in todo if not item.is_clip]
     faces = failed = 0
     with (
         _Console(len(todo)) as console,
-        _Output(args.output, args.resume) as output,
         closing(_recognize_pictures(recognizer, pictures, args.workers)) as results,
     ):
         for item in todo:
@@ -186,8 +210,9 @@ def _run(args: argparse.Namespace) -> int:
                 result = _recognize_clip(recognizer, item, targets.get(item.path), console)
             else:
                 result = next(results)
-            if args.output:
-                output.write(result)  # after the annotated picture, so that what stands here is complete
+            if output:
+                with _writing(args.output):
+                    output.write(result)  # after the annotated picture, so that what is in the file is complete
             elif args.json:
                 console.result(json.dumps(result.to_dict()))
             elif not result.error:
@@ -199,9 +224,9 @@ def _run(args: argparse.Namespace) -> int:
                 console.note(f"{printable(item.path)}: {result.warning}")
             faces += result.count
             console.step()
-    if args.output:
+    if output:
         _note(f"{len(todo)} inputs, {faces} faces, {failed} failed: {args.output}")
-    return EXIT_FAILED if failed or failed_before else 0
+    return failed > 0
 
 
 @contextmanager
@@ -297,7 +322,7 @@ def _walk(folder: Path, save: Path | None) -> list[_Input]:
         found += [
             _Input(path, depth=len(path.relative_to(folder).parts))
             for path in paths
-            if path.suffix.lower() in picture.SUFFIXES + clip.SUFFIXES
+            if path.suffix.lower() in picture.SUFFIXES or clip.may_be_clip(path)
         ]
     return sorted(found, key=lambda item: item.path) or [_Input(folder, fault="no pictures or clips in this folder")]
 
@@ -340,7 +365,7 @@ def _recognize_pictures(
             if isinstance(answer, Killed):
                 path = picture.item.path
                 fault = f"{printable(path)}: whatever reads it is killed ({answer.signal})"
-                answer = Result(str(path), *_model(recognizer), error=fault)
+                answer = Result(str(path), *_maker(recognizer), error=fault)
             yield answer
 
 
@@ -367,16 +392,15 @@ def _recognize_picture(recognizer: EmotionRecognizer, picture: _Picture) -> Resu
             raise PictureError(f"{printable(path)}: {picture.item.fault}")
         rgb = read_picture(path)
         height, width = rgb.shape[:2]
-        result = Result(str(path), *_model(recognizer), width, height, recognizer.recognize(rgb))
+        result = Result(str(path), *_maker(recognizer), width, height, recognizer.recognize(rgb))
         if picture.target:
             _save(picture.target.annotated, rgb, result.faces)
         return result
     except (PictureError, _NameTooLongError) as error:
-        return Result(str(path), *_model(recognizer), error=str(error))
+        return Result(str(path), *_maker(recognizer), error=str(error))
 
 
-def _model(recognizer: EmotionRecognizer) -> tuple[str, str | None, str]:
-    """What made a result, as it tells of it."""
+def _maker(recognizer: EmotionRecognizer) -> Maker:
     return recognizer.model_name, recognizer.revision, recognizer.detector_name
 
 
@@ -400,94 +424,9 @@ def _recognize_clip(
                 for progress in steps:
                     show(progress)
     except (VideoError, _NameTooLongError) as error:
-        return Result(str(item.path), *_model(recognizer), error=str(error))
+        return Result(str(item.path), *_maker(recognizer), error=str(error))
     assert progress.result
     return progress.result
-
-
-class _Output:
-    """--output, written input by input: a kill costs at most the one in hand."""
-
-    def __init__(self, path: Path | None, resume: bool) -> None:
-        """Open the file; unless it is resumed, what stands in it goes when the first result is there, not before."""
-        self._path, self._replace = path, not resume
-        if path:
-            with _writing(path):
-                self._file = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
-
-    def __enter__(self) -> _Output:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._path:
-            self._file.close()
-
-    def write(self, result: Result | ClipResult) -> None:
-        assert self._path is not None
-        with _writing(self._path):
-            if self._replace:
-                self._file.truncate(0)
-                self._replace = False
-            if self._path.suffix.lower() == ".csv":
-                text = io.StringIO()
-                table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-                if self._file.seek(0, io.SEEK_END) == 0:
-                    table.writeheader()
-                table.writerows(result.rows())
-                line = text.getvalue()
-            else:
-                line = json.dumps(result.to_dict()) + "\n"
-            self._file.write(line.encode("utf-8", "surrogateescape"))  # names that are no UTF-8 come back as they were
-            self._file.flush()
-
-
-def _read_back(path: Path) -> dict[str, bool]:
-    """What stands in an output: each input's path -> whether it failed.
-
-    A last line without its end, or a table's last input without all its faces, was cut by a kill: it is cut off.
-    """
-    if not path.exists():
-        return {}
-    is_table = path.suffix.lower() == ".csv"
-    start = ",".join(COLUMNS).encode() if is_table else b'{"path": '
-    try:
-        data = path.read_bytes()
-        if not data.startswith(start) and not start.startswith(data):  # or a cut in the first line would pass for ours
-            raise ValueError("its first line is none of ours")
-        whole = data[: data.rfind(b"\n") + 1]
-        done, length = _read_back_table(whole) if is_table else _read_back_lines(whole)
-    except OSError as error:
-        _usage(f"--output {path}: {error.strerror}")
-    except (ValueError, KeyError, TypeError, csv.Error) as error:  # no JSON or CSV, or not with what every result has
-        _usage(f"--output {path} holds something else than results, so there is nothing to resume: {error}")
-    if length < len(data):
-        with _writing(path):
-            os.truncate(path, length)
-    return done
-
-
-def _read_back_lines(data: bytes) -> tuple[dict[str, bool], int]:
-    results = [json.loads(line) for line in data.splitlines()]
-    return {result["path"]: result["error"] is not None for result in results}, len(data)
-
-
-def _read_back_table(data: bytes) -> tuple[dict[str, bool], int]:
-    done: dict[str, bool] = {}
-    read = length = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal read
-        for line in io.BytesIO(data):
-            read += len(line)
-            yield line.decode("utf-8", "surrogateescape")
-
-    for row in csv.DictReader(lines()):
-        if None in row.values():  # cut within a name that holds a line's end
-            break
-        if int(row["faces"]) == int(row["face"] or 0):  # an input's last row
-            done[row["path"]] = bool(row["error"])
-            length = read
-    return done, length
 
 
 def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
@@ -525,11 +464,14 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
         target = Path(save, *names[path])
         while target.suffix.lower() not in suffixes(path) or target in taken:
             target = target.with_name(target.name + (clip_suffix() if path in clips else ".png"))
-        if os.path.realpath(target) in originals:
-            _usage(f"--save {save} would overwrite {target}, which is an input: name another folder")
         taken.add(target)
-        table = save / "timeline.csv" if len(clips) == 1 else target.with_name(f"{target.stem}.timeline.csv")
-        targets[path] = _Target(target, table if path in clips else None)
+        table = None
+        if path in clips:
+            table = save / "timeline.csv" if len(clips) == 1 else target.with_name(f"{target.stem}.timeline.csv")
+        for file in filter(None, (target, table)):
+            if os.path.realpath(file) in originals:
+                _usage(f"--save {save} would overwrite {file}, which is an input: name another folder")
+        targets[path] = _Target(target, table)
     return targets
 
 

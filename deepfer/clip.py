@@ -25,11 +25,14 @@ _SIGNATURES: tuple[tuple[int, bytes], ...] = (
     (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"),  # MP4, MOV, 3GP
     (0, b"\x1a\x45\xdf\xa3"),  # Matroska, WebM
     (8, b"AVI "),
-    (0, b"\x00\x00\x01\xba"), (0, b"\x00\x00\x01\xb3"), (0, b"\x47"),  # MPEG program, elementary, transport stream
+    (0, b"\x00\x00\x01\xba"), (0, b"\x00\x00\x01\xb3"),  # MPEG program, elementary stream
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # ASF: WMV
     (0, b"FLV"),
     (0, b"OggS"),
 )  # fmt: skip
+# A transport stream has no longer signature than a byte at the start of each packet: a "G", as many a text has.
+TS_PACKET = 188  # bytes
+HEAD_BYTES = 2 * TS_PACKET + 1  # of a file, which tell its kind
 KINDS = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, Ogg"
 # MAX_CLIP_PIXELS in words.
 LARGEST = "1080p" if MAX_CLIP_PIXELS == 1920 * 1088 else f"{MAX_CLIP_PIXELS / 1e6:.3g} megapixels"
@@ -111,6 +114,24 @@ class Clip:
         return None
 
 
+def may_be_clip(path: Path) -> bool:
+    """Whether a file found in a folder may be a clip, by its name; .ts, which TypeScript shares, by its content too."""
+    suffix = path.suffix.lower()
+    if suffix != ".ts":
+        return suffix in SUFFIXES
+    if not os.path.isfile(path):  # to open a FIFO would wait for a writer forever
+        return False
+    try:
+        with open(path, "rb") as file:
+            return _is_transport_stream(file.read(HEAD_BYTES))
+    except OSError:
+        return True  # it cannot be read, which is said in its turn
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    return len(head) == HEAD_BYTES and head[::TS_PACKET] == b"GGG"
+
+
 def _checked_file(source: str | Path, name: str) -> str:
     """The absolute path of what may be a clip by its first bytes: FFmpeg takes other names for addresses."""
     try:
@@ -120,7 +141,7 @@ def _checked_file(source: str | Path, name: str) -> str:
         if not stat.S_ISREG(mode):
             raise VideoError(f"{name}: not a regular file")
         with open(source, "rb") as file:
-            head = file.read(16)
+            head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
             whole = _has_index(file, size) if head[4:8] == b"ftyp" else True
         path = os.path.abspath(source)
@@ -133,7 +154,7 @@ def _checked_file(source: str | Path, name: str) -> str:
         raise VideoError(f"{name}: the file is empty")
     if size > MAX_CLIP_BYTES:
         raise VideoError(f"{name}: larger than {MAX_CLIP_BYTES / 1e9:g} GB")
-    if not any(head[at:].startswith(start) for at, start in _SIGNATURES):
+    if not any(head[at:].startswith(start) for at, start in _SIGNATURES) and not _is_transport_stream(head):
         raise VideoError(f"{name}: not a clip of a kind that is read ({KINDS})")
     if not whole:
         raise VideoError(f"{name}: cut off before its index, which stands at its end, so nothing of it can be read")

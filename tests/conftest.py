@@ -19,6 +19,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 from hub_server import HubServer
+from PIL import Image
 
 # huggingface_hub reads its settings when it is imported, so they are made before any test module can import it; tests
 # that start programs of their own hand them on by the environment.
@@ -107,6 +108,14 @@ def astronaut() -> np.ndarray:
     photo = astronaut()
     photo.flags.writeable = False
     return photo
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
+    """One face, 150x130."""
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(astronaut[:260, 80:380]).resize((150, 130)).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

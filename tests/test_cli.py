@@ -10,30 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import clips
 import numpy as np
 import psutil
 import pytest
+from command_line import HAAR, lines, run, started
 from PIL import Image
 
 from deepfer import LABELS, EmotionRecognizer, __version__, draw_faces, read_picture
-from deepfer.cli import COLUMNS, main
+from deepfer.cli import main
+from deepfer.result import COLUMNS
 
 ROOT = Path(__file__).parents[1]
-HAAR = ["--detector", "haar"]
 KEYS = ["path", "width", "height", "model", "revision", "detector", "faces", "error"]
-
-
-@pytest.fixture(scope="session")
-def photo(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
-    """One face, 150x130."""
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(astronaut[:260, 80:380]).resize((150, 130)).save(path)
-    return path
 
 
 @pytest.fixture
@@ -65,30 +56,6 @@ def folder(tmp_path: Path, photo: Path) -> Path:
 
 
 NAMES = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif", "c/broken.jpg"]
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-def lines(text: str) -> list[dict]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-@contextmanager
-def started(*arguments: object, **options: object) -> Iterator[subprocess.Popen]:
-    """The command line as a program of its own, gone afterwards."""
-    command = [sys.executable, "-m", "deepfer", *map(str, arguments)]
-    # A program started in the background of a script ignores Ctrl-C, and so would what it starts.
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), **options,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 # One picture
@@ -201,6 +168,25 @@ def test_a_subfolder_that_cannot_be_read_is_named(folder: Path) -> None:
         assert {item.path.name: item.fault for item in found if item.fault} == {"a": "Permission denied"}
 
 
+def test_typescript_is_no_clip(
+    photo: Path, clip: Path, tmp_path: Path, ffmpeg: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.copy(photo, project / "a.png")
+    (project / "index.ts").write_text("export const answer = 42;\n" * 100)
+    (project / "globals.d.ts").write_text("Global = {};\n" * 100)  # begins with the byte of a transport stream
+    (project / "short.ts").write_text("G")
+    (project / "empty.ts").touch()
+    os.mkfifo(project / "fifo.ts")
+    subprocess.run([ffmpeg, "-v", "error", "-i", clip, "-c:v", "mpeg2video", project / "real.ts"], check=True)
+    assert run(project, *HAAR) == 0
+    picture, video = capsys.readouterr().out.splitlines()
+    assert picture.startswith(f"{project / 'a.png'}  150x130  1 face: happy")
+    assert video.startswith(f"{project / 'real.ts'}  480x270  ")
+    assert "1 person" in video
+
+
 def test_an_input_is_taken_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     face = folder / "a/face.png"
     assert run(face, folder / "a", face, folder / "b/../a/face.png", "--json", *HAAR) == 0
@@ -219,7 +205,7 @@ def test_odd_names(tmp_path: Path, photo: Path, name: bytes, capfdbinary: pytest
         whole = output.read_bytes()
         assert run(path, "--output", output, "--resume", *HAAR) == 0
         assert output.read_bytes() == whole
-        assert b"1 of 1 inputs stand in" in capfdbinary.readouterr().err
+        assert b"1 of 1 inputs are in" in capfdbinary.readouterr().err
     assert lines((tmp_path / "out.jsonl").read_text())[0]["path"] == str(path)
 
 
@@ -314,7 +300,7 @@ def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
     stamp = output.stat().st_mtime_ns
     assert run(*command) == 1  # still 1: an input that failed before is an input that failed
     assert output.stat().st_mtime_ns == stamp
-    assert "7 of 7 inputs stand in" in capsys.readouterr().err
+    assert "7 of 7 inputs are in" in capsys.readouterr().err
     cuts = {0: 0, 5: 0, ends[2]: None, ends[3] - 1: None, len(whole) - 1: 6}  # where -> how many inputs then stand
     if suffix == ".csv":
         cuts |= {ends[0]: 0, ends[3]: 2}  # after the header; between the two faces of one picture
@@ -324,7 +310,7 @@ def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
         assert output.read_bytes() == whole, cut
         noted = capsys.readouterr().err
         if standing is not None:
-            assert (f"{standing} of 7 inputs stand in" in noted) == (standing > 0)
+            assert (f"{standing} of 7 inputs are in" in noted) == (standing > 0)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
@@ -561,14 +547,14 @@ def test_a_name_too_long_to_be_written_costs_no_other(
     assert saved(tmp_path / "out") == ["b.png"]
 
 
-@pytest.mark.parametrize(("link", "target"), [("results.csv", "photo.png"), ("results.jsonl", "timeline.csv")])
+@pytest.mark.parametrize("name", ["out/timeline.csv", "link.csv"])
 def test_results_are_never_written_over_by_what_is_saved(
-    link: str, target: str, photo: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, photo: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / link).symlink_to(tmp_path / "out" / target)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "out/timeline.csv")
     with pytest.raises(SystemExit) as caught:
-        run(photo, clip, "--save", tmp_path / "out", "--output", tmp_path / link, *HAAR)
+        run(photo, clip, "--save", tmp_path / "out", "--output", tmp_path / name, *HAAR)
     assert caught.value.code == 2
     assert "is what --save would write" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []

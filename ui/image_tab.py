@@ -1,8 +1,6 @@
 """The image tab: a picture goes in; the annotated picture and a card for each face come out."""
 
 import base64
-import csv
-import io
 import json
 import time
 from collections.abc import Sequence
@@ -18,7 +16,8 @@ import numpy as np
 from deepfer import LABELS, EmotionRecognizer, Face, PictureError, draw_faces, read_picture
 from deepfer.drawing import STYLES
 from deepfer.face import percent
-from deepfer.result import COLUMNS, Result
+from deepfer.result import Result
+from deepfer.table import header, to_csv
 from ui.uploads import kept, uploaded
 from ui.usage import StorageFull
 from ui.visitors import cores
@@ -214,15 +213,6 @@ def to_result(reading: Reading, recognizer: EmotionRecognizer) -> Result:
     return Result(reading.name, *about, width, height, list(reading.faces))
 
 
-def to_csv(result: Result) -> str:
-    """The result's rows under a head line."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(result.rows())
-    return text.getvalue()
-
-
 def summary(faces: Sequence[Face]) -> str:
     """The faces in one line: "2 faces: happy 91 %, sad 47 %"."""
     if not faces:
@@ -255,7 +245,7 @@ def overview_html(reading: Reading, recognizer: EmotionRecognizer) -> str:
     result = to_result(reading, recognizer)
     answer = json.dumps(result.to_dict(), indent=2)
     downloads = download_html("JSON", f"{stem}.json", "application/json", answer)
-    downloads += download_html("CSV", f"{stem}.csv", "text/csv", to_csv(result))
+    downloads += download_html("CSV", f"{stem}.csv", "text/csv", header() + to_csv(result.rows()))
     heading = f"{count} face{'s' * (count != 1)}" if count else "No face found"
     return (
         f'<section class="fer-overview" role="status"><div class="fer-bar"><h2>{heading}</h2><dl>{meta}</dl>'
