@@ -11,8 +11,10 @@ YUNET ?= $(or $(DEEPFER_YUNET),yunet)
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
 
-test: .venv/test  ## everything, with PYTEST="options for pytest"
-	$(PY) -m pytest $(PYTEST)
+# A worker for each core, up to four (each may take 1.5 GB), and each file's tests in one of them, for the servers and
+# models that they share.
+test: .venv/test  ## with PYTEST="options for pytest": --slow for everything, -n0 for one process
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: .venv/test
 	$(PY) -m ruff check .

@@ -1,18 +1,21 @@
 """What the tests share: a Hub on the loopback interface, the YuNet file where there is one, and a photo.
 
-Nothing here or in any test reaches the network or the user's own Hub cache. What cannot be tested on a machine is left
-out with its reason, which `make test` shows in its summary; with DEEPFER_REQUIRE_ALL=1, as in CI, it fails instead.
+No test reaches the network, or writes to the user's own Hub cache. A test that this machine cannot run is skipped, and
+one line at the end says how to run it; with DEEPFER_REQUIRE_ALL=1, as in CI, it fails instead. Tests marked `slow` run
+with --slow or in CI. Tests marked `alone` never run beside another worker's.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +23,18 @@ import numpy as np
 import pytest
 from hub_server import HubServer
 from PIL import Image
+
+REQUIRE_ALL = os.environ.get("DEEPFER_REQUIRE_ALL") == "1"
+# Files that take longest, which start first, so that no worker is left alone with one at the end.
+LONGEST = ("test_training.py", "test_export.py", "test_webcam.py", "test_privacy.py", "test_cli.py")
+
+# Made once, by the first process that gets here: the workers of pytest-xdist inherit them.
+if "DEEPFER_TEST_TURNS" not in os.environ:
+    os.environ["DEEPFER_TEST_TURNS"] = tempfile.mkdtemp(prefix="deepfer-turns-")
+    atexit.register(shutil.rmtree, os.environ["DEEPFER_TEST_TURNS"], ignore_errors=True)
+    os.environ["DEEPFER_TEST_USER_CACHE"] = os.environ.get("HF_HUB_CACHE") or os.path.join(
+        os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface"), "hub"
+    )
 
 # huggingface_hub reads its settings when it is imported, so they are made before any test module can import it; tests
 # that start programs of their own hand them on by the environment.
@@ -38,11 +53,44 @@ os.environ |= {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a test is marked to have tried goes into its report, as what `record_property` records."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for item in items:
+        # What a test tries to break goes into its report, like what `record_property` records.
         for mark in item.iter_markers("tried"):
             item.user_properties.append(("tried", mark.args[0]))
+        if item.get_closest_marker("slow") and not (config.getoption("slow") or REQUIRE_ALL):
+            item.add_marker(pytest.mark.skip(reason="slow: make test PYTEST=--slow"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let tests of several workers run side by side, but one marked `alone` only while no other test runs.
+
+    Two file locks: every test shares `running`, or has it to itself; and passes `turn` to get there, so that nobody
+    overtakes a test that waits to be alone.
+    """
+    folder = Path(os.environ["DEEPFER_TEST_TURNS"])
+    with open(folder / "turn", "w") as turn, open(folder / "running", "w") as running:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        fcntl.flock(running, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line of what was skipped, and how to run it."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        shown = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"{reasons.total()} tests skipped: {shown}")
 
 
 @pytest.fixture
@@ -50,7 +98,7 @@ def leave_out() -> Callable[[str], NoReturn]:
     """What a test calls, with the reason, where this machine lacks something it needs."""
 
     def leave(reason: str) -> NoReturn:
-        if os.environ.get("DEEPFER_REQUIRE_ALL") == "1":
+        if REQUIRE_ALL:
             pytest.fail(f"left out, but DEEPFER_REQUIRE_ALL=1: {reason}")
         pytest.skip(reason)
 
@@ -77,18 +125,24 @@ def _empty_hub() -> None:
 
 @pytest.fixture
 def yunet_file(leave_out: Callable[[str], NoReturn]) -> Path:
-    """The YuNet file that the environment names; it is not part of this project."""
+    """The YuNet file: DEEPFER_YUNET, else what `make app` has downloaded. It is not part of this project."""
     from deepfer.detection import YUNET_FILE, YUNET_REPO, YUNET_SHA256
 
-    name = os.environ.get("DEEPFER_YUNET")
-    if not name:
-        leave_out(f"YuNet: set DEEPFER_YUNET to {YUNET_FILE} of the Hub's {YUNET_REPO} to test it")
-    path = Path(name)
-    if not path.is_file():
-        pytest.fail(f"DEEPFER_YUNET names no file: {name}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != YUNET_SHA256:
-        pytest.fail(f"DEEPFER_YUNET names another file than the YuNet that this project pins: {name}")
-    return path
+    def is_pinned(path: Path) -> bool:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == YUNET_SHA256
+
+    if name := os.environ.get("DEEPFER_YUNET"):
+        path = Path(name)
+        if not path.is_file():
+            pytest.fail(f"DEEPFER_YUNET names no file: {name}")
+        if not is_pinned(path):
+            pytest.fail(f"DEEPFER_YUNET names another file than the YuNet that this project pins: {name}")
+        return path
+    repo = Path(os.environ["DEEPFER_TEST_USER_CACHE"], f"models--{YUNET_REPO.replace('/', '--')}")
+    for path in repo.glob(f"snapshots/*/{YUNET_FILE}"):
+        if is_pinned(path):
+            return path
+    leave_out(f"need YuNet: make app downloads it, or set DEEPFER_YUNET to {YUNET_FILE} of the Hub's {YUNET_REPO}")
 
 
 @pytest.fixture
@@ -96,7 +150,7 @@ def fer2013(leave_out: Callable[[str], NoReturn]) -> Path:
     """The FER2013 folder that the environment names; it is not part of this project."""
     name = os.environ.get("DEEPFER_FER2013")
     if not name:
-        leave_out("recorded labels: set DEEPFER_FER2013 to a FER2013 folder to compare the embedded model's answers")
+        leave_out("need FER2013: set DEEPFER_FER2013 to its folder")
     return Path(name)
 
 
@@ -137,9 +191,7 @@ def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
 def ffmpeg(ffmpeg_folder: Path | None, monkeypatch: pytest.MonkeyPatch, leave_out: Callable[[str], NoReturn]) -> str:
     """An ffmpeg that everything started from here finds."""
     if ffmpeg_folder is None:
-        leave_out(
-            "clips with sound: there is no ffmpeg, and imageio-ffmpeg is missing (tests/requirements.txt names it)"
-        )
+        leave_out("need ffmpeg: install it, or imageio-ffmpeg")
     monkeypatch.setenv("PATH", f"{ffmpeg_folder}{os.pathsep}{os.environ['PATH']}")
     return str(ffmpeg_folder / "ffmpeg")
 

@@ -18,6 +18,7 @@ REPO = "user/faces"
 
 
 @pytest.mark.tried("32 threads over one recognizer")
+@pytest.mark.alone
 @pytest.mark.parametrize("detector", ["haar", "yunet"])
 def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray, request: pytest.FixtureRequest) -> None:
     source = str(request.getfixturevalue("yunet_file")) if detector == "yunet" else detector
@@ -44,6 +45,7 @@ def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray, re
 
 
 @pytest.mark.tried("8 processes over one empty cache")
+@pytest.mark.alone
 def test_8_processes_over_one_empty_cache(hub: HubServer, tmp_path: Path) -> None:
     """All of them want the model for the first time, and all at once."""
     commit = hub.commit(REPO, {name: (EMBEDDED / DEFAULT / name).read_bytes() for name in (CONFIG, MODEL)})

@@ -230,6 +230,7 @@ def test_pictures_too_small_for_a_face(detector: Detector, size: tuple[int, int]
     assert detector.detect(image) == []
 
 
+@pytest.mark.alone
 def test_a_strip_of_many_pixels_takes_no_longer_than_a_photo(yunet: YuNetDetector) -> None:
     seconds = []
     for shape in ((1000, 1500, 3), (1, 1_500_000, 3), (1_500_000, 8, 3)):

@@ -199,11 +199,11 @@ def test_quick() -> None:
     draw_faces(picture, faces)
     times = []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         draw_faces(picture, faces)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.01  # 1 ms where nothing else runs
-    start = time.perf_counter()
+    start = time.process_time()
     drawn = draw_faces(picture, [face((x, y, x + 20, y + 20)) for x in range(0, 640, 40) for y in range(0, 480, 30)])
-    assert time.perf_counter() - start < 5  # 256 faces, each tag looking for a free place
+    assert time.process_time() - start < 5  # 256 faces, each tag looking for a free place
     assert count(drawn, DARK) > 1000

@@ -36,7 +36,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-SECONDS = float(os.environ.get("DEEPFER_FUZZ_S", "10"))  # for each kind
+SECONDS = float(os.environ.get("DEEPFER_FUZZ_S", "3"))  # for each kind
 SEED = int(os.environ.get("DEEPFER_FUZZ_SEED", "0"))
 MOST_S = 5.0  # of processor time for one input
 HANGS_S = 180.0  # of time for one input, on a machine however busy: the trial of a model waits for 120

@@ -272,6 +272,7 @@ def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServ
 
 
 @pytest.mark.tried("A Hub that refuses, swallows, is silent or stops half way")
+@pytest.mark.alone
 def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer, tmp_path: Path) -> None:
     """At a port where nobody listens, one that swallows every packet, one that never answers, and in mid-download."""
     hub.commit(REPO, files())

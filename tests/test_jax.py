@@ -75,6 +75,7 @@ def jax_python(request: pytest.FixtureRequest, leave_out: Callable[[str], NoRetu
     return python
 
 
+@pytest.mark.slow  # the first time, it installs JAX
 def test_jax_trains_without_tensorflow_and_tensorflow_reads_it(jax_python: Path, tmp_path: Path) -> None:
     data, run = tmp_path / "drawn.npz", tmp_path / "run"
     pack({"train": drawn(140, 0), "validation": drawn(70, 1)}, data)

@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -6,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import deepfer
 
@@ -44,9 +46,26 @@ def test_the_package_names_the_requirements_of_the_space() -> None:
     assert bounds(project["dependencies"]) == served
 
 
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+@pytest.mark.parametrize(
+    ("platform", "machine", "name"),
+    [("linux", "x86_64", "tensorflow-cpu"), ("linux", "aarch64", "tensorflow"), ("darwin", "arm64", "tensorflow")],
+)
+def test_training_installs_one_tensorflow_without_cuda(python: str, platform: str, machine: str, name: str) -> None:
+    lines = (ROOT / "training/requirements.txt").read_text().splitlines()
+    asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    place = {"python_version": python, "sys_platform": platform, "platform_machine": machine}
+    chosen = [one.name for one in asked if one.marker is None or one.marker.evaluate(place)]
+    assert [one for one in chosen if one.startswith(("tensorflow", "torch", "nvidia", "jax"))] == [name]
+
+
 def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> None:
+    source = tmp_path / "source"  # a copy, since a build writes beside its source, and other tests watch the checkout
+    shutil.copytree(ROOT / "deepfer", source / "deepfer", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source],
         check=True, capture_output=True, cwd=tmp_path,
     )  # fmt: skip
     (wheel,) = tmp_path.glob("deepfer-*.whl")

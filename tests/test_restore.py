@@ -45,6 +45,7 @@ def test_it_answers_as_the_file_does(restored: Path) -> None:
         assert np.abs(ours - served).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_it_is_right_as_often_by_a_batch_s_own_statistics(fer2013: Path) -> None:
     """Else training would begin far from what is served."""
     splits = load(fer2013)
@@ -58,6 +59,7 @@ def test_it_is_right_as_often_by_a_batch_s_own_statistics(fer2013: Path) -> None
     assert right[True] > right[False] - 0.05 > 0.55, right
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_it(restored: Path, dataset: Path, tmp_path: Path) -> None:
     arguments = ["--model", "resnet50v2", "--recipe", "finetune", "--init", restored, "--dataset", dataset]
     arguments += ["--epochs", 1, "--batch-size", 35, "--learning-rate", 1e-6, "--out", tmp_path / "run"]

@@ -170,6 +170,7 @@ def resnet(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_resnet50v2_trains_exports_and_is_served(resnet: Path, dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     # Trained for a moment, it is too unsure of anything to survive coarser weights.
@@ -193,6 +194,7 @@ def test_what_enters_the_base_is_what_resnet50v2_was_made_for() -> None:
     assert entering == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_frozen_base_keeps_its_weights_and_its_statistics(dataset: Path, tmp_path: Path) -> None:
     """Transfer from a weights file: the heads first, then the higher stages, batch normalization never."""
     donor = build_resnet50v2(enlarged=48, weights=None)
