@@ -119,7 +119,12 @@ def _parser() -> argparse.ArgumentParser:
         "person), each as soon as it is there; an existing FILE is replaced when the first result is there, unless "
         "--resume is given",
     )
-    add("--resume", action="store_true", help="go on with --output: skip the inputs that stand in it, failed ones too")
+    add(
+        "--resume",
+        action="store_true",
+        help="add to --output, and skip the inputs that are in it, failed ones too; it must be of the same model, "
+        "revision and detector",
+    )
     add(
         "--save",
         type=Path,

@@ -89,8 +89,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.stats.get("skipped", [])
     )
     if reasons:
-        shown = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        terminalreporter.write_line(f"{reasons.total()} tests skipped: {shown}")
+        shown = "; ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+        count = reasons.total()
+        terminalreporter.write_line(f"{count} test{'s' * (count != 1)} skipped: {shown}")
 
 
 @pytest.fixture
