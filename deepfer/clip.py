@@ -6,13 +6,13 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from deepfer.errors import VideoError
 from deepfer.limits import MAX_CLIP_BYTES, MAX_CLIP_FRAMES, MAX_CLIP_PIXELS, MAX_CLIP_S
+from deepfer.mp4 import has_index, video_s
 from deepfer.picture import printable
 
 # What a folder is searched for. Of a file given by name the content decides.
@@ -62,14 +62,22 @@ class Clip:
             )
         width, height = self._get(cv2.CAP_PROP_FRAME_WIDTH), self._get(cv2.CAP_PROP_FRAME_HEIGHT)
         shape = self._get(cv2.CAP_PROP_SAR_NUM) / max(self._get(cv2.CAP_PROP_SAR_DEN), 1.0)
-        self.width, self.height = round(width * (shape if 0.2 < shape < 5 else 1)), round(height)
+        shape = shape if 0.2 < shape < 5 else 1.0
+        if self._get(cv2.CAP_PROP_ORIENTATION_META) in (90, 270):  # OpenCV has swapped the sides, but not the shape's
+            self.width, self.height = round(width), round(height * shape)
+        else:
+            self.width, self.height = round(width * shape), round(height)
         if self.width * self.height > MAX_CLIP_PIXELS:
             raise VideoError(f"{self.name}: larger than {LARGEST} ({self.width}x{self.height})")
         if min(self.width, self.height) < 16:
             raise VideoError(f"{self.name}: smaller than 16 pixels ({self.width}x{self.height})")
         told = self._get(cv2.CAP_PROP_FPS)
         frames = self._get(cv2.CAP_PROP_FRAME_COUNT)
-        self.claimed_s = frames / told if frames > 0 and told > 0 else None
+        if frames > MAX_CLIP_FRAMES:
+            raise VideoError(f"{self.name}: more than {MAX_CLIP_FRAMES:,} frames ({frames:,.0f})")
+        # The frames may include some that an edit list hides; the track may last longer than its frames.
+        lengths = [frames / told if told else 0.0, _track_s(path) or 0.0]
+        self.claimed_s = min((length for length in lengths if length > 0), default=None)
         if self.claimed_s and self.claimed_s > MAX_CLIP_S:
             raise VideoError(f"{self.name}: longer than {MAX_CLIP_S / 60:.3g} minutes ({self.claimed_s / 60:.1f})")
         self.rate = _usual_rate(path, told)
@@ -143,7 +151,7 @@ def _checked_file(source: str | Path, name: str) -> str:
         with open(source, "rb") as file:
             head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
-            whole = _has_index(file, size) if head[4:8] == b"ftyp" else True
+            whole = has_index(file) if head[4:8] == b"ftyp" else True
         path = os.path.abspath(source)
         path.encode()
     except UnicodeEncodeError as error:
@@ -161,21 +169,10 @@ def _checked_file(source: str | Path, name: str) -> str:
     return path
 
 
-def _has_index(file: BinaryIO, size: int) -> bool:
-    """Whether an MP4 has its index: a box "moov" among those at the top (ISO/IEC 14496-12)."""
-    at = 0
-    while at + 8 <= size:
-        file.seek(at)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if head[4:8] in (b"moov", b"moof"):
-            return True
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: to the end of the file
-            return False
-        at += length
-    return False
+def _track_s(path: str) -> float | None:
+    """How long an MP4's video track says it plays, in seconds; None for other kinds."""
+    with open(path, "rb") as file:
+        return video_s(file) if file.read(8)[4:] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip") else None
 
 
 def _usual_rate(path: str, told: float) -> float:

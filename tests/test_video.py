@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import clips
@@ -218,17 +219,22 @@ def test_frames_that_come_at_odd_times(recognizer: EmotionRecognizer, walk: Path
     assert np.abs(drawn[12].astype(int) - drawn[24]).mean() < 2 < np.abs(drawn[24].astype(int) - drawn[30]).mean()
 
 
+def rotate(path: Path) -> None:
+    """Tell in the header of an MP4's first track that it is shown turned clockwise by 90 degrees."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix (ISO/IEC 14496-12, 8.3.2)
+    one = 1 << 16
+    quarter = (0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = b"".join(value.to_bytes(4, "big") for value in quarter)
+    path.write_bytes(data)
+
+
 def test_rotation_is_respected(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
     """Stored lying on its side, as a phone does, with a matrix in the track's header that says so."""
     upright = [frame for frame, _ in clips.crossing(270, 480, 10, people=1)]
     lying = [cv2.rotate(frame, cv2.ROTATE_90_COUNTERCLOCKWISE) for frame in upright]
     path = clips.write(tmp_path / "phone.mp4", lying, 10)
-    data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix (ISO/IEC 14496-12, 8.3.2)
-    one = 1 << 16
-    quarter = (0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)  # shown turned clockwise by 90 degrees
-    data[at : at + 36] = b"".join(value.to_bytes(4, "big") for value in quarter)
-    path.write_bytes(data)
+    rotate(path)
     found = recognize(recognizer, path)
     assert (found.width, found.height) == (270, 480)
     with Clip(path) as clip:
@@ -241,6 +247,42 @@ def test_pixels_that_are_not_square(tmp_path: Path, walk: Path, ffmpeg: str) -> 
     with Clip(tmp_path / "narrow.mp4") as clip:
         assert (clip.width, clip.height) == (480, 270)
         assert next(clip.frames())[1].shape == (270, 480, 3)
+
+
+def test_rotated_pixels_that_are_not_square(tmp_path: Path, walk: Path, ffmpeg: str) -> None:
+    path = tmp_path / "phone.mp4"
+    encode(ffmpeg, "-i", walk, "-vf", "scale=256:512,setsar=2", "-frames:v", "5", path)  # shown as 512x512
+    rotate(path)
+    with Clip(path) as clip:
+        assert (clip.width, clip.height) == (512, 512)
+        assert next(clip.frames())[1].shape == (512, 512, 3)
+
+
+def test_a_clip_trimmed_without_encoding(
+    recognizer: EmotionRecognizer, tmp_path: Path, walk: Path, ffmpeg: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames start at a key frame long before the start that its edit list tells."""
+    encode(ffmpeg, "-stream_loop", "4", "-i", walk, "-c:v", "libx264", "-g", "1000", tmp_path / "whole.mp4")
+    trimmed = tmp_path / "trimmed.mp4"
+    encode(ffmpeg, "-ss", "7", "-i", tmp_path / "whole.mp4", "-t", "2", "-c", "copy", trimmed)
+    assert cv2.VideoCapture(str(trimmed)).get(cv2.CAP_PROP_FRAME_COUNT) / FPS > 8
+    monkeypatch.setattr("deepfer.clip.MAX_CLIP_S", 5.0)
+    *steps, last = recognize_video(recognizer, trimmed)
+    assert [step.total_s for step in steps] == pytest.approx([2] * len(steps), abs=0.15)
+    assert last.result.warning is None
+    assert last.result.duration_s == pytest.approx(2, abs=0.15)
+    monkeypatch.setattr("deepfer.clip.MAX_CLIP_FRAMES", 100)  # of hidden frames, too, there may be only so many
+    with pytest.raises(VideoError, match="more than 100 frames"):
+        Clip(trimmed)
+
+
+def test_an_mp4_of_tiny_boxes_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.mp4"
+    path.write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\0\x08free" * 2_000_000)
+    start = time.thread_time()
+    with pytest.raises(VideoError, match="cut off before its index"):
+        Clip(path)
+    assert time.thread_time() - start < 0.5
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx", "libvpx-vp9", "mpeg4", "mpeg2video", "wmv2", "flv"])
