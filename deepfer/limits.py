@@ -11,7 +11,7 @@ from deepfer.errors import LimitError
 
 MAX_FILE_BYTES = 100_000_000  # a 50-megapixel camera's largest JPEG is about 40 MB, its PNG about 90
 MAX_PIXELS = 64_000_000  # checked in the header, before decoding; RGB of this size takes 192 MB
-MAX_JPEG2000_PIXELS = 16_000_000  # whose decoder takes 19 bytes for each, and up to a second for a million
+MAX_DECODE_S = 2.0  # of one core, estimated from the header: a 50-megapixel JPEG of 40 MB takes about one
 MAX_FACES = 256  # the largest faces are kept: more than a class photo holds, and a bound on time and memory
 MAX_MODEL_BYTES = 100_000_000  # ResNet50V2 in float32 is 94 MB; a larger file is no small face model
 MAX_TENSOR_BYTES = 600_000_000  # all of a model's, and all that its trial takes; ResNet50V2 at 224 pixels: about 300 MB
@@ -25,6 +25,7 @@ MAX_CLIP_FRAMES = 150_000  # ten minutes of slow motion at 240 a second, where t
 MAX_CLIP_PEOPLE = 1_000  # of a clip's people, those seen for longest: a bound on memory and on the answer
 MAX_FRAME_BYTES = 400_000  # one frame of a webcam: 480 pixels wide, as the page sends it, it has about 25,000
 MAX_FRAME_SIDE = 1280  # pixels, checked in the header, before decoding: what a camera's own picture may have
+MAX_FRAME_DECODE_S = 0.2  # for one such frame: the page's own take about 2 ms
 MAX_VISITORS = 64  # with a camera on, at once: two cores give so many about one result a second each
 MAX_CLIENT_VISITORS = 16  # of these, from one address: a classroom's worth, and no more than a quarter of the places
 VISITOR_SILENCE_S = 60.0  # after which a visitor is forgotten: a tab may be hidden for a moment

@@ -8,15 +8,17 @@ import stat
 import struct
 import warnings
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from deepfer.decode_budget import BudgetedFile, decoding_s
 from deepfer.errors import PictureError
-from deepfer.limits import MAX_FILE_BYTES, MAX_JPEG2000_PIXELS, MAX_PIXELS
+from deepfer.exif import is_honest
+from deepfer.jpeg import read_scans, with_honest_exif
+from deepfer.limits import MAX_DECODE_S, MAX_FILE_BYTES, MAX_PIXELS
 
 # Named, because Pillow would also try readers that have no business here: EPS, for one, starts Ghostscript.
 # Left out too: TGA, which has no signature, so that noise passes for it; ICO, whose header hides the true size.
@@ -54,7 +56,9 @@ WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # suffix -> Pillow's format 
 }
 
 
-def read_picture(source: str | Path | bytes | BinaryIO, *, max_side: int | None = None) -> np.ndarray:
+def read_picture(
+    source: str | Path | bytes | BinaryIO, *, max_side: int | None = None, max_decode_s: float = MAX_DECODE_S
+) -> np.ndarray:
     """Read a picture of any common kind.
 
     It comes out upright (EXIF orientation applied), what is transparent in front of white, the first frame of what is
@@ -63,6 +67,7 @@ def read_picture(source: str | Path | bytes | BinaryIO, *, max_side: int | None 
     Args:
         source: A path, a file's bytes, or an open binary file, which is read to its end.
         max_side: The most pixels that it may be wide or high, where that is less than the limit for all pictures.
+        max_decode_s: The most seconds that decoding it may take, as estimated from its header.
 
     Returns:
         RGB, `uint8 (H, W, 3)`.
@@ -72,7 +77,7 @@ def read_picture(source: str | Path | bytes | BinaryIO, *, max_side: int | None 
             the file and the reason.
     """
     name, data = _read_bytes(source)
-    image = _decode(name, data, max_side)
+    image = _decode(name, data, max_side, max_decode_s)
     rgb = np.empty((image.height, image.width, 3), np.uint8)
     deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
     scale = _scale(image) if deep else (0.0, 255.0)
@@ -156,14 +161,21 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
     return name, data
 
 
-def _decode(name: str, data: bytes, max_side: int | None) -> Image.Image:
-    """The picture's first frame, upright, in whatever mode it is stored; refused by its header if it is too large."""
+def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -> Image.Image:
+    """The picture's first frame, upright, in whatever mode it is stored.
+
+    If it is too large or would take too long to decode, its header is all that is read.
+    """
     too_large = f"{name}: more than {MAX_PIXELS / 1e6:g} megapixels"
     try:
         with warnings.catch_warnings():
             # Of Pillow alone, as threads share the filters: what Pillow warns of is either refused here or harmless.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            image = Image.open(BytesIO(data), formats=FORMATS)
+            scans = None
+            if data.startswith(b"\xff\xd8"):
+                scans = read_scans(data)
+                data = with_honest_exif(data, scans)
+            image = Image.open(BudgetedFile(data), formats=FORMATS)
             width, height = image.size
             if max_side and max(width, height) > max_side:
                 raise PictureError(f"{name}: wider or higher than {max_side} pixels ({width}x{height})")
@@ -171,9 +183,11 @@ def _decode(name: str, data: bytes, max_side: int | None) -> Image.Image:
                 raise PictureError(f"{too_large} ({width}x{height})")
             if _tile_pixels(image) > MAX_PIXELS:
                 raise PictureError(f"{too_large} in a tile")
-            if image.format == "JPEG2000" and width * height > MAX_JPEG2000_PIXELS:
-                most = f"{MAX_JPEG2000_PIXELS / 1e6:g}"
-                raise PictureError(f"{name}: more than {most} megapixels ({width}x{height}), and that as JPEG 2000")
+            if (takes_s := decoding_s(image, data, scans)) > max_decode_s:
+                raise PictureError(
+                    f"{name}: would take about {takes_s:.2g} s to decode ({width}x{height} {image.format}); "
+                    "make it smaller, or save it as a plain JPEG"
+                )
             image.load()
             turn = _UPRIGHT.get(_orientation(image))
             return image.transpose(turn) if turn is not None else image
@@ -197,6 +211,9 @@ def _tile_pixels(image: Image.Image) -> int:
 def _orientation(image: Image.Image) -> Any:
     """What EXIF says, 1 to 8 if it is sane; None where it says nothing or is damaged, as the pixels may be fine."""
     try:
+        hexadecimal = image.info.get("Raw profile type exif", "")  # ImageMagick's way to put EXIF into a PNG
+        if not is_honest(image.info.get("exif") or bytes.fromhex("".join(hexadecimal.split("\n")[3:]))):
+            return None
         return image.getexif().get(ExifTags.Base.Orientation)
     except _DAMAGE:
         return None

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from app_server import AppServer, serve
 from chromium import chromium, playing
+from slow_pictures import jpeg_with_scans
 
 from benchmarks.camera import CALM, FPS, HEIGHT, WIDTH, film, write
 from deepfer import LABELS
@@ -459,6 +460,7 @@ FORGED: dict[str, Any] = {
     "a picture too wide": message(frame=jpeg(1284, 8)),
     "a picture too high": message(frame=jpeg(8, 1284)),
     "a bomb": message(frame=BOMB),
+    "3,000 scans": message(frame=base64.b64encode(jpeg_with_scans(1280, 3_000)).decode()),
 }
 
 

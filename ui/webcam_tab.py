@@ -16,7 +16,7 @@ import numpy as np
 
 from deepfer import EmotionRecognizer, Face, PictureError, read_picture
 from deepfer.drawing import STYLES
-from deepfer.limits import MAX_FRAME_BYTES, MAX_FRAME_SIDE
+from deepfer.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 from ui.client import client
 from ui.image_tab import HAAR
 from ui.visitors import Busy, Visitor, Visitors, cores
@@ -107,7 +107,7 @@ def decoded(frame: str) -> np.ndarray:
         data = base64.b64decode(frame, validate=True)
     except ValueError as error:
         raise PictureError("frame must be a JPEG in base64") from error
-    return read_picture(data, max_side=MAX_FRAME_SIDE)
+    return read_picture(data, max_side=MAX_FRAME_SIDE, max_decode_s=MAX_FRAME_DECODE_S)
 
 
 def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: str) -> list[Face] | None:

@@ -1,0 +1,132 @@
+"""What decoding one picture may cost: how much of the file its reader may go through, and how long it takes.
+
+Most formats let a small file ask for a lot of work. The estimates below come from timing the slowest files that we
+could construct of each kind; they err on the long side.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+from PIL import ImageFile, TiffImagePlugin
+
+from deepfer.jpeg import Scans
+
+MAX_READS = 200_000  # Pillow reads a header piece by piece, in Python; a 100 MB PNG takes about 40,000 reads
+
+# By TIFF's number of the compression, nanoseconds of one core for each byte of uncompressed samples, and for each byte
+# of the file. What is not listed is not read: old-style JPEG, ThunderScan, SGI's, WebP.
+_TIFF_NS = {
+    1: (2, 1), 2: (170, 0), 3: (170, 0), 4: (220, 0), 5: (4, 12), 7: (5, 35), 8: (5, 2), 32771: (2, 1), 32773: (4, 2),
+    32946: (5, 2), 34925: (12, 90), 50000: (4, 2),
+}  # fmt: skip
+_TIFF_JPEG = 7
+# Nanoseconds for each pixel, from what is stored to 8-bit RGB in front of white. I;16 counts as I.
+_CONVERSION_NS = {"LAB": 90, "F": 23, "I": 23, "RGBA": 20, "LA": 20, "PA": 20, "P": 12, "CMYK": 12}
+_CONVERSION_OTHERS_NS = 5
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+class BudgetedFile(BytesIO):
+    """A file's bytes, of which only so much can be read: tags can all point to the same megabyte."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._reads_left, self._bytes_left = MAX_READS, 3 * len(data) + 1_000_000
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Like `BytesIO.read`, but raise a `ValueError` past the budget."""
+        data = super().read(size)
+        self._reads_left -= 1
+        self._bytes_left -= len(data)
+        if self._reads_left < 0 or self._bytes_left < 0:
+            raise ValueError("its header takes too much reading")
+        return data
+
+
+def decoding_s(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) -> float:
+    """About how many seconds of one core it takes to decode a picture whose header has been read.
+
+    Args:
+        image: What Pillow made of the header.
+        data: The whole file.
+        scans: Of a JPEG.
+
+    Raises:
+        ValueError: A TIFF has a compression that is not read.
+    """
+    pixel_ns, byte_ns, size = _storage_ns(image, data, scans)
+    pixel_ns += _CONVERSION_NS.get(image.mode.partition(";")[0], _CONVERSION_OTHERS_NS)
+    return (pixel_ns * image.width * image.height + byte_ns * size) / 1e9
+
+
+def _storage_ns(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) -> tuple[float, float, int]:
+    """(nanoseconds for each pixel, for each byte of the compressed data, how many of these there are)."""
+    size = len(data)
+    match image.format:
+        case "JPEG" | "MPO":
+            assert scans
+            per_pixel = 6 + scans.passes if scans.progressive or scans.passes > 4 else 4
+            return per_pixel + 40 * scans.arithmetic, 100 if scans.arithmetic else 35 if scans.progressive else 15, size
+        case "PNG":
+            depth, kind, interlaced = data[24], data[25], data[28]
+            return 10 * depth / 8 * _PNG_CHANNELS.get(kind, 4) * (1.5 if interlaced else 1), 0, size
+        case "WEBP":
+            lossless, first = _first_webp_frame(data)
+            return (25, 10, first) if lossless else (17, 95, first)
+        case "AVIF":
+            return 25 * (2 if image.mode == "RGBA" else 1), 100, size
+        case "GIF":
+            return 15, 2, size
+        case "JPEG2000":
+            return 115, 320, size
+        case "TIFF":
+            return (*_tiff_ns(image, data), size)
+        case "PPM":  # what is no plain copy is decoded by a loop in Python
+            decoder = image.tile[0].codec_name
+            samples = len(image.getbands())
+            return {"ppm": (1_000 * samples, 0, size), "ppm_plain": (50, 420, size)}.get(decoder, (5, 3, size))
+        case _:  # BMP, DIB
+            return 5, 3, size
+
+
+def _tiff_ns(image: ImageFile.ImageFile, data: bytes) -> tuple[float, float]:
+    """(nanoseconds for each pixel, for each byte of the file)."""
+    tags = getattr(image, "tag_v2", {})
+    compression = tags.get(TiffImagePlugin.COMPRESSION, 1)
+    if compression not in _TIFF_NS:
+        raise ValueError(f"TIFF compression {compression} is not read")
+    depths = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+    sample_ns, byte_ns = _TIFF_NS[compression]
+    passes = len(depths) * (_scans_in_a_strip(tags, data) - 1) if compression == _TIFF_JPEG else 0
+    return sample_ns * sum(depths) / 8 + passes, byte_ns
+
+
+def _scans_in_a_strip(tags: Mapping[int, Any], data: bytes) -> int:
+    """The most scans that a JPEG in any strip or tile of a TIFF has."""
+    strips = tags.get(TiffImagePlugin.STRIPOFFSETS), tags.get(TiffImagePlugin.STRIPBYTECOUNTS)
+    tiles = tags.get(TiffImagePlugin.TILEOFFSETS), tags.get(TiffImagePlugin.TILEBYTECOUNTS)
+    offsets, sizes = tiles if all(tiles) else strips
+    start = b"\xff\xda"
+    # libtiff guesses sizes that are missing, and strips may share their bytes: then any of them may have all the scans.
+    if not offsets or not sizes or len(offsets) != len(sizes) or len(sizes) == 1 or not 0 < sum(sizes) <= len(data):
+        return data.count(start)
+    return max(
+        data.count(start, at, at + size) if size else data.count(start) for at, size in zip(offsets, sizes, strict=True)
+    )
+
+
+def _first_webp_frame(data: bytes) -> tuple[bool, int]:
+    """(whether a WebP's first frame is lossless throughout, how many bytes it has)."""
+    at = 12
+    for _ in range(100):
+        if at + 8 > len(data):
+            break
+        kind, size = struct.unpack_from("<4sI", data, at)
+        if kind in (b"VP8 ", b"VP8L", b"ANMF"):
+            return kind == b"VP8L", min(size, len(data))
+        at += 8 + size + size % 2
+    return False, len(data)
