@@ -28,13 +28,11 @@ except ValueError as error:  # it reads GRADIO_SERVER_PORT and the like as it is
     if not str(error).startswith("invalid literal for int()"):
         raise
     sys.exit(f"error: Gradio cannot use a GRADIO_ variable of the environment: {error}")
-from starlette.middleware import Middleware
 
-from ui.body_limit import BodyLimit
 from ui.image_tab import image_tab
 from ui.memory import keep_small
 from ui.model_tab import model_tab
-from ui.not_stored import NotStored
+from ui.server import guard
 from ui.theme import CSS, THEME
 from ui.upload_parser import limit_uploads
 from ui.video_tab import video_tab
@@ -46,8 +44,6 @@ PRIVACY = (
     "Privacy: your pictures and clips are read on the machine that serves this page, for your answer and nothing else, "
     f"and deleted from it after about {UPLOAD_AGE_S / 60:.0f} minutes."
 )
-
-APP = {"middleware": [Middleware(BodyLimit), Middleware(NotStored)]}  # of the server around the page
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -127,6 +123,7 @@ if warning:
     print(f"{warning} The page shows the embedded model instead.", file=sys.stderr)
 demo = build_page(recognizer, warning)
 limit_uploads()
+guard()
 start_cleaner(folder)
 keep_small()
 
@@ -143,7 +140,6 @@ if __name__ == "__main__":
             footer_links=["api", "settings", "gradio"],
             max_file_size=MAX_UPLOAD_BYTES,
             state_session_capacity=MAX_SESSIONS,
-            app_kwargs=APP,
             run_history=False,  # it would keep a visitor's pictures in their browser
             ssr_mode=False,  # nothing to gain here, and it would want Node
         )

@@ -38,6 +38,10 @@ MAX_KEPT_FILES = 20_000  # files and folders, of all visitors together: listing 
 UPLOAD_AGE_S = 3600.0  # after which what a visitor sent or got is deleted: long enough to look at it and save it
 CROWDED_AGE_S = 120.0  # the same while more than half of what may be kept is kept: long enough to get the answer
 BODY_SILENCE_S = 20.0  # how long a request that has begun may be silent: a phone's network may go for some seconds
+MIN_BODY_BYTES_S = 4000  # a body's average rate, after these seconds: a phone with one bar has about 10,000
+HEADERS_S = 20.0  # for a request's headers, which come in one packet, and for 64 KB of an answer to be taken
+MAX_CONNECTIONS = 512  # open at once: each takes a file descriptor, of which a process commonly has 1,024
+MAX_CLIENT_REQUESTS = 100  # answered at once for one address, where it is known: a class behind one router has about 90
 MAX_SESSIONS = 256  # visitors of whom Gradio keeps what their page shows, a fifth of a megabyte each
 MAX_WAITING = 128  # pictures and clips that wait in line for a turn; who comes then is told that it is full
 

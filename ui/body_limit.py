@@ -1,24 +1,22 @@
 """BodyLimit: no request's body is longer or slower than it may be.
 
-Gradio bounds each uploaded file, but not how many come at once, nor JSON, which it takes into memory whole; and it
+Gradio bounds each uploaded file, but neither how many come at once nor JSON, which it reads into memory whole; and it
 waits for the rest of a body for ever.
 """
 
 import asyncio
+import time
 from typing import Any
 
-from deepfer.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_UPLOAD_BYTES
+from deepfer.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MIN_BODY_BYTES_S
+from ui.middleware import UPLOAD, Refused
 
-TOO_LONG = (413, "more than is taken")
-TOO_SLOW = (408, "nothing came for too long")
-
-
-class _Refused(Exception):
-    """With status and reason."""
+TOO_LONG = (413, "The body is longer than this page takes.")
+TOO_SLOW = (408, "The body came too slowly.")
 
 
 class BodyLimit:
-    """An ASGI middleware; what is too long gets status 413, at once where it says so itself; what is too slow, 408."""
+    """An ASGI application around another one. It counts the body as it comes, and refuses what is past a limit."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -27,22 +25,23 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        uploads = scope["path"].rstrip("/").endswith("/upload")
-        most = MAX_BODY_BYTES + MAX_UPLOAD_BYTES * uploads  # an upload's file stands in a frame of a few hundred bytes
-        came, whole, answered = 0, False, False
+        uploads = scope["deepfer.route"] == UPLOAD
+        most = MAX_BODY_BYTES + MAX_UPLOAD_BYTES * uploads  # a file's multipart frame has a few hundred bytes
+        start, came, whole, answered = time.monotonic(), 0, False, False
 
         async def counted() -> dict[str, Any]:
             nonlocal came, whole
-            if whole:  # what comes now, and may take long, is that the visitor leaves
+            if whole:  # the next message, which may take long, says that the visitor has left
                 return await receive()
+            left = start + BODY_SILENCE_S + came / MIN_BODY_BYTES_S - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), BODY_SILENCE_S)
+                message = await asyncio.wait_for(receive(), min(BODY_SILENCE_S, left))
             except TimeoutError:
-                raise _Refused(*TOO_SLOW) from None
+                raise Refused(*TOO_SLOW) from None
             came += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if came > most:
-                raise _Refused(*TOO_LONG)
+                raise Refused(*TOO_LONG)
             return message
 
         async def noted(message: dict[str, Any]) -> None:
@@ -52,11 +51,8 @@ class BodyLimit:
 
         try:
             if any(name == b"content-length" and int(value) > most for name, value in scope["headers"]):
-                raise _Refused(*TOO_LONG)
+                raise Refused(*TOO_LONG)
             await self._app(scope, counted, noted)
-        except _Refused as refused:
+        except Refused as refused:
             if not answered:
-                status, reason = refused.args
-                head = [(b"content-type", b"text/plain"), (b"connection", b"close")]
-                await send({"type": "http.response.start", "status": status, "headers": head})
-                await send({"type": "http.response.body", "body": reason.encode()})
+                await refused.answer(send)

@@ -1,0 +1,133 @@
+"""Server: Gradio's server, with a gate in front and limits on connections, their silence, and the log.
+
+Gradio starts Uvicorn itself and takes no settings for it. Uvicorn waits for headers for ever, and where the process
+runs out of file descriptors, asyncio writes a traceback for each connection that it cannot accept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import gradio.http_server
+from gradio.routes import App
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from deepfer.limits import HEADERS_S, MAX_CONNECTIONS
+from ui.body_limit import BodyLimit
+from ui.middleware import Gate
+from ui.payloads import Payloads
+
+DESCRIPTORS = 4096  # file descriptors to ask the system for; half of them are for connections at most
+BACKLOG = 64  # connections that asyncio accepts before any of them is looked at: they come on top of MAX_CONNECTIONS
+LOG_LINES, LOG_S = 20, 60.0  # how many lines of one kind are written in such a time
+
+
+class Connection(H11Protocol):
+    """One connection. It is closed when its headers, or the visitor's taking of an answer, last longer than HEADERS_S.
+
+    Where there are MAX_CONNECTIONS, the one that has waited longest for a request's headers makes room. Half-sent
+    requests, however many, so keep nobody out.
+    """
+
+    most = MAX_CONNECTIONS
+    _waiting: ClassVar[dict[Connection, None]] = {}  # all connections without a request, oldest first
+    _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            next(iter(self._waiting), self)._abort()
+        if not transport.is_closing():
+            self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._waiting.pop(self, None)
+        for timer in (self._deadline, self._stalled):
+            if timer:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        self._look()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._look()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(HEADERS_S, self._abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled:
+            self._stalled.cancel()
+
+    def _look(self) -> None:
+        """Note whether the connection has a request; if not, it has HEADERS_S for the next one's headers."""
+        if self.cycle and not self.cycle.response_complete:
+            self._waiting.pop(self, None)
+            if self._deadline:
+                self._deadline.cancel()
+        elif self not in self._waiting and not self.transport.is_closing():
+            self._waiting[self] = None
+            self._deadline = self.loop.call_later(HEADERS_S, self._abort)
+
+    def _abort(self) -> None:
+        self._waiting.pop(self, None)
+        self.connections.discard(self)
+        self.transport.abort()
+
+
+class LogLimit(logging.Filter):
+    """Lets through LOG_LINES lines of a logger in LOG_S, then says how many it left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start, self._count = 0.0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now - self._start > LOG_S:
+            left_out = self._count - LOG_LINES
+            self._start, self._count = now, 0
+            if left_out > 0:
+                record.msg, record.args = f"{record.getMessage()} ({left_out} lines before this were left out)", ()
+        self._count += 1
+        return self._count <= LOG_LINES
+
+
+def guarded(app: App, host: str) -> Gate:
+    """Gradio's application behind all that checks a request, for a server that listens on an address."""
+    return Gate(BodyLimit(Payloads(app, app)), app, host)
+
+
+class Server(gradio.http_server.Server):
+    """Gradio's server of this page."""
+
+    def __init__(self, config: Config, *args: Any, **settings: Any) -> None:
+        super().__init__(config, *args, **settings)
+        config.app = guarded(config.app, config.host)
+        config.http, config.ws, config.backlog = Connection, "none", BACKLOG
+        for name in ("uvicorn.error", "asyncio"):
+            logging.getLogger(name).addFilter(LogLimit())
+
+
+def guard() -> None:
+    """Have every page that Gradio serves from now on served by `Server`."""
+    gradio.http_server.Server = Server
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < DESCRIPTORS:
+            soft = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        Connection.most = min(MAX_CONNECTIONS, soft // 2)
