@@ -61,10 +61,10 @@ _PATTERNS = {template: compile_path(template)[0] for template in ROUTES}
 
 SPACES = "https://huggingface.co"  # shows each Space in a frame
 SHARE_FILES = "https://gradio.s3-us-west-2.amazonaws.com"  # where a shared page's scripts and styles are
-# Gradio's page has inline scripts, compiles `js_on_load` and templates, and shows what is recorded from memory.
+# Gradio's page has inline scripts, compiles templates and `js_on_load`, and runs ffmpeg from memory to trim a clip.
 POLICY = {
     "default-src": "'self'",
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval' blob:",
     "style-src": "'self' 'unsafe-inline'",
     "font-src": "'self' data:",
     "img-src": "'self' data: blob:",
