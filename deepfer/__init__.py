@@ -15,7 +15,7 @@ Conventions, everywhere in the package:
 from importlib.metadata import PackageNotFoundError, version
 
 from deepfer.classifier import EmotionClassifier
-from deepfer.detection import HaarDetector, YuNetDetector, load_detector
+from deepfer.detection import HaarDetector, NetworkDetector, load_detector
 from deepfer.drawing import draw_faces
 from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubError, LimitError, PictureError, VideoError
 from deepfer.face import LABELS, Face
@@ -41,9 +41,9 @@ __all__ = [
     "HaarDetector",
     "HubError",
     "LimitError",
+    "NetworkDetector",
     "PictureError",
     "VideoError",
-    "YuNetDetector",
     "draw_faces",
     "load_detector",
     "read_picture",

@@ -23,6 +23,7 @@ MODEL = "model.tflite"
 METRICS = "metrics.json"
 EMBEDDED = Path(__file__).parent / "checkpoints"
 DEFAULT = "cnn"
+DETECTOR = "detector"  # the kind of a face detector's folder, and the name of the embedded one
 CONVERT = (
     "only LiteRT files are served, which run no code: a .keras or .h5 file of your own is converted with "
     "`python -m training.export --keras`"
@@ -79,9 +80,11 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
     name = DEFAULT if source is None else str(source)
     if revision is not None and (os.path.exists(name) or not HUB_ID.fullmatch(name)):
         raise ValueError(f"revision {revision!r}: models on the Hub alone have one, and {name!r} is not there")
-    embedded = sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG}"))
+    embedded = sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG}") if path.parent.name != DETECTOR)
     if name in embedded:
         return read(EMBEDDED / name, name)
+    if name == DETECTOR and not os.path.exists(name):
+        raise ValueError(f"{name!r} is the face detector, not a model of emotions: give it as the detector")
     if os.path.exists(name):  # which says no, and no more, to what can be no path
         return read(Path(name), name)
     if HUB_ID.fullmatch(name):
@@ -114,6 +117,8 @@ def read(folder: Path, name: str | None = None, revision: str | None = None) -> 
     def fail(what: str) -> CheckpointError:
         return CheckpointError(f"{folder / CONFIG}: {what if len(what) < 400 else what[:399] + '…'}")
 
+    if config.get("kind") == DETECTOR:
+        raise fail("this is a face detector, not a model of emotions: give it as the detector")
     version = config.get("format_version", FORMAT_VERSION)
     if version != FORMAT_VERSION:  # before the fields, any of which another format may lack
         raise fail(f"format_version {version!r}, but this version reads {FORMAT_VERSION}: update deepfer")

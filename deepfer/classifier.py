@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
-import os
-import pickle
-import subprocess
-import sys
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -20,13 +13,11 @@ from ai_edge_litert.interpreter import Interpreter
 from deepfer.checkpoint import EMBEDDED, Checkpoint
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
-from deepfer.limits import MAX_TENSOR_BYTES, MODEL_TRIAL_S
+from deepfer.limits import MAX_TENSOR_BYTES
+from deepfer.model_probe import probe
 
 HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head -> our name of its output
 LARGEST = 1e30  # of a logit: larger ones, or NaN, come of damaged weights
-OUT_OF_TIME = -24  # the status of a process that got SIGXCPU
-
-_passed: set[tuple[Any, ...]] = set()  # other people's models that were tried, each by its content and how it is served
 
 
 class EmotionClassifier:
@@ -52,7 +43,7 @@ class EmotionClassifier:
         self._content = checkpoint.model_file.read_bytes()
         self._columns = [checkpoint.labels.index(label) for label in LABELS]
         if checkpoint.folder.parent != EMBEDDED:
-            _try_elsewhere(self._content, checkpoint)
+            probe(_Runner, self._content, checkpoint, file=checkpoint.model_file)
         self._idle.put(_Runner(self._content, checkpoint))
 
     def predict(self, crops: np.ndarray, head: str = "served") -> np.ndarray:
@@ -204,65 +195,6 @@ class _Runner:
         if not all((np.abs(answer) < LARGEST).all() for answer in answers):
             raise CheckpointError(f"{self._file} is damaged: it answers with numbers past all bounds, or with none")
         return answers
-
-
-def _try_elsewhere(content: bytes, checkpoint: Checkpoint) -> None:
-    """Load and run another's model in a process of its own: a file can be made so that LiteRT ends whoever runs it.
-
-    Once for each model in a process, as it takes half a second.
-
-    Raises:
-        CheckpointError: It cannot be served, ends its process, or takes too long.
-    """
-    served = checkpoint.input_size, checkpoint.channels, *checkpoint.outputs.items()
-    trial = hashlib.sha256(content).digest(), served
-    if trial in _passed:
-        return
-    path = os.pathsep.join(map(os.path.abspath, sys.path))
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", "from deepfer.classifier import _trial; _trial()"],
-            input=pickle.dumps((content, checkpoint)),
-            capture_output=True,
-            timeout=12 * MODEL_TRIAL_S,  # for one that waits without end; a busy machine may take its time
-            env=os.environ | {"PYTHONPATH": path},
-        )
-        status = done.returncode
-    except subprocess.TimeoutExpired:
-        status = OUT_OF_TIME
-    if status == OUT_OF_TIME:
-        raise CheckpointError(f"{checkpoint.model_file} gives no answer within {MODEL_TRIAL_S} s of processor time")
-    if status:
-        end = f"signal {-status}" if status < 0 else f"status {status}"
-        raise CheckpointError(
-            done.stdout.decode(errors="replace").strip()
-            or f"{checkpoint.model_file} ends the process that runs it ({end}): it is damaged, or made to do harm"
-        )
-    _passed.add(trial)
-
-
-def _trial() -> None:
-    """What that process does; the fault goes to its standard output."""
-    _bound_trial()
-    content, checkpoint = pickle.load(sys.stdin.buffer)
-    try:
-        _Runner(content, checkpoint)
-    except CheckpointError as error:
-        sys.stdout.buffer.write(str(error).encode(errors="replace"))
-        sys.exit(1)
-
-
-def _bound_trial(seconds: int = MODEL_TRIAL_S) -> None:
-    """Give this process so much processor time and `MAX_TENSOR_BYTES` more memory, as operations take some too."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows; macOS does not tell what it has
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-        lines = Path("/proc/self/status").read_text().splitlines()
-        (held,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        bound = held + MAX_TENSOR_BYTES
-        resource.setrlimit(resource.RLIMIT_DATA, (bound if most == resource.RLIM_INFINITY else min(bound, most), most))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -139,8 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--detector",
         default="auto",
-        metavar="auto|yunet|haar|FILE.onnx",
-        help="auto (default): yunet where it has been downloaded, else haar; yunet: downloaded where it has not been",
+        metavar="auto|deepfer|yunet|haar|FILE.onnx",
+        help="auto (default) or deepfer: our own, embedded; yunet: downloaded once; haar: OpenCV's cascade",
     )
     add(
         "--workers",
@@ -264,11 +264,8 @@ def _load(args: argparse.Namespace) -> EmotionRecognizer:
         _usage(str(error))
     if recognizer.revision:
         _note(f"model: {recognizer.model_name} at commit {recognizer.revision}")
-    name = recognizer.detector_name
-    if name == "haar" and args.detector == "auto":
-        _note("detector: haar; yunet finds more faces: --detector yunet downloads it once (0.2 MB)")
-    else:
-        _note(f"detector: {name}")
+    if args.detector != "auto":
+        _note(f"detector: {recognizer.detector_name}")
     return recognizer
 
 
@@ -363,8 +360,7 @@ def _recognize_pictures(
     from deepfer.picture import printable
     from deepfer.workers import Killed, in_order
 
-    detector = str(getattr(recognizer.detector, "path", recognizer.detector_name))
-    prepare = partial(_prepare_worker, recognizer.classifier.checkpoint, detector)
+    prepare = partial(_prepare_worker, recognizer.classifier.checkpoint, recognizer.detector.source)
     with closing(in_order(workers, prepare, pictures)) as answers:
         for picture, answer in zip(pictures, answers, strict=True):
             if isinstance(answer, Killed):

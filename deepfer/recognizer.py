@@ -9,7 +9,7 @@ import numpy as np
 
 from deepfer.checkpoint import resolve
 from deepfer.classifier import EmotionClassifier
-from deepfer.detection import HaarDetector, YuNetDetector, load_detector
+from deepfer.detection import Detector, load_detector
 from deepfer.face import LABELS, Face
 from deepfer.limits import check_limits
 from deepfer.picture import check_image
@@ -27,7 +27,7 @@ class EmotionRecognizer:
         revision: The commit on the Hub that the model came from, or None.
     """
 
-    def __init__(self, classifier: EmotionClassifier, detector: YuNetDetector | HaarDetector) -> None:
+    def __init__(self, classifier: EmotionClassifier, detector: Detector) -> None:
         self.classifier = classifier
         self.detector = detector
         self.model_name = classifier.checkpoint.name
@@ -48,8 +48,8 @@ class EmotionRecognizer:
             source: None for the embedded CNN; "cnn" or "resnet50v2" for that embedded checkpoint; an existing path for
                 that checkpoint folder; "user/name" for the Hub.
             revision: A branch, tag or commit on the Hub.
-            detector: "auto" (YuNet where it is cached, else Haar; never a connection), "yunet" (downloaded where it is
-                not cached), "haar", or the path of a YuNet `.onnx` file.
+            detector: "auto" or "deepfer" (our own, embedded), "yunet" (downloaded unless cached), "haar", the path
+                of a YuNet `.onnx` file, or a detector folder made by `training.detector`.
             local_files_only: Never open a connection.
 
         Raises:
@@ -73,7 +73,7 @@ class EmotionRecognizer:
 
     @property
     def detector_name(self) -> str:
-        """Which detector is at work: "yunet" or "haar"."""
+        """Which detector is in use: "deepfer", "yunet" or "haar"."""
         return self.detector.name
 
     def recognize(self, image: np.ndarray) -> list[Face]:

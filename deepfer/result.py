@@ -26,7 +26,7 @@ class Result:
         path: The input, as it was given.
         model: What the model was asked for as.
         revision: The model's commit on the Hub, or None.
-        detector: "yunet" or "haar".
+        detector: "deepfer", "yunet" or "haar".
         width: Of the picture, pixels; None where it could not be read.
         height: Likewise.
         faces: Largest first.
@@ -132,7 +132,7 @@ class ClipResult:
         path: The input, as it was given.
         model: What the model was asked for as.
         revision: The model's commit on the Hub, or None.
-        detector: "yunet" or "haar".
+        detector: "deepfer", "yunet" or "haar".
         width: Of the upright frames, pixels.
         height: Likewise.
         duration_s: What could be read of it, seconds.

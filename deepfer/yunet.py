@@ -1,8 +1,7 @@
-"""YuNet's network in LiteRT, which is faster at it than OpenCV: rebuilt from its ONNX file."""
+"""YuNet (Wu et al. 2023): its ONNX file rebuilt for LiteRT, which runs it faster than OpenCV does."""
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,97 +9,38 @@ import cv2
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as litert
-from ai_edge_litert.interpreter import Interpreter
 
-STRIDES = (8, 16, 32)  # pixels between the places that a face is looked for at
-OVERLAP = 0.3  # intersection over union from where the weaker of two faces is the same one
-MOST_THREADS = 4  # its layers are too small to keep more at work
-FAR = 1e6  # pixels: past any picture, as damaged weights may point
-MOST = 5000  # places that are compared with each other: a bound on time in pictures full of texture
+from deepfer.grid_network import STRIDES, GridNetwork
+
 Operations = litert.BuiltinOperator
 
 
-class YuNet:
-    """The network and how its answer is read (Wu et al. 2023); safe to call from many threads, one at a time runs."""
+def load_yunet(path: str | Path) -> GridNetwork:
+    """Read YuNet's weights from its `.onnx` file.
 
-    def __init__(self, path: str | Path) -> None:
-        """Read the weights; it runs on as many threads as OpenCV may use, and `MOST_THREADS` at most.
-
-        Args:
-            path: The `.onnx` file.
-
-        Raises:
-            ValueError: It holds no YuNet in float32.
-        """
-        try:
-            self._model = _litert(_weights(path))
-        except cv2.error as error:
-            raise ValueError(f"{path} cannot be read") from error
-        self._threads = min(max(1, cv2.getNumThreads()), MOST_THREADS)
-        self._lock = threading.Lock()  # an interpreter serves one call at a time
-        self._start()
-
-    def _start(self) -> None:
-        self._interpreter = Interpreter(model_content=self._model, num_threads=self._threads)
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
-        self._padded = np.empty(0, np.float32)
-
-    def detect(self, rgb: np.ndarray, threshold: float) -> np.ndarray:
-        """What may be a face, best first.
-
-        Args:
-            rgb: uint8 `(H, W, 3)`.
-            threshold: The least score.
-
-        Returns:
-            float32 `(N, 15)`: x, y, width and height of the box, x and y of right eye, left eye, nose, right and left
-            corner of the mouth, score; in pixels.
-
-        Raises:
-            MemoryError: There is too little for a picture of this size.
-        """
-        with self._lock:
-            try:
-                answers = self._run(rgb)
-            except (RuntimeError, MemoryError) as error:  # LiteRT's own, where it gets no memory
-                self._start()  # the old one may have been resized by half
-                raise MemoryError(f"too little memory to look for faces in {rgb.shape[1]}x{rgb.shape[0]}") from error
-        rows = np.concatenate([_rows(*pair, threshold) for pair in zip(answers, STRIDES, strict=True)])
-        rows = rows[(np.abs(rows) < FAR).all(axis=1)]
-        kept = cv2.dnn.NMSBoxes(rows[:, :4].astype(int).tolist(), rows[:, 14].tolist(), threshold, OVERLAP, 1.0, MOST)
-        return rows[np.asarray(kept, int)]
-
-    def _run(self, rgb: np.ndarray) -> list[np.ndarray]:
-        """The network's answers at each stride."""
-        height, width = rgb.shape[:2]
-        # The first convolution looks a pixel beyond the picture, which the network takes in steps of 32.
-        shape = 1, 1 + -(-height // STRIDES[-1]) * STRIDES[-1], 1 + -(-width // STRIDES[-1]) * STRIDES[-1], 3
-        if self._padded.shape != shape:
-            self._interpreter.resize_tensor_input(self._input, shape)
-            self._interpreter.allocate_tensors()
-            self._padded = np.zeros(shape, np.float32)
-        self._padded[0, 1 : height + 1, 1 : width + 1] = rgb
-        self._padded[0, height + 1 :] = 0
-        self._padded[0, :, width + 1 :] = 0
-        self._interpreter.set_tensor(self._input, self._padded)
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
-
-
-def _rows(answer: np.ndarray, stride: int, threshold: float) -> np.ndarray:
-    """Each place's answer `(H, W, 16)` as a row of `YuNet.detect`, where the score is high enough.
-
-    A place tells two logits, whose probabilities' geometric mean is the score; where the box's centre is, in strides;
-    logarithms of its sides; where the landmarks are.
+    Raises:
+        ValueError: The file holds no YuNet in float32.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # of a place that is none of a face, or of damaged weights
-        score = 1 / np.sqrt((1 + np.exp(-answer[..., 0])) * (1 + np.exp(-answer[..., 1])))
+    try:
+        model = _litert(_weights(path))
+    except cv2.error as error:
+        raise ValueError(f"{path} cannot be read") from error
+    return GridNetwork(model, decode, padding=1)  # the first convolution looks a pixel beyond the image
+
+
+def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
+    """The rows of `GridNetwork.detect` from the cells of a grid `(h, w, 16)` that score high enough.
+
+    A cell holds two logits (the score is the geometric mean of their probabilities), the box's centre in strides, the
+    logarithms of its sides, and the landmarks.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # in damaged weights
+        score = 1 / np.sqrt((1 + np.exp(-grid[..., 0])) * (1 + np.exp(-grid[..., 1])))
         y, x = np.nonzero(score >= threshold)
-        told, place = answer[y, x], np.stack([x, y], axis=1)
-        sides = np.exp(told[:, 4:6])
-        corner = place + told[:, 2:4] - sides / 2
-        points = told[:, 6:] + np.tile(place, 5)
+        cell, place = grid[y, x], np.stack([x, y], axis=1)
+        sides = np.exp(cell[:, 4:6])
+        corner = place + cell[:, 2:4] - sides / 2
+        points = cell[:, 6:] + np.tile(place, 5)
         found = stride * np.concatenate([corner, sides, points], axis=1)
     return np.concatenate([found, score[y, x, None]], axis=1, dtype=np.float32)
 

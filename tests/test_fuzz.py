@@ -313,14 +313,14 @@ def unharmed(load: Callable[[], bool]) -> bool:
 
     So a hundred files are tried in the time of ten.
     """
-    from deepfer import classifier, limits
+    from deepfer import classifier, limits, model_probe
 
     child = os.fork()
     if not child:
         status = BROKEN
         try:
-            classifier._bound_trial(4 * limits.MODEL_TRIAL_S)  # it answers three times
-            classifier._try_elsewhere = lambda *_: None
+            model_probe.limit_resources(4 * limits.MODEL_TRIAL_S)  # it answers three times
+            classifier.probe = lambda *_, **__: None
             refused = load()
             assert peak() < MOST_BYTES, f"took {peak():,} bytes"
             status = REFUSED if refused else 0

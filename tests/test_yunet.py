@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from deepfer import yunet as yunet_module
-from deepfer.yunet import YuNet
+from deepfer.grid_network import GridNetwork
+from deepfer.yunet import load_yunet
 
 ROOT = Path(__file__).parents[1]
 THRESHOLD = 0.2
 
 
 @pytest.fixture
-def net(yunet_file: Path) -> YuNet:
-    return YuNet(yunet_file)
+def net(yunet_file: Path) -> GridNetwork:
+    return load_yunet(yunet_file)
 
 
 def opencv(yunet_file: Path, rgb: np.ndarray) -> np.ndarray:
@@ -38,7 +39,7 @@ def views(astronaut: np.ndarray) -> Iterator[np.ndarray]:
     yield np.zeros((64, 64, 3), np.uint8)
 
 
-def test_it_finds_what_opencv_finds(net: YuNet, yunet_file: Path, astronaut: np.ndarray) -> None:
+def test_it_finds_what_opencv_finds(net: GridNetwork, yunet_file: Path, astronaut: np.ndarray) -> None:
     counts = []
     for view in views(astronaut):
         found, expected = net.detect(view, THRESHOLD), opencv(yunet_file, view)
@@ -49,12 +50,12 @@ def test_it_finds_what_opencv_finds(net: YuNet, yunet_file: Path, astronaut: np.
     assert min(counts) == 0
 
 
-def test_the_threshold_decides(net: YuNet, astronaut: np.ndarray) -> None:
+def test_the_threshold_decides(net: GridNetwork, astronaut: np.ndarray) -> None:
     (face,) = net.detect(astronaut, THRESHOLD)
     assert len(net.detect(astronaut, float(face[14]) + 0.01)) == 0
 
 
-def test_what_was_seen_before_leaves_nothing(net: YuNet, astronaut: np.ndarray) -> None:
+def test_what_was_seen_before_leaves_nothing(net: GridNetwork, astronaut: np.ndarray) -> None:
     """A smaller picture in the same padding: what is beyond it is black again."""
     cut = astronaut[:481, :481]
     alone = net.detect(cut, THRESHOLD)
@@ -66,9 +67,9 @@ def test_without_memory_it_says_so_and_goes_on_with_what_there_is(yunet_file: Pa
     code = f"""
 import resource, sys
 import numpy as np
-from deepfer.yunet import YuNet
+from deepfer.yunet import load_yunet
 
-net = YuNet({str(yunet_file)!r})
+net = load_yunet({str(yunet_file)!r})
 small, large = (np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8) for side in (320, 6000))
 before = net.detect(small, 0.01)
 lines = open("/proc/self/status").read().splitlines()
@@ -96,7 +97,7 @@ def test_damaged_weights_find_nothing_that_is_no_place(
 
     own = yunet_module._weights
     monkeypatch.setattr(yunet_module, "_weights", damaged)
-    found = YuNet(yunet_file).detect(astronaut, THRESHOLD)
+    found = load_yunet(yunet_file).detect(astronaut, THRESHOLD)
     assert np.isfinite(found).all()
 
 
@@ -118,4 +119,4 @@ def test_another_network_is_none(tmp_path: Path) -> None:
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(2, 13)))
     assert cv2.dnn.readNetFromONNX(str(path)).getLayerNames()
     with pytest.raises(ValueError, match="is no YuNet"):
-        YuNet(path)
+        load_yunet(path)

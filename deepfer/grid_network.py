@@ -1,0 +1,94 @@
+"""GridNetwork: a LiteRT model that says, for every cell of three grids over an image, whether a face is there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+STRIDES = (8, 16, 32)  # pixels between the cells of each grid; sides of what the network sees are multiples of the last
+COLUMNS = 15  # of a row: box (x, y, width, height), five landmarks (x, y), score
+OVERLAP = 0.3  # intersection over union from where the weaker of two boxes is the same face
+MAX_THREADS = 4  # the layers are too small to keep more threads busy
+FAR = 1e6  # pixels: damaged weights may point past any image
+MAX_CANDIDATES = 5000  # cells that are compared with each other: a bound on time in images full of texture
+
+Decode = Callable[[np.ndarray, int, float], np.ndarray]
+
+
+class GridNetwork:
+    """A detector network of any input size; safe to call from many threads, one of which runs at a time."""
+
+    def __init__(self, model: bytes, decode: Decode, padding: int = 0) -> None:
+        """Load the model, on as many threads as OpenCV may use, and `MAX_THREADS` at most.
+
+        Args:
+            model: A LiteRT file: RGB float32 `(1, H, W, 3)`, 0 to 255, to a grid for each stride, `(1, h, w, C)`.
+            decode: A grid `(h, w, C)`, its stride and the least score to rows float32 `(N, 15)`, in pixels.
+            padding: Rows above and columns to the left of the image that the model expects.
+
+        Raises:
+            ValueError: LiteRT cannot load it.
+        """
+        self._model, self._decode, self._padding = model, decode, padding
+        self._threads = min(max(1, cv2.getNumThreads()), MAX_THREADS)
+        self._lock = threading.Lock()  # an interpreter serves one call at a time
+        self._start()
+
+    def _start(self) -> None:
+        self._interpreter = Interpreter(model_content=self._model, num_threads=self._threads)
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        self._pixels = np.empty(0, np.float32)
+
+    def detect(self, rgb: np.ndarray, threshold: float) -> np.ndarray:
+        """What may be a face, best first.
+
+        Args:
+            rgb: uint8 `(H, W, 3)`.
+            threshold: The least score.
+
+        Returns:
+            float32 `(N, 15)`: x, y, width and height of the box, x and y of right eye, left eye, nose, right and left
+            corner of the mouth, score; in pixels.
+
+        Raises:
+            MemoryError: There is too little for an image of this size.
+        """
+        cells = zip(self.grids(rgb), STRIDES, strict=True)
+        rows = np.concatenate([self._decode(grid, stride, threshold) for grid, stride in cells])
+        rows = rows[(np.abs(rows) < FAR).all(axis=1)]
+        kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), threshold, OVERLAP, 1.0, MAX_CANDIDATES)
+        return rows[np.asarray(kept, int)]
+
+    def grids(self, rgb: np.ndarray) -> list[np.ndarray]:
+        """The network's answer for an RGB uint8 `(H, W, 3)` image: a grid `(h, w, C)` for each stride, finest first.
+
+        Raises:
+            MemoryError: There is too little for an image of this size.
+        """
+        with self._lock:
+            try:
+                grids = self._run(rgb)
+            except (RuntimeError, MemoryError) as error:  # LiteRT raises RuntimeError where it gets no memory
+                self._start()  # the old interpreter may be half resized
+                raise MemoryError(f"too little memory to look for faces in {rgb.shape[1]}x{rgb.shape[0]}") from error
+        return sorted(grids, key=lambda grid: -len(grid))  # a file may name its outputs in any order
+
+    def _run(self, rgb: np.ndarray) -> list[np.ndarray]:
+        height, width = rgb.shape[:2]
+        pad, step = self._padding, STRIDES[-1]
+        shape = 1, pad + -(-height // step) * step, pad + -(-width // step) * step, 3
+        if self._pixels.shape != shape:
+            self._interpreter.resize_tensor_input(self._input, shape)
+            self._interpreter.allocate_tensors()
+            self._pixels = np.zeros(shape, np.float32)
+        self._pixels[0, pad : height + pad, pad : width + pad] = rgb
+        self._pixels[0, height + pad :] = 0
+        self._pixels[0, :, width + pad :] = 0
+        self._interpreter.set_tensor(self._input, self._pixels)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index)[0] for index in self._outputs]

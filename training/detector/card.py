@@ -1,0 +1,63 @@
+"""The detector's model card, from its `config.json` and `metrics.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.detector.evaluate import markdown
+
+CARD = """# DeepFER's face detector
+
+It finds faces of any roll in an RGB image, with a score and five landmarks for each: right eye, left eye, nose,
+right and left mouth corner. `deepfer.load_detector()` loads it; nothing is downloaded.
+
+- **Network:** {parameters:,} weights; depthwise-separable blocks with a top-down path, and grids at strides 8, 16
+  and 32. The file is {kilobytes:.0f} kB: weights in float16, computation in float32.
+- **Thresholds**, chosen on the validation photos: {photo} for photos, {frame} for video frames.
+- **Made by** `python -m training.detector`: {epochs} epochs of {steps} batches of {batch_size} composed images,
+  seed {seed}.
+
+## How well it finds faces
+
+Whole photos that it was not trained on. The reference is YuNet with a single view of each photo at a score of 0.6, so
+"extra" boxes include real faces that YuNet misses, and YuNet's own row shows what its threshold in `deepfer` costs. The
+landmark error is the mean distance from YuNet's landmarks, as a share of the distance between the eyes.
+
+{photos}
+
+`python -m training.detector evaluate` prints this table, and `python -m benchmarks.detection` measures the detector on
+made images with known faces, by size and roll.
+
+## What it learned from
+
+| data | licence |
+|---|---|
+| Labeled Faces in the Wild, deep-funneled: news photos of people | research data set; no licence file found |
+| the clothing dataset: photos of clothes, floors and rooms without faces | CC0 |
+| one photo for each ImageNet class | ImageNet's terms (research); no licence file found |
+| FER2013: gray 48-pixel faces | research data set |
+| drawn heads of `training.drawn_heads` | MIT, as this project |
+
+The teacher was **YuNet** (Wu et al. 2023, MIT): its boxes and landmarks on these photos are the labels. What it is
+unsure of counted neither as a face nor as background, and what it sees in photos of animals counted as background. All
+training images are composed from these photos at random sizes and rolls, with their labels moved along. The photos are
+not part of this project.
+
+## Limits
+
+- The training photos show mostly adults, many of them public figures of the early 2000s. Recall was not measured
+  by age, sex or skin colour.
+- Faces below 12 pixels, profiles beyond the teacher's own reach, and faces that are mostly covered are missed.
+- It finds faces; it does not recognize people.
+"""
+
+
+def render(config: dict[str, Any], metrics: dict[str, Any], model_bytes: int) -> str:
+    """The card of a detector folder, Markdown."""
+    return CARD.format(
+        parameters=config["parameters"],
+        kilobytes=model_bytes / 1000,
+        **config["thresholds"],
+        **config["run"],
+        photos=markdown(metrics["photos"]),
+    )
