@@ -54,14 +54,14 @@ def closed_after(connection: socket.socket, trickle: bytes = b"") -> float:
     return time.monotonic() - start
 
 
-@pytest.mark.tried("1,000 half-sent requests where a process may open 1,024 files")
+@pytest.mark.tried("1,100 half-sent requests where a process may open 1,024 files")
 def test_half_sent_requests_keep_nobody_out(server: AppServer) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE, (1024, 1024))
     before = server.log.stat().st_size
     with ExitStack() as stack:
-        for _ in range(1000):
+        for _ in range(1100):
             connection = stack.enter_context(connect(server))
             with suppress(OSError):  # it had to make room
                 connection.sendall(HALF)
