@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import ImageFile, TiffImagePlugin
 
+from deepfer.avif import frames_in_an_image
 from deepfer.jpeg import Scans
 
 MAX_READS = 200_000  # Pillow reads a header piece by piece, in Python; a 100 MB PNG takes about 40,000 reads
@@ -78,7 +79,7 @@ def _storage_ns(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) ->
             lossless, first = _first_webp_frame(data)
             return (25, 10, first) if lossless else (17, 95, first)
         case "AVIF":
-            return 25 * (2 if image.mode == "RGBA" else 1), 100, size
+            return 25 * (2 if image.mode == "RGBA" else 1) * frames_in_an_image(data), 100, size
         case "GIF":
             return 15, 2, size
         case "JPEG2000":

@@ -1,4 +1,4 @@
-"""The boxes of an MP4 or MOV file (ISO/IEC 14496-12) that tell whether it is whole and how long its video is."""
+"""The boxes of an MP4, MOV or AVIF file (ISO/IEC 14496-12), and what they tell of a video: is it whole, how long."""
 
 from __future__ import annotations
 
@@ -9,30 +9,7 @@ from typing import BinaryIO
 MAX_BOXES = 10_000  # side by side; a fragmented film has two for every few seconds
 
 
-def has_index(file: BinaryIO) -> bool:
-    """Whether the file has its index, without which nothing in it can be found."""
-    return any(kind in (b"moov", b"moof") for kind, _, _ in _boxes(file, 0, os.fstat(file.fileno()).st_size))
-
-
-def video_s(file: BinaryIO) -> float | None:
-    """How long the video track plays, in seconds, or None if the file does not say.
-
-    This is what the edit list leaves of it. A clip trimmed without encoding it anew still holds frames from before its
-    start, which players decode and do not show.
-    """
-    for _, start, end in _find(file, b"moov", 0, os.fstat(file.fileno()).st_size):
-        scale = next((_number(file, at, (12, 20), (4, 4)) for _, at, _ in _find(file, b"mvhd", start, end)), 0)
-        for _, track, track_end in _find(file, b"trak", start, end):
-            if not scale or not _is_video(file, track, track_end):
-                continue
-            for _, at, _ in _find(file, b"tkhd", track, track_end):
-                duration = _number(file, at, (20, 28), (4, 8))
-                unknown = duration in (0, 2**32 - 1, 2**64 - 1)
-                return None if unknown else duration / scale
-    return None
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """The boxes between two places of a file: (kind, where the content starts, where it ends)."""
     for _ in range(MAX_BOXES):
         if start + 8 > end:
@@ -50,13 +27,37 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
         start += length
 
 
-def _find(file: BinaryIO, kind: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    return (box for box in _boxes(file, start, end) if box[0] == kind)
+def find(file: BinaryIO, kind: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The ones of `boxes` that are of a kind."""
+    return (box for box in boxes(file, start, end) if box[0] == kind)
+
+
+def has_index(file: BinaryIO) -> bool:
+    """Whether the file has its index, without which nothing in it can be found."""
+    return any(kind in (b"moov", b"moof") for kind, _, _ in boxes(file, 0, os.fstat(file.fileno()).st_size))
+
+
+def video_s(file: BinaryIO) -> float | None:
+    """How long the video track plays, in seconds, or None if the file does not say.
+
+    This is what the edit list leaves of it. A clip trimmed without encoding it anew still holds frames from before its
+    start, which players decode and do not show.
+    """
+    for _, start, end in find(file, b"moov", 0, os.fstat(file.fileno()).st_size):
+        scale = next((_number(file, at, (12, 20), (4, 4)) for _, at, _ in find(file, b"mvhd", start, end)), 0)
+        for _, track, track_end in find(file, b"trak", start, end):
+            if not scale or not _is_video(file, track, track_end):
+                continue
+            for _, at, _ in find(file, b"tkhd", track, track_end):
+                duration = _number(file, at, (20, 28), (4, 8))
+                unknown = duration in (0, 2**32 - 1, 2**64 - 1)
+                return None if unknown else duration / scale
+    return None
 
 
 def _is_video(file: BinaryIO, start: int, end: int) -> bool:
-    for _, media, media_end in _find(file, b"mdia", start, end):
-        for _, at, _ in _find(file, b"hdlr", media, media_end):
+    for _, media, media_end in find(file, b"mdia", start, end):
+        for _, at, _ in find(file, b"hdlr", media, media_end):
             file.seek(at + 8)
             return file.read(4) == b"vide"
     return False

@@ -74,6 +74,35 @@ def bmp_of_runs(side: int, run: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", 14 + 40 + 1024 + len(body), 0, 0, 14 + 40 + 1024) + head + bytes(1024) + body
 
 
+def avif_of_hidden_frames(hidden: int) -> bytes:
+    """An AVIF image of 4096x2304 with key frames that are decoded and not shown, before the one that is.
+
+    Encoders do not write such images, so the headers are put together from bits here (AV1 specification, 5.5 and 5.9).
+    """
+    width, height = 4096, 2304
+    data = encode(Image.new("RGB", (width, height)), "AVIF")
+    sequence = "0" * 24 + "00111" + "1111" * 2 + f"{width - 1:016b}{height - 1:016b}" + "0" * 17 + "1000" + "0" + "1"
+    quantizer = f"{100:08b}"
+    rest = "0" + "0" + "100" + quantizer + "0" * 6 + "0" * 15 + "0" + "00"
+    hidden_header, shown_header = "0000" + "0" + "1" + "1" + "0" + "00000001" + rest[1:], "0001" + "1" + rest
+    tile = b"\xff" * 20_000  # decodes to gray
+
+    def unit(kind: int, content: bytes) -> bytes:
+        size = len(content)
+        return bytes([kind << 3 | 2, size & 127 | 128, size >> 7 & 127 | 128, size >> 14]) + content
+
+    def packed(bits: str) -> bytes:
+        bits += "0" * (-len(bits) % 8)
+        return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+    content = unit(2, b"") + unit(1, packed(sequence))
+    content += unit(6, packed(hidden_header) + tile) * hidden + unit(6, packed(shown_header) + tile)
+    mdat = data.index(b"mdat") - 4
+    place = data.index(struct.pack(">I", mdat + 8), data.index(b"iloc"))
+    located = data[: place + 4] + struct.pack(">I", len(content)) + data[place + 8 : mdat]
+    return located + struct.pack(">I", len(content) + 8) + b"mdat" + content
+
+
 def slow() -> dict[str, bytes]:
     """Pictures that take from 3 s to a minute to decode."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1_500, 1_500, 3), np.uint8))
@@ -88,6 +117,7 @@ def slow() -> dict[str, bytes]:
         "PPM as text": b"P3 1500 1500 255 " + b"1 " * (3 * 1_500 * 1_500),
         "BMP in runs of one": bmp_of_runs(2_000, 1),
         "Lab TIFF": encode(Image.new("LAB", (6_000, 6_000)), "TIFF", compression="tiff_adobe_deflate"),
+        "AVIF, 500 hidden frames": avif_of_hidden_frames(500),
         "JPEG 2000, 25 megapixels": jp2,
         "JPEG 2000, noise": encode(noise, "JPEG2000", irreversible=False),
     }
