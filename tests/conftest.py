@@ -155,6 +155,17 @@ def fer2013(leave_out: Callable[[str], NoReturn]) -> Path:
     return Path(name)
 
 
+@pytest.fixture
+def faces_data(leave_out: Callable[[str], NoReturn]) -> Path:
+    """The folder of photos that the environment names; it is not part of this project."""
+    name = os.environ.get("DEEPFER_FACES")
+    if not name:
+        leave_out(
+            "recorded faces: set DEEPFER_FACES to the detector's photos to compare the embedded detector's answers"
+        )
+    return Path(name)
+
+
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
     """Eileen Collins, smiling, RGB uint8 (512, 512, 3); NASA, public domain. Not to be written to."""

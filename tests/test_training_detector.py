@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import io
+import json
 import math
 from pathlib import Path
 
@@ -15,8 +16,8 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from deepfer import DetectorError, load_detector
-from deepfer.checkpoint import CONFIG, MODEL
+from deepfer import CheckpointError, DetectorError, EmotionRecognizer, load_detector
+from deepfer.checkpoint import CONFIG, DETECTOR, EMBEDDED, MODEL
 from deepfer.detector_network import decode, load_network, read_detector
 from deepfer.face import iou
 from deepfer.grid_network import STRIDES
@@ -27,6 +28,7 @@ from training.detector.compose import Canvas, Composer, moved
 from training.detector.export import write
 from training.detector.network import build_detector
 from training.detector.photos import COLUMNS, LANDMARKS, SCORE, Photos, boxes
+from training.detector.recorded import drawn_images
 from training.detector.targets import PLACE, cells, loss, targets
 
 COLOURS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)], np.uint8)  # of landmarks
@@ -252,6 +254,37 @@ def test_the_file_answers_as_keras_does_at_any_size(tmp_path: Path) -> None:
     assert (tmp_path / "detector" / MODEL).stat().st_size < 500_000
 
 
+def test_the_embedded_detector_finds_what_it_did(astronaut: np.ndarray) -> None:
+    recorded = json.loads((EMBEDDED / DETECTOR / CONFIG).read_text())["recorded"]["drawn"]
+    detector = load_detector()
+    for image, expected in zip(drawn_images(), recorded, strict=True):
+        found = [face.box for face in detector.detect(image)]
+        assert len(found) == len(expected)
+        assert all(iou(box, tuple(was)) > 0.95 for box, was in zip(found, expected, strict=True))
+    assert sum(map(len, recorded)) >= 0.8 * len(recorded)
+
+
+def test_the_embedded_detector_counts_as_recorded(faces_data: Path) -> None:
+    recorded = json.loads((EMBEDDED / DETECTOR / CONFIG).read_text())["recorded"]
+    detector = load_detector()
+    for part in ("people", "varied"):
+        _, images = photos.decode(faces_data / f"{part}-validation.parquet")
+        counts = [len(detector.detect(image)) for image in images[: len(recorded[part])]]
+        differing = sum(a != b for a, b in zip(counts, recorded[part], strict=True))
+        assert differing <= 0.01 * len(counts)  # processors round differently
+
+
+def test_a_detector_is_no_model_of_emotions(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="face detector"):
+        EmotionRecognizer.from_pretrained("detector")
+    with pytest.raises(CheckpointError, match="face detector"):
+        EmotionRecognizer.from_pretrained(EMBEDDED / DETECTOR)
+    with pytest.raises(DetectorError, match="not a face detector"):
+        load_detector(EMBEDDED / "cnn")
+    with pytest.raises(ValueError, match="'cnn' or 'resnet50v2'"):
+        EmotionRecognizer.from_pretrained("nothing like it")
+
+
 def test_faults_in_a_detector_folder_are_named(tmp_path: Path) -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     folder = tmp_path / "detector"
@@ -265,6 +298,8 @@ def test_faults_in_a_detector_folder_are_named(tmp_path: Path) -> None:
         (folder / CONFIG).write_text(config)
         (folder / MODEL).write_bytes(model)
 
+    (folder / CONFIG).write_text(config.replace('"photo": 0.', '"photo": 0.1'))
+    refused("changed after it was written")
     (folder / CONFIG).write_text(config.replace('"kind": "detector"', '"kind": "classifier"'))
     refused("not a face detector")
     (folder / CONFIG).write_text(config.replace('"format_version": 1', '"format_version": 99'))

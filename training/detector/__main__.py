@@ -170,9 +170,9 @@ def export(args: argparse.Namespace) -> None:
     detector = keras.models.load_model(args.run / "latest.keras", compile=False)
     composer = load_composer(args.photos, args.crops, args.labels, "train")
     settle(detector, ComposedBatches(composer, run["batch_size"], min(SETTLING_BATCHES, run["steps"]), seed=1))
-    _, images = photos.decode(args.photos / "varied-validation.parquet")
+    validation = {part: photos.decode(args.photos / f"{part}-validation.parquet")[1] for part in ("people", "varied")}
     about = {"model": "detector", "run": run, "thresholds": THRESHOLDS}
-    apart = write(detector, args.out, images[:PARITY_PHOTOS], about)
+    apart = write(detector, args.out, validation["varied"][:PARITY_PHOTOS], about, validation)
     print(f"{args.out}: differs from Keras by at most {apart:.4f} in any number", file=sys.stderr)
 
 

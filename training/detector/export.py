@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import keras
 import numpy as np
 
 from deepfer.checkpoint import CONFIG, DETECTOR, FORMAT_VERSION, MODEL, encode_config, sha256
+from deepfer.detection import load_detector
 from deepfer.detector_network import decode
 from deepfer.grid_network import GridNetwork
+from training.detector.recorded import record
 from training.export import GateError
 
 MAX_DIFFERENCE = 0.05  # of any number in a grid, between Keras and the exported file, whose weights are float16
@@ -52,7 +55,13 @@ def to_litert(detector: keras.Model) -> bytes:
         return bytes(converter.convert())
 
 
-def write(detector: keras.Model, folder: Path, images: list[np.ndarray], about: dict[str, Any]) -> float:
+def write(
+    detector: keras.Model,
+    folder: Path,
+    images: Sequence[np.ndarray],
+    about: dict[str, Any],
+    recorded: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> float:
     """Write a detector's `model.tflite` and `config.json`, if the file answers as the model does.
 
     Args:
@@ -60,6 +69,7 @@ def write(detector: keras.Model, folder: Path, images: list[np.ndarray], about: 
         folder: Where to.
         images: RGB uint8 `(H, W, 3)`, on which both are compared.
         about: What else `config.json` says; `thresholds` is needed.
+        recorded: Photos by name, whose number of faces is recorded.
 
     Returns:
         The largest difference of any number in any grid.
@@ -84,6 +94,8 @@ def write(detector: keras.Model, folder: Path, images: list[np.ndarray], about: 
         "sha256": {MODEL: sha256(folder / MODEL)},
     }
     (folder / CONFIG).write_bytes(encode_config(config))
+    found = record(load_detector(folder), recorded or {})
+    (folder / CONFIG).write_bytes(encode_config({**config, "recorded": found}))
     return apart
 
 
