@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,7 @@ from app_server import ROOT, AppServer, serve
 from chromium import chromium, playing
 from hub_server import HubServer
 
-from deepfer import LABELS, load_detector
-from deepfer.detection import YUNET_FILE, YUNET_REPO
+from deepfer import LABELS
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 
@@ -192,24 +192,20 @@ def test_a_picture_is_pasted(page: Any) -> None:
     page.locator("#annotated img").evaluate("image => image.decode()")
 
 
-def test_a_page_with_yunet_in_its_cache(
-    browser: Any, hub: HubServer, yunet_file: Path, tmp_path: Path, leave_out: Callable[[str], NoReturn]
+def test_our_own_detector_finds_a_leaning_face(
+    browser: Any, hub: HubServer, tmp_path: Path, leave_out: Callable[[str], NoReturn]
 ) -> None:
     if isinstance(browser, str):
         leave_out(browser)
     from PIL import Image
 
     Image.open(ASTRONAUT).rotate(40, fillcolor="gray").save(tmp_path / "leaning.png")
-    hub.commit(YUNET_REPO, {YUNET_FILE: yunet_file.read_bytes()})
-    load_detector("yunet")
-    hub.requests.clear()
     with serve(tmp_path) as server, opened(browser, server.url) as page:
-        upload(page, tmp_path / "leaning.png")  # which Haar would not find
+        upload(page, tmp_path / "leaning.png")
         page.wait_for_selector(".fer-card")
         assert page.locator(".fer-card").count() == 1
-        told = page.locator("#overview").inner_text()
-        assert "YuNet" in told
-        assert "Haar" not in told
+        assert "DeepFER's own" in page.locator("#overview").inner_text()
+        assert not re.search("Haar|YuNet", page.content())  # nobody is told to fetch anything
     assert hub.requests == []
 
 

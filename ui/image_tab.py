@@ -26,18 +26,12 @@ EXAMPLES = Path(__file__).parent / "examples"
 CREDIT = "Astronaut Eileen Collins, photographed by NASA (public domain), and a wall of portraits drawn for DeepFER."
 SHOWN_SIDE = 2048  # pixels: more than a screen shows of the annotated picture, and a bound on what travels
 CROP_SIDE = 112  # pixels of a crop on its card, as in style.css
-DETECTORS = {"yunet": "YuNet", "haar": "Haar cascade"}
+DETECTORS = {"deepfer": "DeepFER's own", "yunet": "YuNet", "haar": "Haar cascade"}
 
 NO_FACE = (
     "<p>What helps:</p><ul><li>a face seen from the front, not covered by hands, mask or sunglasses;</li>"
     "<li>a closer view: about 30 pixels from ear to ear are needed;</li>"
     "<li>even light, and the picture the right way up.</li></ul>"
-)
-HAAR = (
-    '<p class="fer-hint">Faces are looked for with the Haar cascade that comes with OpenCV. YuNet finds more of them, '
-    "turned and tilted ones too, and mistakes less for a face: get it once with "
-    "<code>hf download opencv/face_detection_yunet face_detection_yunet_2023mar.onnx</code>, then start the page again."
-    "</p>"
 )
 EMPTY = '<p class="fer-note">Add a picture or take an example: each face gets a card here, the largest first.</p>'
 # gr.Examples gives its buttons a picture or a name, not both: without one they say nothing to a screen reader. They
@@ -109,7 +103,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
             picture = gr.update(value=annotated(reading), alt_text=summary(reading.faces))
         except (PictureError, StorageFull) as error:
             return gr.update(value=None, alt_text=None), error_html(str(error)), ""
-        return picture, overview_html(reading, recognizer), cards_html(reading, recognizer)
+        return picture, overview_html(reading, recognizer), cards_html(reading)
 
     def recognize_image(image: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
         """Find every face in a picture and tell its emotion.
@@ -253,11 +247,10 @@ def overview_html(reading: Reading, recognizer: EmotionRecognizer) -> str:
     )
 
 
-def cards_html(reading: Reading, recognizer: EmotionRecognizer) -> str:
-    """A card for each face, and how to have more of them found."""
+def cards_html(reading: Reading) -> str:
+    """A card for each face."""
     cards = "".join(card_html(reading, i) for i in range(len(reading.faces)))
-    hint = HAAR if recognizer.detector_name == "haar" else ""
-    return f'<ol class="fer-cards">{cards}</ol>{hint}' if cards else hint
+    return f'<ol class="fer-cards">{cards}</ol>' if cards else ""
 
 
 def card_html(reading: Reading, i: int) -> str:

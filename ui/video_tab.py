@@ -20,7 +20,7 @@ from deepfer.face import percent
 from deepfer.limits import MAX_CLIP_S
 from deepfer.result import ClipResult, Person
 from deepfer.video import Progress
-from ui.image_tab import DETECTORS, HAAR, download_html
+from ui.image_tab import DETECTORS, download_html
 from ui.uploads import uploaded
 from ui.usage import USAGE
 
@@ -36,7 +36,6 @@ EMOJI_SHARE = 0.06  # of a timeline, from which a stretch of one emotion has roo
 
 def video_tab(recognizer: EmotionRecognizer) -> None:
     """Add the tab to the `gr.Tabs` around it, and the endpoint `/recognize_video`."""
-    hint = HAAR if recognizer.detector_name == "haar" else ""
 
     def run(clip: dict[str, Any]) -> Iterator[tuple[Progress, Path, Path]]:
         """Each report, and where annotated clip and table are: from the last report on until the next is asked for."""
@@ -64,7 +63,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
                     yield None, progress_html(progress), gr.skip(), gr.skip()
                     continue
                 download = gr.update(value=str(table), visible=True)
-                yield str(video), overview_html(result, clip_name(clip)), people_html(result) + hint, download
+                yield str(video), overview_html(result, clip_name(clip)), people_html(result), download
         except DeepFERError as error:
             yield None, error_html(str(error)), "", no_table
 

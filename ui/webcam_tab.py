@@ -18,7 +18,6 @@ from deepfer import EmotionRecognizer, Face, PictureError, read_picture
 from deepfer.drawing import STYLES
 from deepfer.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 from ui.client import client
-from ui.image_tab import HAAR
 from ui.visitors import Busy, Visitor, Visitors, cores
 
 PART = Path(__file__).parent / "webcam"
@@ -72,8 +71,6 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
             emotions=[{"label": label, "colour": style.hex, "emoji": style.emoji} for label, style in STYLES.items()],
             people=PEOPLE,
         )
-        if recognizer.detector_name == "haar":
-            gr.HTML(HAAR, apply_default_css=False)
         camera.snapshot(None, None, [picture, tabs], js=SNAPSHOT)
 
 
