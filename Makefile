@@ -4,9 +4,10 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 PY = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
 SPLITS ?= validation test
-YUNET ?= $(or $(DEEPFER_YUNET),yunet)
+PHOTOS ?= ../shared/data/faces
+YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onnx)
 
-.PHONY: app test lint format results benchmark notebooks train-cnn train-resnet50v2 publish space clean
+.PHONY: app test lint format results benchmark notebooks train-cnn train-resnet50v2 train-detector publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -29,9 +30,9 @@ results: .venv/test  ## rewrite the tables of README and cards from metrics.json
 	$(PY) -m training.results
 
 benchmark: .venv/test  ## beside other libraries (each installed in benchmarks/environments), part by part, and as cost grows
-	$(PY) -m benchmarks.peers --yunet $(YUNET) $(addprefix --dataset ,$(wildcard $(DATASET)))
-	$(PY) -m benchmarks.breakdown --yunet $(YUNET)
-	$(PY) -m benchmarks.growth --yunet $(YUNET)
+	$(PY) -m benchmarks.peers $(addprefix --yunet ,$(wildcard $(YUNET))) $(addprefix --dataset ,$(wildcard $(DATASET)))
+	$(PY) -m benchmarks.breakdown
+	$(PY) -m benchmarks.growth
 	$(PY) -m training.results
 
 notebooks: .venv/test  ## run them anew, outputs and all
@@ -41,6 +42,12 @@ train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
 	$(PY) -m training.train --model $* --dataset $(DATASET) --out runs/$*
 	$(PY) -m training.export --run runs/$* --dataset $(DATASET) --out runs/$*/checkpoint
 	$(PY) -m training.evaluate --checkpoint runs/$*/checkpoint --dataset $(DATASET) --split validation --out runs/$*/checkpoint
+
+train-detector: .venv/test  ## PHOTOS=folder of Parquet files, DATASET=FER2013, YUNET=the teacher's .onnx file
+	$(PY) -m training.detector label --photos $(PHOTOS) --crops $(DATASET) --yunet $(YUNET)
+	$(PY) -m training.detector train --photos $(PHOTOS) --crops $(DATASET) --out runs/detector
+	$(PY) -m training.detector export --photos $(PHOTOS) --crops $(DATASET) --run runs/detector --out runs/detector/checkpoint
+	$(PY) -m training.detector evaluate --photos $(PHOTOS) --yunet $(YUNET) --detector runs/detector/checkpoint --out runs/detector/checkpoint
 
 define measure
 $(PY) -m training.evaluate --checkpoint $(RUN)/checkpoint --dataset $(DATASET) --split $(1) --out $(RUN)/checkpoint
@@ -65,10 +72,8 @@ clean:
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-# YuNet, the better face detector, is tried for once; without it the page serves with the embedded Haar.
 .venv/app: .venv/python requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(PY) -m deepfer --detector yunet ui/examples/astronaut.jpg || echo "Going on with the embedded Haar detector."
 	@touch $@
 
 .venv/test: .venv/app training/requirements.txt tests/requirements.txt

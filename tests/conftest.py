@@ -126,7 +126,7 @@ def _empty_hub() -> None:
 
 @pytest.fixture
 def yunet_file(leave_out: Callable[[str], NoReturn]) -> Path:
-    """The YuNet file: DEEPFER_YUNET, else what `make app` has downloaded. It is not part of this project."""
+    """The YuNet file: DEEPFER_YUNET, else from the user's Hub cache. It is not part of this project."""
     from deepfer.detection import YUNET_FILE, YUNET_REPO, YUNET_SHA256
 
     def is_pinned(path: Path) -> bool:
@@ -143,7 +143,7 @@ def yunet_file(leave_out: Callable[[str], NoReturn]) -> Path:
     for path in repo.glob(f"snapshots/*/{YUNET_FILE}"):
         if is_pinned(path):
             return path
-    leave_out(f"need YuNet: make app downloads it, or set DEEPFER_YUNET to {YUNET_FILE} of the Hub's {YUNET_REPO}")
+    leave_out(f"need YuNet: hf download {YUNET_REPO} {YUNET_FILE}, or set DEEPFER_YUNET to that file")
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_one_line_says_what_was_skipped_and_how_to_run_it(tmp_path: Path) -> Non
         (line,) = [line for line in lines if " tests skipped: " in line]
         assert line.startswith("4 tests skipped: 2 need FER2013: set DEEPFER_FER2013")
         assert "1 slow: make test PYTEST=--slow" in line
-        assert "1 need YuNet: make app" in line
+        assert "1 need YuNet: hf download" in line
     assert "1 slow" not in run(tmp_path, NEEDS, "--slow", HF_HOME=str(tmp_path))
 
 
