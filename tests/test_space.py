@@ -106,7 +106,6 @@ def test_a_dry_run_asks_nobody(hub: HubServer, capsys: pytest.CaptureFixture[str
         (lambda h: h.update(python_version=3.1), "python_version: 3.1 should be the text"),
         (lambda h: h.update(app_file="main.py"), "app_file: 'main.py' is none of the files"),
         (lambda h: h.update(suggested_hardware="t4-small"), "suggested_hardware: 't4-small' is not the free"),
-        (lambda h: h.pop("preload_from_hub"), "preload_from_hub: None lacks opencv/face_detection_yunet"),
         (lambda h: h.pop("license"), "license: None is missing"),
         (lambda h: h.update(sdk="static"), "sdk: 'static' should be gradio"),
     ],

@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 from packaging.requirements import Requirement
 
-from deepfer.detection import YUNET_FILE, YUNET_REPO
 from training.publish import CARD, Files, PublishError, parser, publish
 
 ROOT = Path(__file__).parents[1]
@@ -76,8 +75,6 @@ def faults(header: Mapping[str, Any], requirements: str, files: Files) -> list[s
     python = header.get("python_version")
     demand("python_version", python in ("3.11", "3.12"), 'should be the text "3.11" or "3.12"')
     demand("suggested_hardware", header.get("suggested_hardware") == FREE, f"is not the free {FREE}")
-    preloaded = header.get("preload_from_hub") or []
-    demand("preload_from_hub", f"{YUNET_REPO} {YUNET_FILE}" in preloaded, f"lacks {YUNET_REPO} {YUNET_FILE}")
     lines = (line.split("#")[0].strip() for line in requirements.splitlines())
     wanted = {each.name: each for each in map(Requirement, filter(None, lines))}
     # The Space installs this very version after the requirements: it should be what they gave here, and was tried.
