@@ -80,7 +80,7 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
     name = DEFAULT if source is None else str(source)
     if revision is not None and (os.path.exists(name) or not HUB_ID.fullmatch(name)):
         raise ValueError(f"revision {revision!r}: models on the Hub alone have one, and {name!r} is not there")
-    embedded = sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG}") if path.parent.name != DETECTOR)
+    embedded = [folder.name for folder in embedded_models()]
     if name in embedded:
         return read(EMBEDDED / name, name)
     if name == DETECTOR and not os.path.exists(name):
@@ -100,6 +100,11 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
         f"no model {name!r}: give {' or '.join(map(repr, embedded)) or 'an embedded name'}, "
         "an existing checkpoint folder, or 'user/name' on the Hugging Face Hub"
     )
+
+
+def embedded_models() -> list[Path]:
+    """The folders of the embedded models of emotions, by name; the face detector beside them is not one."""
+    return sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG}") if path.parent.name != DETECTOR)
 
 
 class _OtherFileError(CheckpointError):

@@ -144,7 +144,7 @@ def test_every_embedded_config_has_its_hash_and_older_ones_load(folder: Path) ->
 
 
 def test_a_model_that_does_not_come_to_an_answer_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepfer.classifier.MODEL_TRIAL_S", 0.001)
+    monkeypatch.setattr("deepfer.model_probe.MODEL_TRIAL_S", 0.001)
     with (folder / MODEL).open("ab") as file:
         file.write(b"unlike any that was tried")
     edit(folder, lambda c: c["sha256"].update({MODEL: sha256(folder / MODEL)}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfer.checkpoint import EMBEDDED
+from deepfer.checkpoint import EMBEDDED, embedded_models
 from training import results
 
 CNN = EMBEDDED / "cnn"
@@ -25,7 +25,7 @@ def change(folder: Path, name: str, **fields: object) -> None:
 
 def test_every_embedded_model_is_in_the_readmes_table() -> None:
     text = results.models()
-    for folder in sorted(path.parent for path in EMBEDDED.glob("*/config.json")):
+    for folder in embedded_models():
         measured = json.loads((folder / "metrics.json").read_text())["splits"]
         assert text.count(f"[`{folder.name}`](deepfer/checkpoints/{folder.name}/README.md)") == len(measured)
         head = measured["validation"]["fer2013"]["head"]
@@ -34,7 +34,7 @@ def test_every_embedded_model_is_in_the_readmes_table() -> None:
 
 
 def test_every_picture_of_a_card_is_there() -> None:
-    for folder in sorted(path.parent for path in EMBEDDED.glob("*/config.json")):
+    for folder in embedded_models():
         shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", results.card(folder))
         assert shown
         assert all((folder / path).is_file() for _, path in shown)

@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from deepfer.checkpoint import CONFIG, EMBEDDED, METRICS, MODEL, read_config
+from deepfer.checkpoint import DETECTOR, EMBEDDED, METRICS, MODEL, embedded_models, read_config
 from deepfer.face import LABELS
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def models() -> str:
     """The embedded checkpoints side by side, and the original project's recipe: each head against its own labels."""
     rows = []
-    for folder in (*_embedded(), SEED):
+    for folder in (*embedded_models(), SEED):
         splits = _metrics(folder)["splits"]
         name, size = SEED_NAME, "–"
         if folder != SEED:
@@ -295,7 +295,7 @@ def example(part: str) -> str:
     """The README's example in Python or on the command line, with what was answered, from `docs/example.json`."""
     m = json.loads((ROOT / "docs" / "example.json").read_text())
     if part == "python":
-        return f"```python\n{m['code']}```\n\n```\n{m['printed']}```\n\n(Faces found by {m['detector']}.)"
+        return f"```python\n{m['code']}```\n\n```\n{m['printed']}```"
     return f"```\n$ {m['command']}\n{m['said']}```"
 
 
@@ -422,6 +422,13 @@ def training(m: dict[str, Any]) -> str:
     return said
 
 
+def detector_card(folder: Path) -> str:
+    """The face detector's model card."""
+    from training.detector.card import render
+
+    return render(read_config(folder), _metrics(folder), (folder / MODEL).stat().st_size)
+
+
 def render(text: str) -> str:
     """A page with every block between `<!-- results: NAME -->` and `<!-- /results -->` made anew."""
     return BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}\n{found[3]}", text)
@@ -430,7 +437,8 @@ def render(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Each page that holds results, as it should be."""
     texts = {path: render(path.read_text(encoding="utf-8")) for path in (ROOT / "README.md", ROOT / "SECURITY.md")}
-    return texts | {folder / "README.md": card(folder) for folder in _embedded()}
+    texts |= {folder / "README.md": card(folder) for folder in embedded_models()}
+    return texts | {EMBEDDED / DETECTOR / "README.md": detector_card(EMBEDDED / DETECTOR)}
 
 
 def stale() -> list[str]:
@@ -440,10 +448,6 @@ def stale() -> list[str]:
         for path, text in pages().items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
-
-
-def _embedded() -> list[Path]:
-    return sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG}"))
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
