@@ -139,8 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--detector",
         default="auto",
-        metavar="auto|deepfer|yunet|haar|FILE.onnx",
-        help="auto (default) or deepfer: our own, embedded; yunet: downloaded once; haar: OpenCV's cascade",
+        metavar="auto|deepfer|yunet|haar|FILE.onnx|FOLDER",
+        help="auto (default) or deepfer: DeepFER's own, embedded; yunet: YuNet, downloaded once; haar: OpenCV's Haar "
+        "cascade; FILE.onnx: a YuNet file; FOLDER: a detector made by training.detector",
     )
     add(
         "--workers",

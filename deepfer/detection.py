@@ -7,6 +7,7 @@ faces = detector.detect(rgb)         # largest first
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +136,7 @@ def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) 
         return _yunet(_cached_yunet() or _fetch_yunet(local_files_only))
     if isinstance(name, (str, Path)) and Path(name).suffix == ".onnx":
         return _yunet(Path(name))
-    if isinstance(name, (str, Path)) and Path(name).is_dir():
+    if isinstance(name, (str, Path)) and os.path.isdir(name):  # unlike Path.is_dir, no error for a long name
         return _own(Path(name))
     raise ValueError(
         f"no detector {str(name)!r}: give 'auto', 'deepfer', 'yunet', 'haar', the path of a YuNet .onnx file, "

@@ -11,7 +11,6 @@ from pathlib import Path
 from deepfer.cli import main
 
 ROOT = Path(__file__).parents[1]
-HAAR = ["--detector", "haar"]
 
 
 def run(*arguments: object) -> int:

@@ -16,10 +16,11 @@ import clips
 import numpy as np
 import psutil
 import pytest
-from command_line import HAAR, lines, run, started
+from command_line import lines, run, started
 from PIL import Image
 
 from deepfer import LABELS, EmotionRecognizer, __version__, draw_faces, read_picture
+from deepfer.checkpoint import DETECTOR, EMBEDDED
 from deepfer.cli import main
 from deepfer.result import COLUMNS
 
@@ -62,70 +63,79 @@ NAMES = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif", "c/b
 
 
 def test_a_line_a_person_reads(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(photo, *HAAR) == 0
+    assert run(photo) == 0
     told, noted = capsys.readouterr()
     pattern = re.escape(str(photo)) + r"  150x130  1 face: happy >?\d+ % at \((\d+), (\d+), (\d+), (\d+)\)\n"
     match = re.fullmatch(pattern, told)
     assert match
-    (face,) = EmotionRecognizer.from_pretrained(detector="haar").recognize(read_picture(photo))
+    (face,) = EmotionRecognizer.from_pretrained().recognize(read_picture(photo))
     assert tuple(map(int, match.groups())) == face.box
-    assert noted.count("haar") == 1
+    assert noted == ""  # nothing to say of a detector that comes with deepfer
 
 
 def test_json_is_the_contract(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(photo, "--json", *HAAR) == 0
+    assert run(photo, "--json") == 0
     (found,) = lines(capsys.readouterr().out)
     assert list(found) == KEYS
-    recognizer = EmotionRecognizer.from_pretrained(detector="haar")
+    recognizer = EmotionRecognizer.from_pretrained()
     faces = [json.loads(json.dumps(face.to_dict())) for face in recognizer.recognize(read_picture(photo))]
     assert len(faces) == 1
-    expected = {"path": str(photo), "width": 150, "height": 130, "model": "cnn", "revision": None, "detector": "haar"}
-    assert found == expected | {"faces": faces, "error": None}
+    about = {"path": str(photo), "width": 150, "height": 130, "model": "cnn", "revision": None, "detector": "deepfer"}
+    assert found == about | {"faces": faces, "error": None}
 
 
 def test_no_face_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("L", (40, 30), 90).save(tmp_path / "gray.bmp")
-    assert run(tmp_path / "gray.bmp", *HAAR) == 0
+    assert run(tmp_path / "gray.bmp") == 0
     assert capsys.readouterr().out == f"{tmp_path / 'gray.bmp'}  40x30  no face found\n"
 
 
 def test_two_faces(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pair = tmp_path / "pair.png"
     Image.fromarray(np.hstack([read_picture(photo)] * 2)).save(pair)
-    assert run(pair, *HAAR) == 0
+    assert run(pair) == 0
     assert re.search(r"300x130  2 faces: happy >?\d+ % at \(.+\); happy >?\d+ % at \(.+\)\n$", capsys.readouterr().out)
 
 
-def test_a_better_detector_is_pointed_out_where_auto_takes_haar(
-    photo: Path, hub: object, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(photo, "--json") == 0  # the loopback Hub's cache is empty
+@pytest.mark.parametrize(("detector", "landmarks"), [("deepfer", 5), ("haar", 0)])
+def test_a_detector_by_its_name(photo: Path, detector: str, landmarks: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--json", "--detector", detector) == 0
     told, noted = capsys.readouterr()
-    assert lines(told)[0]["detector"] == "haar"
-    assert noted.count("--detector yunet") == 1
+    (found,) = lines(told)
+    assert found["detector"] == detector
+    assert [len(face["landmarks"]) for face in found["faces"]] == [landmarks]
+    assert noted == f"deepfer: detector: {detector}\n"
+
+
+def test_a_detector_by_its_folder(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--json") == 0
+    (expected,) = lines(capsys.readouterr().out)
+    folder = shutil.copytree(EMBEDDED / DETECTOR, tmp_path / "mine")
+    assert run(photo, "--json", "--detector", folder) == 0
+    assert lines(capsys.readouterr().out) == [expected]
+    assert run(photo, "--json", "--model", folder) == 1
+    assert "this is a face detector, not a model of emotions" in capsys.readouterr().err
 
 
 def test_yunet_by_its_file(photo: Path, yunet_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(photo, "--json", "--detector", yunet_file) == 0
-    told, noted = capsys.readouterr()
-    (found,) = lines(told)
+    (found,) = lines(capsys.readouterr().out)
     assert found["detector"] == "yunet"
     assert len(found["faces"][0]["landmarks"]) == 5
-    assert "--detector yunet" not in noted
 
 
 # Many, and some that fail
 
 
 def test_a_folder_is_searched_in_sorted_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(folder, "--json", *HAAR) == 1  # for the broken one
+    assert run(folder, "--json") == 1  # for the broken one
     told, noted = capsys.readouterr()
     found = lines(told)
     assert [result["path"] for result in found] == [str(folder / name) for name in NAMES]
     assert [len(result["faces"]) for result in found] == [0, 1, 1, 1, 0, 0]
     assert [result["error"] for result in found[:-1]] == [None] * 5
     assert found[-1] | {"error": ""} == dict.fromkeys(KEYS) | {
-        "path": str(folder / "c/broken.jpg"), "model": "cnn", "detector": "haar", "faces": [], "error": "",
+        "path": str(folder / "c/broken.jpg"), "model": "cnn", "detector": "deepfer", "faces": [], "error": "",
     }  # fmt: skip
     assert found[-1]["error"].startswith(str(folder / "c/broken.jpg"))
     assert f"deepfer: {found[-1]['error']}\n" in noted
@@ -137,7 +147,7 @@ def test_what_fails_is_named_and_the_rest_goes_on(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert run(empty, "clip.mp4", tmp_path / "missing.jpg", photo, *HAAR) == 1
+    assert run(empty, "clip.mp4", tmp_path / "missing.jpg", photo) == 1
     told, noted = capsys.readouterr()
     assert told.startswith(f"{photo}  150x130")
     assert len(told.splitlines()) == 1
@@ -180,7 +190,7 @@ def test_typescript_is_no_clip(
     (project / "empty.ts").touch()
     os.mkfifo(project / "fifo.ts")
     subprocess.run([ffmpeg, "-v", "error", "-i", clip, "-c:v", "mpeg2video", project / "real.ts"], check=True)
-    assert run(project, *HAAR) == 0
+    assert run(project) == 0
     picture, video = capsys.readouterr().out.splitlines()
     assert picture.startswith(f"{project / 'a.png'}  150x130  1 face: happy")
     assert video.startswith(f"{project / 'real.ts'}  480x270  ")
@@ -189,7 +199,7 @@ def test_typescript_is_no_clip(
 
 def test_an_input_is_taken_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     face = folder / "a/face.png"
-    assert run(face, folder / "a", face, folder / "b/../a/face.png", "--json", *HAAR) == 0
+    assert run(face, folder / "a", face, folder / "b/../a/face.png", "--json") == 0
     assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(face)]
 
 
@@ -197,13 +207,13 @@ def test_an_input_is_taken_once(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_odd_names(tmp_path: Path, photo: Path, name: bytes, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     shutil.copy(photo, path)
-    assert run(path, *HAAR) == 0
+    assert run(path) == 0
     assert len(capfdbinary.readouterr().out.splitlines()) == 1
     for suffix in (".jsonl", ".csv"):
         output = tmp_path / f"out{suffix}"
-        assert run(path, "--output", output, *HAAR) == 0
+        assert run(path, "--output", output) == 0
         whole = output.read_bytes()
-        assert run(path, "--output", output, "--resume", *HAAR) == 0
+        assert run(path, "--output", output, "--resume") == 0
         assert output.read_bytes() == whole
         assert b"1 of 1 inputs are in" in capfdbinary.readouterr().err
     assert lines((tmp_path / "out.jsonl").read_text())[0]["path"] == str(path)
@@ -223,6 +233,9 @@ def test_odd_names(tmp_path: Path, photo: Path, name: bytes, capfdbinary: pytest
         ([""], "empty"),
         (["nul\0.jpg"], "NUL"),
         (["x.jpg", "--model", "x" * 300], "give 'cnn'"),
+        (["x.jpg", "--detector", "nonsense"], "give 'auto', 'deepfer', 'yunet', 'haar'"),
+        (["x.jpg", "--detector", "x" * 300], "give 'auto', 'deepfer', 'yunet', 'haar'"),
+        (["x.jpg", "--detector", ""], "give 'auto', 'deepfer', 'yunet', 'haar'"),
     ],
 )
 def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,9 +270,9 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_output_as_jsonl_is_what_json_prints(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(folder, "--json", *HAAR) == 1
+    assert run(folder, "--json") == 1
     printed = capsys.readouterr().out
-    assert run(folder, "--output", tmp_path / "out.jsonl", *HAAR) == 1
+    assert run(folder, "--output", tmp_path / "out.jsonl") == 1
     assert capsys.readouterr().out == ""
     assert (tmp_path / "out.jsonl").read_text() == printed
     assert len(printed.splitlines()) == 6
@@ -267,9 +280,9 @@ def test_output_as_jsonl_is_what_json_prints(folder: Path, tmp_path: Path, capsy
 
 def test_output_as_csv(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.hstack([read_picture(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
-    assert run(folder, "--json", *HAAR) == 1
+    assert run(folder, "--json") == 1
     results = lines(capsys.readouterr().out)
-    assert run(folder, "--output", tmp_path / "out.csv", *HAAR) == 1
+    assert run(folder, "--output", tmp_path / "out.csv") == 1
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert tuple(rows[0]) == COLUMNS
     expected = []
@@ -292,7 +305,7 @@ def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
 ) -> None:
     Image.fromarray(np.hstack([read_picture(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
     output = tmp_path / f"out{suffix}"
-    command = [folder, "--output", output, "--resume", *HAAR]
+    command = [folder, "--output", output, "--resume"]
     assert run(*command) == 1  # nothing to resume yet: a run like any other
     whole = output.read_bytes()
     ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
@@ -324,7 +337,7 @@ def test_what_holds_no_results_is_not_resumed_and_not_touched(
     output = tmp_path / f"out{suffix}"
     output.write_bytes(content)
     with pytest.raises(SystemExit) as caught:
-        run(photo, "--output", output, "--resume", *HAAR)
+        run(photo, "--output", output, "--resume")
     assert caught.value.code == 2
     assert output.read_bytes() == content
     assert "nothing to resume" in capsys.readouterr().err
@@ -336,13 +349,13 @@ def test_an_output_that_is_there_is_replaced_but_not_before_there_is_a_result(ph
     with pytest.raises(SystemExit):
         run(photo, "--output", output, "--model", "nonsense")
     assert output.read_text() == "older\n"
-    assert run(photo, "--output", output, *HAAR) == 0
+    assert run(photo, "--output", output) == 0
     assert [result["path"] for result in lines(output.read_text())] == [str(photo)]
 
 
 def test_an_output_that_cannot_be_written(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "missing" / "out.jsonl"
-    assert run(photo, "--output", output, *HAAR) == 1
+    assert run(photo, "--output", output) == 1
     assert f"deepfer: {output} cannot be written: No such file or directory\n" in capsys.readouterr().err
 
 
@@ -352,7 +365,7 @@ def test_killed_in_the_middle_and_resumed(many: Path, tmp_path: Path, workers: i
     for number in range(10, 40):
         (many / f"{number:02}.jpg").unlink()
     output, out = tmp_path / "out.jsonl", tmp_path / "saved"
-    command = [many, "--output", output, "--save", out, "--workers", workers, *HAAR]
+    command = [many, "--output", output, "--save", out, "--workers", workers]
     with started(*command) as process:
         deadline = time.monotonic() + 60
         while not output.exists() or output.read_bytes().count(b"\n") < 3:
@@ -379,7 +392,7 @@ def test_a_clip_killed_in_the_middle_leaves_nothing_half_under_its_name(
 ) -> None:
     clip = clips.write(tmp_path / "clip.mp4", [frame for frame, _ in clips.crossing(320, 240, 90)], 30)
     out, output = tmp_path / "saved", tmp_path / "out.jsonl"
-    command = [clip, "--save", out, "--output", output, *HAAR]
+    command = [clip, "--save", out, "--output", output]
     with started(*command) as process:
         deadline = time.monotonic() + 60
         while not [part for part in out.glob(".*") if part.stat().st_size]:
@@ -410,7 +423,7 @@ def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
 @pytest.mark.tried("A worker of a folder run killed")
 def test_a_killed_worker_costs_no_result(many: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
-    with started(many, "--output", output, "--workers", 2, *HAAR) as process:
+    with started(many, "--output", output, "--workers", 2) as process:
         deadline = time.monotonic() + 60
         while not output.exists() or output.read_bytes().count(b"\n") < 3:
             assert time.monotonic() < deadline
@@ -423,7 +436,7 @@ def test_a_killed_worker_costs_no_result(many: Path, tmp_path: Path) -> None:
     assert noted.endswith(f"deepfer: 40 inputs, 40 faces, 0 failed: {output}\n")
     found = lines(output.read_text())
     assert [result["path"] for result in found] == [str(many / f"{number:02}.jpg") for number in range(40)]
-    assert run(many / "00.jpg", "--output", tmp_path / "alone.jsonl", *HAAR) == 0
+    assert run(many / "00.jpg", "--output", tmp_path / "alone.jsonl") == 0
     (alone,) = lines((tmp_path / "alone.jsonl").read_text())
     assert all(result["faces"] == alone["faces"] for result in found)
 
@@ -434,7 +447,7 @@ def test_workers_say_what_one_process_says(
     shutil.copy(clip, folder / "b/clip.mp4")
     (folder / "empty.mp4").mkdir()  # a folder named like a clip
     for workers in (1, 2):
-        assert run(folder, folder / "empty.mp4", "--json", "--workers", workers, *HAAR) == 1
+        assert run(folder, folder / "empty.mp4", "--json", "--workers", workers) == 1
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 16
     assert out[:8] == out[8:]
@@ -452,9 +465,9 @@ def test_no_number_of_workers(photo: Path, number: str, capsys: pytest.CaptureFi
 
 
 def test_saved_pictures_are_annotated(photo: Path, tmp_path: Path) -> None:
-    assert run(photo, "--save", tmp_path / "new/out", *HAAR) == 0
+    assert run(photo, "--save", tmp_path / "new/out") == 0
     rgb = read_picture(photo)
-    expected = draw_faces(rgb, EmotionRecognizer.from_pretrained(detector="haar").recognize(rgb))
+    expected = draw_faces(rgb, EmotionRecognizer.from_pretrained().recognize(rgb))
     assert np.array_equal(read_picture(tmp_path / "new/out/photo.png"), expected)
     assert not np.array_equal(expected, rgb)
     assert [path.name for path in (tmp_path / "new/out").iterdir()] == ["photo.png"]
@@ -465,7 +478,7 @@ def saved(folder: Path) -> list[str]:
 
 
 def test_a_folder_keeps_its_order_when_it_is_saved(folder: Path, tmp_path: Path) -> None:
-    assert run(folder, "--save", tmp_path / "out", *HAAR) == 1
+    assert run(folder, "--save", tmp_path / "out") == 1
     expected = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif.png"]
     assert saved(tmp_path / "out") == expected
 
@@ -475,11 +488,11 @@ def test_two_of_one_name_are_told_apart_by_their_folders(folder: Path, tmp_path:
     other.parent.mkdir(parents=True)
     Image.new("RGB", (50, 40)).save(other)
     inputs = [folder / "a/face.png", folder / "b/face.png", folder / "b/face.jpg", other]
-    assert run(*inputs, "--save", tmp_path / "out", *HAAR) == 0
+    assert run(*inputs, "--save", tmp_path / "out") == 0
     assert saved(tmp_path / "out") == ["b/face.png", "face.jpg", "other/a/face.png", "photos/a/face.png"]
     assert read_picture(tmp_path / "out/other/a/face.png").shape == (40, 50, 3)
     # In another order of the inputs, every one has the same name.
-    assert run(*inputs[::-1], "--save", tmp_path / "again", *HAAR) == 0
+    assert run(*inputs[::-1], "--save", tmp_path / "again") == 0
     assert saved(tmp_path / "again") == saved(tmp_path / "out")
     assert read_picture(tmp_path / "again/other/a/face.png").shape == (40, 50, 3)
 
@@ -503,7 +516,7 @@ def test_saving_never_overwrites_an_input(folder: Path, capsys: pytest.CaptureFi
         ([folder / "a"], folder / "c/../a"),
     ):
         with pytest.raises(SystemExit) as caught:
-            run(*inputs, "--save", out, *HAAR)
+            run(*inputs, "--save", out)
         assert caught.value.code == 2
         assert "would overwrite" in capsys.readouterr().err
     assert {name: (folder / name).read_bytes() for name in saved(folder)} == before
@@ -511,7 +524,7 @@ def test_saving_never_overwrites_an_input(folder: Path, capsys: pytest.CaptureFi
 
 def test_annotated_pictures_are_no_inputs_of_the_next_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        assert run(folder, "--save", folder / "out", "--json", *HAAR) == 1
+        assert run(folder, "--save", folder / "out", "--json") == 1
         assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(folder / name) for name in NAMES]
     assert len(saved(folder / "out")) == 5
 
@@ -519,7 +532,7 @@ def test_annotated_pictures_are_no_inputs_of_the_next_run(folder: Path, capsys: 
 def test_nor_are_they_where_the_shell_names_their_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = []
     for _ in range(2):
-        assert run(*sorted(folder.glob("[ab]*")), *folder.glob("out"), "--save", folder / "out", *HAAR) == 0
+        assert run(*sorted(folder.glob("[ab]*")), *folder.glob("out"), "--save", folder / "out") == 0
         told.append(capsys.readouterr().out)
     assert told[0] == told[1]
     assert len(saved(folder / "out")) == 4
@@ -529,7 +542,7 @@ def test_names_of_signs_alone_are_told_apart(tmp_path: Path, photo: Path) -> Non
     for name in ("a.png", ":a.png", ":"):
         shutil.copy(photo, tmp_path / name)
     names = [tmp_path / name for name in ("a.png", ":a.png", ":")]
-    assert run(*names, "--save", tmp_path / "out", *HAAR) == 0
+    assert run(*names, "--save", tmp_path / "out") == 0
     assert saved(tmp_path / "out") == [":.png", ":a.png", "a.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [":", ":a.png", "a.png", "out"]
 
@@ -540,7 +553,7 @@ def test_a_name_too_long_to_be_written_costs_no_other(
 ) -> None:
     for name in ("a" * 250 + ".gif", "b.png"):
         shutil.copy(photo, tmp_path / name)
-    assert run(tmp_path, "--save", tmp_path / "out", "--workers", workers, *HAAR) == 1
+    assert run(tmp_path, "--save", tmp_path / "out", "--workers", workers) == 1
     out, noted = capsys.readouterr()
     assert out.startswith(str(tmp_path / "b.png"))
     assert "a.gif.png cannot be written: File name too long" in noted
@@ -554,7 +567,7 @@ def test_results_are_never_written_over_by_what_is_saved(
     (tmp_path / "out").mkdir()
     (tmp_path / "link.csv").symlink_to(tmp_path / "out/timeline.csv")
     with pytest.raises(SystemExit) as caught:
-        run(photo, clip, "--save", tmp_path / "out", "--output", tmp_path / name, *HAAR)
+        run(photo, clip, "--save", tmp_path / "out", "--output", tmp_path / name)
     assert caught.value.code == 2
     assert "is what --save would write" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
@@ -571,15 +584,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_clip_gives_its_summary(clip: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(clip, photo, *HAAR) == 0
+    assert run(clip, photo) == 0
     told, noted = capsys.readouterr()
     assert told.splitlines()[0] == f"{clip}  480x270  1.0 s  1 person: 1 seen 1.0 s, mostly happy (100 %)"
     assert told.splitlines()[1].startswith(f"{photo}  150x130  1 face: happy")
-    assert noted == "deepfer: detector: haar\n"
-    assert run(clip, "--json", *HAAR) == 0
+    assert noted == ""
+    assert run(clip, "--json") == 0
     (summary,) = lines(capsys.readouterr().out)
     assert {key: summary[key] for key in KEYS if key != "faces"} == {
-        "path": str(clip), "width": 480, "height": 270, "model": "cnn", "revision": None, "detector": "haar",
+        "path": str(clip), "width": 480, "height": 270, "model": "cnn", "revision": None, "detector": "deepfer",
         "error": None,
     }  # fmt: skip
     (person,) = summary["people"]
@@ -598,13 +611,13 @@ def test_clips_in_a_folder_are_saved_and_resumed(
     (photos / "d.webm").write_bytes(b"no clip")
     for suffix in ("jsonl", "csv"):
         output, out = tmp_path / f"results.{suffix}", tmp_path / f"out {suffix}"
-        assert run(photos, "--output", output, "--save", out, *HAAR) == 1
+        assert run(photos, "--output", output, "--save", out) == 1
         assert saved(out) == ["a.mp4.timeline.csv", "a.mp4.webm", "b.mov.timeline.csv", "b.mov.webm", "c.png"]
         assert f"{photos}/d.webm: not a clip of a kind that is read" in capsys.readouterr().err
         whole = output.read_bytes()
         output.write_bytes(whole[: whole.index(b"b.mov") + 20])  # killed within the second clip
         shutil.rmtree(out)
-        assert run(photos, "--output", output, "--resume", "--save", out, *HAAR) == 1
+        assert run(photos, "--output", output, "--resume", "--save", out) == 1
         assert output.read_bytes() == whole
         assert saved(out) == ["b.mov.timeline.csv", "b.mov.webm", "c.png"]
         capsys.readouterr()
@@ -614,17 +627,17 @@ def test_clips_in_a_folder_are_saved_and_resumed(
 
 
 def test_a_single_clip_is_saved_with_its_timeline(clip: Path, tmp_path: Path, no_ffmpeg: None) -> None:
-    assert run(clip, "--save", tmp_path / "out", *HAAR) == 0
+    assert run(clip, "--save", tmp_path / "out") == 0
     assert saved(tmp_path / "out") == ["clip.mp4.webm", "timeline.csv"]
     shutil.copy(clip, tmp_path / "clip.webm")
     with pytest.raises(SystemExit):  # as it would be its own output
-        run(tmp_path / "clip.webm", "--save", tmp_path, *HAAR)
+        run(tmp_path / "clip.webm", "--save", tmp_path)
 
 
 def test_ctrl_c_within_a_clip_leaves_nothing_half_written(clip: Path, tmp_path: Path) -> None:
     frames, _ = clips.read(clip)
     long = clips.write(tmp_path / "long.mp4", frames * 60, 10)
-    with started(long, "--save", tmp_path / "out", *HAAR) as process:
+    with started(long, "--save", tmp_path / "out") as process:
         end = time.monotonic() + 60
         while not list((tmp_path / "out").glob(".*")) and time.monotonic() < end:
             time.sleep(0.05)
@@ -639,7 +652,7 @@ def test_ctrl_c_within_a_clip_leaves_nothing_half_written(clip: Path, tmp_path: 
 
 
 def test_stdout_closed_early_is_no_fault_of_ours(many: Path) -> None:
-    with started(many, *HAAR) as process:
+    with started(many) as process:
         assert "happy" in process.stdout.readline()
         process.stdout.close()
         noted = process.stderr.read()
@@ -653,7 +666,7 @@ def test_stdout_closed_early_is_no_fault_of_ours(many: Path) -> None:
 def test_a_full_disk_is_told_in_a_line(photo: Path) -> None:
     with open("/dev/full", "w") as full:
         found = subprocess.run(
-            [sys.executable, "-m", "deepfer", photo, *HAAR], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+            [sys.executable, "-m", "deepfer", photo], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
     assert found.returncode == 1
     assert found.stderr.endswith("deepfer: stdout cannot be written: No space left on device\n")
@@ -661,7 +674,7 @@ def test_a_full_disk_is_told_in_a_line(photo: Path) -> None:
 
 def test_closed_streams_are_no_fault(photo: Path, tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
-    command = f'"{sys.executable}" -m deepfer "{photo}" --detector haar --output "{results}" >&- 2>&-'
+    command = f'"{sys.executable}" -m deepfer "{photo}" --output "{results}" >&- 2>&-'
     assert subprocess.run(command, shell=True, cwd=ROOT).returncode == 0
     assert [result["path"] for result in lines(results.read_text())] == [str(photo)]
 
@@ -671,14 +684,14 @@ def test_behind_two_dashes_all_are_inputs(
 ) -> None:
     shutil.copy(photo, tmp_path / "--json")
     monkeypatch.chdir(tmp_path)
-    assert run(photo, *HAAR, "--json", "--", "--json", photo) == 0
+    assert run(photo, "--json", "--", "--json", photo) == 0
     assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(photo), "--json"]
 
 
 def test_a_full_disk_under_an_annotated_clip_leaves_nothing_under_its_name(clip: Path, tmp_path: Path) -> None:
     limit = 4096  # bytes that any file may have: stands in for a disk that is full then
     found = subprocess.run(
-        [sys.executable, "-m", "deepfer", clip, *HAAR, "--save", tmp_path / "out"],
+        [sys.executable, "-m", "deepfer", clip, "--save", tmp_path / "out"],
         capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PATH": str(tmp_path)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
@@ -688,7 +701,7 @@ def test_a_full_disk_under_an_annotated_clip_leaves_nothing_under_its_name(clip:
 
 
 def test_ctrl_c(many: Path) -> None:
-    with started(many, *HAAR) as process:
+    with started(many) as process:
         assert "happy" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         out, noted = process.communicate()
@@ -706,7 +719,7 @@ def test_a_bug_is_never_swallowed(
 
     monkeypatch.setattr(EmotionRecognizer, "recognize", divide)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert run(photo, *HAAR) == 70
+    assert run(photo) == 70
     out, noted = capsys.readouterr()
     assert out == ""
     assert "Traceback" not in noted
@@ -714,6 +727,6 @@ def test_a_bug_is_never_swallowed(
     assert match
     assert "made for this test" in Path(match[1]).read_text()
     assert "Traceback" in Path(match[1]).read_text()
-    assert run(photo, "--debug", *HAAR) == 70
+    assert run(photo, "--debug") == 70
     assert "made for this test" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 1

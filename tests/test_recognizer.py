@@ -11,7 +11,7 @@ from deepfer.face import iou, percent
 
 @pytest.fixture(scope="module")
 def recognizer() -> EmotionRecognizer:
-    return EmotionRecognizer.from_pretrained(detector="haar")
+    return EmotionRecognizer.from_pretrained()
 
 
 def test_the_astronaut_is_happy(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
@@ -26,7 +26,9 @@ def test_the_astronaut_is_happy(recognizer: EmotionRecognizer, astronaut: np.nda
     x1, y1, x2, y2 = face.box
     assert 150 < x1 < 200 < x2 < 300
     assert 40 < y1 < 100 < y2 < 220
-    assert recognizer.detector_name == "haar"
+    assert 0.5 < face.detection_score <= 1
+    assert len(face.landmarks) == 5
+    assert recognizer.detector_name == "deepfer"
     assert (recognizer.model_name, recognizer.revision) == ("cnn", None)
 
 
@@ -37,7 +39,8 @@ def test_to_dict_is_the_contract(recognizer: EmotionRecognizer, astronaut: np.nd
         "box", "detection_score", "landmarks", "emotion", "confidence", "probabilities", "track_id",
     ]  # fmt: skip
     assert found["box"] == list(face.box)
-    assert (found["landmarks"], found["detection_score"], found["track_id"]) == ([], None, None)
+    assert found["landmarks"] == [list(point) for point in face.landmarks]
+    assert (found["detection_score"], found["track_id"]) == (face.detection_score, None)
 
 
 @pytest.mark.parametrize(
@@ -122,25 +125,24 @@ def test_an_unknown_source_or_detector_names_the_forms() -> None:
 
 def test_the_embedded_model_gives_its_recorded_labels(fer2013: Path) -> None:
     """On at least 998 of the 1,000 recorded validation rows: the same answers on this machine as where it was made."""
-    from deepfer.checkpoint import EMBEDDED, read_config
+    from deepfer.checkpoint import embedded_models, read_config
     from training.data import load
 
     images = load(fer2013)["validation"].images
-    for name in sorted(path.parent.name for path in EMBEDDED.glob("*/config.json")):
-        recorded = read_config(EMBEDDED / name)["recorded_labels"]
-        classifier = EmotionRecognizer.from_pretrained(name, detector="haar").classifier
+    for folder in embedded_models():
+        recorded = read_config(folder)["recorded_labels"]
+        classifier = EmotionRecognizer.from_pretrained(folder.name).classifier
         labels = classifier.predict(images[: len(recorded)]).argmax(axis=1)
         assert len(recorded) == 1000
-        assert sum(int(a) == b for a, b in zip(recorded, labels, strict=True)) >= 998, name
+        assert sum(int(a) == b for a, b in zip(recorded, labels, strict=True)) >= 998, folder.name
 
 
-def test_for_frames_finds_the_same_face_with_the_same_model(astronaut: np.ndarray, yunet_file: Path) -> None:
-    for detector in ("haar", str(yunet_file)):
-        recognizer = EmotionRecognizer.from_pretrained(detector=detector)
-        quick = recognizer.for_frames()
-        assert quick.classifier is recognizer.classifier
-        assert quick.detector_name == recognizer.detector_name
-        assert quick.detector.long_side == 320
-        (face,), (thorough,) = quick.recognize(astronaut), recognizer.recognize(astronaut)
-        assert iou(face.box, thorough.box) > 0.6
-        assert face.emotion == thorough.emotion == "happy"
+@pytest.mark.parametrize("detector", ["auto", "haar"])
+def test_frames_show_the_same_face_to_the_same_model(astronaut: np.ndarray, detector: str) -> None:
+    recognizer = EmotionRecognizer.from_pretrained(detector=detector)
+    quick = recognizer.for_frames()
+    assert quick.classifier is recognizer.classifier
+    assert quick.detector_name == recognizer.detector_name
+    (face,), (thorough,) = quick.recognize(astronaut), recognizer.recognize(astronaut)
+    assert iou(face.box, thorough.box) > 0.6
+    assert face.emotion == thorough.emotion == "happy"

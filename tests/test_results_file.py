@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import HAAR, ROOT, lines, run, started
+from command_line import ROOT, lines, run, started
 from PIL import Image
 
 from deepfer.result import Result
@@ -40,7 +40,7 @@ def test_line_ends_in_names_keep_to_their_row(
 ) -> None:
     for path in (name, "z.png"):
         shutil.copy(photo, path)
-    assert run(name, "z.png", "--output", "out.csv", *HAAR) == 0
+    assert run(name, "z.png", "--output", "out.csv") == 0
     whole = (tmp_path / "out.csv").read_bytes()
     with open("out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -48,7 +48,7 @@ def test_line_ends_in_names_keep_to_their_row(
     assert [row["emotion"] for row in rows] == ["happy", "happy"]
     for cut, left in ((len(header()) + 3, 0), (whole.index(b"z.png") + 3, 1)):  # killed within either row
         (tmp_path / "out.csv").write_bytes(whole[:cut])
-        assert run(name, "z.png", "--output", "out.csv", "--resume", *HAAR) == 0
+        assert run(name, "z.png", "--output", "out.csv", "--resume") == 0
         assert (f"{left} of 2 inputs are in" in capsys.readouterr().err) == (left > 0)
         assert (tmp_path / "out.csv").read_bytes() == whole
 
@@ -57,7 +57,7 @@ def test_line_ends_in_names_keep_to_their_row(
 def test_a_name_is_never_a_formula(photo: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(photo, name)
     missing = name.replace(".png", ".gif")
-    arguments = ["--output", "out.csv", *HAAR, "--", name, missing]
+    arguments = ["--output", "out.csv", "--", name, missing]
     assert run(*arguments) == 1
     with open("out.csv", newline="", encoding="utf-8") as file:
         found, failed = csv.DictReader(file)
@@ -85,11 +85,11 @@ def test_numbers_stay_numbers() -> None:
 def test_names_without_a_quote_of_earlier_versions_are_read(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(photo, "'a.png")
     shutil.copy(photo, "-b.png")
-    assert run("--output", "out.csv", *HAAR, "--", "'a.png", "-b.png") == 0
+    assert run("--output", "out.csv", "--", "'a.png", "-b.png") == 0
     text = Path("out.csv").read_text()
     assert "''a.png" in text
     Path("out.csv").write_text(text.replace("''a.png", "'a.png").replace("'-b.png", "-b.png"))
-    assert run("--output", "out.csv", "--resume", *HAAR, "--", "'a.png", "-b.png") == 0
+    assert run("--output", "out.csv", "--resume", "--", "'a.png", "-b.png") == 0
     assert "2 of 2 inputs are in" in capsys.readouterr().err
 
 
@@ -104,35 +104,37 @@ def test_results_of_another_model_are_not_mixed(
 
     shutil.copytree(EMBEDDED / "cnn", "mine")
     output = tmp_path / f"out{suffix}"
-    command = ["--output", output, *HAAR]
+    command = ["--output", output]
     assert run(photo, *command) == 0
     whole = output.read_bytes()
     for inputs in ([photo], [photo, "more.png"]):  # also where nothing is left to do
         line = refused(capsys, *inputs, *command, "--resume", "--model", "./mine")
-        assert "holds results of cnn with haar; this run uses" in line
-        assert "mine with haar" in line
+        assert "holds results of cnn with deepfer; this run uses" in line
+        assert "mine with deepfer" in line
         assert "--model, --revision and --detector" in line
         assert output.read_bytes() == whole
     assert run(photo, *command, "--resume", "--model", "cnn") == 0
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
-@pytest.mark.parametrize(("revision", "detector"), [(None, "yunet"), ("0" * 40, "haar")])
+@pytest.mark.parametrize(("revision", "detector"), [(None, "yunet"), ("0" * 40, "deepfer")])
 def test_results_of_another_detector_or_commit_are_not_mixed(
     photo: Path, suffix: str, revision: str | None, detector: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import json
 
     other = Result("other.png", "cnn", revision, detector, 3, 2)
-    ours = Result("ours.png", "cnn", None, "haar", 3, 2)
+    ours = Result("ours.png", "cnn", None, "deepfer", 3, 2)
     text = {
         ".jsonl": "".join(json.dumps(one.to_dict()) + "\n" for one in (ours, other)),
         ".csv": header() + to_csv(ours.rows() + other.rows()),
     }[suffix]
     output = Path(f"out{suffix}")
     output.write_text(text)
-    said = f"holds results of cnn{' at ' + revision if revision else ''} with {detector}; this run uses cnn with haar."
-    assert said in refused(capsys, photo, "--output", output, "--resume", *HAAR)
+    said = (
+        f"holds results of cnn{' at ' + revision if revision else ''} with {detector}; this run uses cnn with deepfer."
+    )
+    assert said in refused(capsys, photo, "--output", output, "--resume")
     assert output.read_text() == text
 
 
@@ -141,7 +143,7 @@ def test_results_of_another_detector_or_commit_are_not_mixed(
 
 def test_no_row_is_lost_to_another_process(photo: Path, tmp_path: Path) -> None:
     names = [shutil.copy(photo, f"{number:02}.png") for number in range(6)]
-    command = [sys.executable, "-m", "deepfer", *HAAR, "--resume", "--output", "out.csv"]
+    command = [sys.executable, "-m", "deepfer", "--resume", "--output", "out.csv"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     running = [subprocess.Popen([*command, name], env=environment, stderr=subprocess.PIPE, text=True) for name in names]
     told = [process.communicate()[1].splitlines()[-1] for process in running]
@@ -164,17 +166,17 @@ def test_a_file_in_use_is_left_alone(
 ) -> None:
     many = [shutil.copy(photo, f"{number:03}.png") for number in range(200)]
     output = tmp_path / "out.jsonl"
-    with started(*(tmp_path / name for name in many), "--output", output, "--workers", 2, *HAAR) as process:
+    with started(*(tmp_path / name for name in many), "--output", output, "--workers", 2) as process:
         while not output.exists() or not output.read_bytes():
             assert process.poll() is None
         for _ in range(2):
-            assert run(photo, "--output", output, *resume, *HAAR) == 1
+            assert run(photo, "--output", output, *resume) == 1
             assert "another process is writing to it" in capsys.readouterr().err
         assert process.poll() is None, "it ended too soon to show anything"
         process.kill()
         process.wait()
         # Its lock ends with it, although its workers may still be there.
-        assert run(photo, "--output", output, "--resume", *HAAR) == 0
+        assert run(photo, "--output", output, "--resume") == 0
     assert lines(output.read_text())[-1]["path"] == str(photo)
 
 
@@ -199,10 +201,10 @@ def test_nothing_is_written_through_a_link_to_a_picture(
         ("link.csv", [photo, "x.csv"], "is the input x.csv"),
     ):
         for resume in ([], ["--resume"]):
-            assert told in refused(capsys, *inputs, "--output", output, *resume, *HAAR)
+            assert told in refused(capsys, *inputs, "--output", output, *resume)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.exists()} == before
     os.symlink("results.csv", "good.csv")  # as good as the file itself
-    assert run(photo, "--output", "good.csv", *HAAR) == 0
+    assert run(photo, "--output", "good.csv") == 0
     assert Path("good.csv").is_symlink()
     assert Path("results.csv").read_text().startswith(header())
 
@@ -211,5 +213,5 @@ def test_a_timeline_never_overwrites_an_input(photo: Path, tmp_path: Path, capsy
     shutil.copy(photo, "timeline.csv")
     Path("clip.mp4").write_bytes(b"never read")
     before = Path("timeline.csv").read_bytes()
-    assert "would overwrite timeline.csv" in refused(capsys, "timeline.csv", "clip.mp4", "--save", ".", *HAAR)
+    assert "would overwrite timeline.csv" in refused(capsys, "timeline.csv", "clip.mp4", "--save", ".")
     assert Path("timeline.csv").read_bytes() == before
