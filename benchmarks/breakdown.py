@@ -1,6 +1,6 @@
 """Where the time goes: from a JPEG's bytes to the annotated JPEG, part by part, for a webcam's frame and for photos.
 
-    python -m benchmarks.breakdown --yunet FILE.onnx
+    python -m benchmarks.breakdown [--detector yunet]
 
 And what the classifier makes of the processor: its multiplications per second on one core, against those of a plain
 matrix product in the same runtime and number format. Writes `benchmarks/breakdown.json` and `docs/breakdown.png`.
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import deepfer.detection
+import deepfer.face_search
 from benchmarks.pictures import crowd, portrait
 from benchmarks.speed import milliseconds, processor
 from deepfer import EmotionClassifier, EmotionRecognizer, draw_faces, read_picture
@@ -67,7 +67,7 @@ def once(recognizer: EmotionRecognizer, jpeg: bytes, folder: Path) -> dict[str, 
     note: dict[str, float] = defaultdict(float)
     start = time.perf_counter()
     with (
-        timed(deepfer.detection, "warp", note, "resize"),
+        timed(deepfer.face_search, "warp", note, "resize"),
         timed(type(recognizer.detector), "detect", note, "detect"),
         timed(EmotionRecognizer, "_crop", note, "align"),
         timed(EmotionClassifier, "predict", note, "classify"),
@@ -193,12 +193,12 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache), or haar")
+    add("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
     add("--runs", type=int, default=100, help="default: 100; a tenth of it for large photos")
     add("--out", type=Path, default=OUT)
     add("--chart", type=Path, default=CHART)
     args = parser.parse_args(argv)
-    recognizer = EmotionRecognizer.from_pretrained(detector=args.yunet)
+    recognizer = EmotionRecognizer.from_pretrained(detector=args.detector)
     frames = recognizer.for_frames()
     result = {
         "processor": processor(),

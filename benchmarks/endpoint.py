@@ -1,6 +1,6 @@
 """The page's `/recognize_image` with many clients at once, some of them slow, some of which leave half way.
 
-    python -m benchmarks.endpoint [--yunet FILE] [--clients 1 8 64] [--seconds 20]
+    python -m benchmarks.endpoint [--clients 1 8 64] [--seconds 20]
 
 Writes `benchmarks/endpoint.json`. Clients and server share this machine, and a `gradio_client` costs more than the
 recognition: the figures are below what the server can do.
@@ -28,6 +28,7 @@ from gradio_client.utils import QueueError
 
 from benchmarks.speed import processor
 from benchmarks.webcam import AppServer, page_served, percentile
+from deepfer.detection import load_detector
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "ui" / "examples" / "astronaut.jpg"
@@ -174,7 +175,6 @@ def markdown(result: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--yunet", type=Path, help="YuNet's .onnx file; without it, Haar finds the faces")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement")
     parser.add_argument(
@@ -182,11 +182,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args(argv)
-    with page_served(args.yunet) as server:
+    with page_served() as server:
         awkward(server, 1)  # what is made once has been made
         result = {
             "processor": processor(),
-            "detector": "yunet" if args.yunet else "haar",
+            "detector": load_detector().name,
             "afterwards_s": args.afterwards,
             "load": [load(server, count, args.seconds, args.afterwards) for count in args.clients],
             "awkward": awkward(server),

@@ -1,6 +1,6 @@
 """The README's example: the astronaut's annotated picture, and what Python and the command line answer.
 
-    python -m benchmarks.example --detector yunet
+    python -m benchmarks.example
 
 Writes `docs/astronaut.jpg` and `docs/example.json`.
 """
@@ -35,25 +35,21 @@ for face in recognizer.recognize(read_picture("astronaut.jpg")):
 
 def main() -> int:
     """Run the code and the command as they are printed, beside the picture that they name."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
-    args = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     DOCS.mkdir(exist_ok=True)
-    recognizer = EmotionRecognizer.from_pretrained(detector=args.detector)
+    recognizer = EmotionRecognizer.from_pretrained()
     picture = astronaut()
     Image.fromarray(draw_faces(picture, recognizer.recognize(picture))).save(DOCS / "astronaut.jpg", quality=92)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Image.fromarray(picture).save("astronaut.jpg", quality=95)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            # The detector is named here alone, so that the answer does not hang on what this machine has cached.
-            exec(CODE.replace("from_pretrained()", f"from_pretrained(detector={args.detector!r})"), {})
+            exec(CODE, {})
         said = subprocess.run(
-            [sys.executable, "-m", "deepfer", "astronaut.jpg", "--detector", args.detector],
+            [sys.executable, "-m", "deepfer", "astronaut.jpg"],
             capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     example = {
-        "detector": recognizer.detector_name,
         "code": CODE,
         "printed": printed.getvalue(),
         "command": "python -m deepfer astronaut.jpg",

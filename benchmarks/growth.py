@@ -1,6 +1,6 @@
 """How time and memory grow: with the faces in a picture, with its size, and over a folder with the number of workers.
 
-    python -m benchmarks.growth --yunet FILE.onnx
+    python -m benchmarks.growth [--detector yunet]
 
 Each point of the first two has a process of its own, so that its memory is its own. Writes `benchmarks/growth.json` and
 `docs/growth.png`.
@@ -32,6 +32,7 @@ from benchmarks.peers.environments import ROOT
 from benchmarks.peers.process import Process
 from benchmarks.pictures import crowd, portrait
 from benchmarks.speed import processor
+from deepfer.detection import load_detector
 
 OUT = Path(__file__).with_suffix(".json")
 CHART = ROOT / "docs" / "growth.png"
@@ -44,25 +45,25 @@ SIZES = 50  # of the many small pictures
 LOOK_S = 0.05  # between two looks at the workers' memory
 
 
-def point(picture: np.ndarray, yunet: str, frames: bool, runs: int) -> dict[str, float]:
+def point(picture: np.ndarray, detector: str, frames: bool, runs: int) -> dict[str, float]:
     """Milliseconds for a picture, and the most memory of the process that had no other."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "picture.npy")
         np.save(path, picture)
-        with Process(Path(sys.executable), "DeepFER", {"detector": yunet, "frames": frames}) as process:
+        with Process(Path(sys.executable), "DeepFER", {"detector": detector, "frames": frames}) as process:
             process.ask("load")
             told = process.ask("recognize", picture=str(path), times=runs)
             memory = process.ask("memory")["peak"]
     return {"ms": statistics.median(told["ms"]), "found": told["faces"], "memory_mb": memory}
 
 
-def over_folder(folder: Path, yunet: str, workers: int, one_core: bool = False) -> dict[str, float]:
+def over_folder(folder: Path, detector: str, workers: int, one_core: bool = False) -> dict[str, float]:
     """Seconds of the command for a folder, and the most memory of all its processes together: in all its time, in the
     first fifth of it, and in the last.
 
     A single worker uses all cores for each picture, unless it is held to `one_core`.
     """
-    command = [sys.executable, "-m", "deepfer", folder, "--detector", yunet, "--workers", str(workers)]
+    command = [sys.executable, "-m", "deepfer", folder, "--detector", detector, "--workers", str(workers)]
     start, memory = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as aside:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -126,24 +127,24 @@ def memory_of(process: psutil.Process) -> int:
     return total
 
 
-def growth(yunet: str, runs: int, pictures: int, many: int, smallest: bool) -> dict[str, Any]:
+def growth(detector: str, runs: int, pictures: int, many: int, smallest: bool) -> dict[str, Any]:
     """Every point; with `smallest`, the first two of each line."""
     count = 2 if smallest else None
     found: dict[str, Any] = {"faces": {}, "megapixels": {}}
     for setting, frames in SETTINGS.items():
         found["faces"][setting] = {
-            str(faces): point(crowd(faces, CROWD_SIZE, CROWD_CELLS), yunet, frames, runs) for faces in FACES[:count]
+            str(faces): point(crowd(faces, CROWD_SIZE, CROWD_CELLS), detector, frames, runs) for faces in FACES[:count]
         }
         found["megapixels"][setting] = {
-            str(size): point(crowd(SIZED_FACES, four_to_three(size)), yunet, frames, max(1, runs // round(1 + size)))
+            str(size): point(crowd(SIZED_FACES, four_to_three(size)), detector, frames, max(1, runs // round(1 + size)))
             for size in MEGAPIXELS[:count]
         }
     cores = cv2.getNumberOfCPUs()
     with tempfile.TemporaryDirectory() as aside:
         folder, faces = make_folder(Path(aside, "folder"), pictures)
-        alone = over_folder(folder, yunet, 1, one_core=True)
-        runs_of = {str(n): over_folder(folder, yunet, n) for n in sorted({1, *range(2, 2 * cores + 1)})[:count]}
-        run_of_many = over_folder(long_folder(Path(aside, "many"), many), yunet, cores)
+        alone = over_folder(folder, detector, 1, one_core=True)
+        runs_of = {str(n): over_folder(folder, detector, n) for n in sorted({1, *range(2, 2 * cores + 1)})[:count]}
+        run_of_many = over_folder(long_folder(Path(aside, "many"), many), detector, cores)
     found["many"] = {"pictures": many, **run_of_many}
     found["workers"] = {
         "cores": cores,
@@ -239,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache), or haar")
+    add("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
     add("--runs", type=int, default=30, help="default: 30; fewer for large pictures")
     add("--pictures", type=int, default=200, help="in the folder (default: 200)")
     add("--many", type=int, default=10_000, help="small pictures whose memory is watched (default: 10,000)")
@@ -250,8 +251,8 @@ def main(argv: list[str] | None = None) -> int:
     result = {
         "processor": processor(),
         "python": platform.python_version(),
-        "detector": "haar" if args.yunet == "haar" else "yunet",
-        **growth(args.yunet, args.runs, args.pictures, args.many, args.smallest),
+        "detector": load_detector(args.detector).name,
+        **growth(args.detector, args.runs, args.pictures, args.many, args.smallest),
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     chart(result, args.chart)

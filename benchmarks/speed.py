@@ -1,6 +1,6 @@
 """How long an answer takes: cold from the command line, warm through the pipeline, and the classifier alone.
 
-    python -m benchmarks.speed --detector yunet
+    python -m benchmarks.speed [--detector yunet]
 
 Writes `benchmarks/speed.json`. Everything is a median; machines are noisy, so the ratios tell more than the figures.
 """
@@ -78,7 +78,7 @@ def processor() -> str:
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
+    parser.add_argument("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
     args = parser.parse_args()
     cv2.setNumThreads(os.cpu_count() or 1)
     recognizer = EmotionRecognizer.from_pretrained(detector=args.detector)

@@ -1,6 +1,6 @@
 """How fast a clip is done against how long it plays, and whether its length costs memory.
 
-    python -m benchmarks.video --detector yunet
+    python -m benchmarks.video [--detector yunet]
 
 Makes 720p clips of two faces that move, and has each followed, annotated and tabled by a process of its own: without
 ffmpeg (VP8 by OpenCV) and, where there is one, with it (H.264). Writes `benchmarks/video.json`.
@@ -24,6 +24,7 @@ from skimage.data import astronaut
 
 from benchmarks.speed import processor
 from deepfer.clip_writer import clip_suffix
+from deepfer.detection import load_detector
 
 OUT = Path(__file__).with_name("video.json")
 WIDTH, HEIGHT, FPS = 1280, 720, 30
@@ -75,7 +76,7 @@ def measure(path: Path, detector: str, environment: dict[str, str]) -> dict[str,
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
+    parser.add_argument("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60], help="lengths of the clips")
     args = parser.parse_args()
     load = os.getloadavg()[0]
@@ -93,7 +94,7 @@ def main() -> int:
     result = {
         "processor": processor(),
         "python": platform.python_version(),
-        "detector": args.detector if args.detector in ("auto", "yunet", "haar") else "yunet",
+        "detector": load_detector(args.detector).name,
         "load_before": load,
         "clip": f"{WIDTH}x{HEIGHT}, {FPS} frames per second, two faces",
         "runs": runs,

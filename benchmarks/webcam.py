@@ -1,7 +1,7 @@
 """The webcam tab as a visitor has it, in a real Chromium with a made camera; and its server with many visitors.
 
-    python -m benchmarks.webcam --yunet FILE                # everything but the soak: about ten minutes
-    python -m benchmarks.webcam --yunet FILE --soak 15      # the soak alone, of so many minutes
+    python -m benchmarks.webcam                             # everything but the soak: about ten minutes
+    python -m benchmarks.webcam --soak 15                   # the soak alone, of so many minutes
     python -m benchmarks.webcam --only browser|load         # a part alone; the others stay as they were measured
 
 Writes `benchmarks/webcam.json`. Browser, visitors and server share this machine, as they would not elsewhere: the
@@ -35,7 +35,7 @@ import psutil
 
 from benchmarks.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, film, write
 from benchmarks.speed import processor
-from deepfer.detection import YUNET_FILE, YUNET_REPO
+from deepfer.detection import load_detector
 from deepfer.face import iou
 from deepfer.limits import VISITOR_SILENCE_S
 
@@ -112,18 +112,10 @@ def watching() -> str:
 
 
 @contextmanager
-def page_served(yunet: Path | None) -> Iterator[AppServer]:
-    """`python app.py`, with YuNet as if it had been downloaded, or without."""
-    with tempfile.TemporaryDirectory() as folder:
-        if yunet:
-            repo = Path(folder, "hf", "hub", f"models--{YUNET_REPO.replace('/', '--')}")
-            commit = "0" * 40
-            (repo / "snapshots" / commit).mkdir(parents=True)
-            (repo / "refs").mkdir()
-            (repo / "refs" / "main").write_text(commit)
-            (repo / "snapshots" / commit / YUNET_FILE).write_bytes(yunet.read_bytes())
-        with serve(Path(folder), env={"HF_HOME": str(Path(folder, "hf")), "HF_HUB_OFFLINE": "1"}) as server:
-            yield server
+def page_served() -> Iterator[AppServer]:
+    """`python app.py`, which asks the Hub nothing."""
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder), env={"HF_HUB_OFFLINE": "1"}) as server:
+        yield server
 
 
 @contextmanager
@@ -330,7 +322,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def markdown(result: dict[str, Any]) -> str:
     """The tables of `webcam.json`."""
-    titles = {"yunet": "YuNet", "haar": "Haar"}
+    titles = {"deepfer": "DeepFER's own", "yunet": "YuNet", "haar": "Haar"}
     lines = []
     if "browser" in result:
         lines += [
@@ -373,7 +365,6 @@ def markdown(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--yunet", type=Path, required=True, help="YuNet's .onnx file")
     parser.add_argument("--seconds", type=float, default=40, help="of each measurement; the scene takes 20")
     parser.add_argument("--visitors", type=int, nargs="+", default=VISITORS)
     parser.add_argument("--only", choices=("browser", "load"), help="this part alone")
@@ -382,17 +373,14 @@ def main() -> None:
     result: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
     result["processor"] = processor()
     if args.soak:
-        with page_served(args.yunet) as server:
+        with page_served() as server:
             result["soak"] = soak(server, args.soak)
     elif args.only != "load":
-        result["browser"] = {}
-        for detector, file in (("yunet", args.yunet), ("haar", None)):
-            with page_served(file) as server:
-                result["browser"][detector] = {
-                    name: in_browser(server, network, args.seconds) for name, network in NETWORKS.items()
-                }
+        with page_served() as server:
+            shown = {name: in_browser(server, network, args.seconds) for name, network in NETWORKS.items()}
+        result["browser"] = {load_detector().name: shown}
     if not args.soak and args.only != "browser":
-        with page_served(args.yunet) as server:
+        with page_served() as server:
             result["load"] = [asyncio.run(load(server, count, args.seconds)) for count in args.visitors]
     OUT.write_text(json.dumps(result, indent=1) + "\n")
     print(markdown(result))

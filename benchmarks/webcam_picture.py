@@ -1,6 +1,6 @@
 """The README's picture of the webcam tab, with the astronaut as the camera.
 
-    python -m benchmarks.webcam_picture --yunet FILE
+    python -m benchmarks.webcam_picture
 
 Writes `docs/webcam.png`. A font with colour emoji (Noto Color Emoji, for one) should be there.
 """
@@ -22,11 +22,9 @@ COLOURS = 256  # of the PNG: a photo in millions would be four times as large
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--yunet", type=Path, required=True, help="YuNet's .onnx file")
-    args = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     film = [camera.portrait(number) for number in range(camera.PORTRAIT_FRAMES)]
-    with page_served(args.yunet) as server, camera_on(server, film) as page:
+    with page_served() as server, camera_on(server, film) as page:
         page.set_viewport_size({"width": 1060, "height": 660})
         page.wait_for_timeout(1000 * SECONDS)
         shot = Image.open(io.BytesIO(page.locator("#webcam").screenshot()))

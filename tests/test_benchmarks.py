@@ -28,7 +28,7 @@ def run(name: str, folder: Path, *options: str) -> tuple[dict, str]:
 
 
 def test_side_by_side_with_a_library_that_is_not_there(tmp_path: Path) -> None:
-    contenders = "DeepFER, CNN, Haar", "hsemotion-onnx"
+    contenders = "DeepFER, CNN", "hsemotion-onnx"
     result, told = run("peers", tmp_path, "--here", "--turns", "1", "--pictures", "2", "--only", *contenders)
     ours, other = result["contenders"]
     assert other["why_not"] == "load: ModuleNotFoundError: No module named 'hsemotion_onnx'"
@@ -46,19 +46,17 @@ def test_side_by_side_with_a_library_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_where_the_time_goes(tmp_path: Path) -> None:
-    result, told = run("breakdown", tmp_path, "--yunet", "haar", "--runs", "1")
+    result, told = run("breakdown", tmp_path, "--runs", "1")
     assert told == breakdown.markdown(result)
     for taken in result["pictures_ms"].values():
         assert tuple(taken) == breakdown.PARTS
-        assert all(taken[part] > 0 for part in breakdown.PARTS if part != "resize")  # which Haar does for itself
+        assert all(taken[part] > 0 for part in breakdown.PARTS)
     assert result["peak"]["multiplications"] > 1e8
     assert 0 < result["peak"]["classifier_giga_per_s"] < result["peak"]["product_giga_per_s"]
 
 
 def test_how_cost_grows(tmp_path: Path) -> None:
-    result, told = run(
-        "growth", tmp_path, "--yunet", "haar", "--runs", "1", "--pictures", "2", "--many", "60", "--smallest"
-    )
+    result, told = run("growth", tmp_path, "--runs", "1", "--pictures", "2", "--many", "60", "--smallest")
     assert told == growth.markdown(result)
     assert {key: point["found"] for key, point in result["faces"]["photo"].items()} == {"1": 1, "2": 2}
     one, two = (run["memory_mb"] for run in result["workers"]["runs"].values())

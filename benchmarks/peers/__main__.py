@@ -1,7 +1,7 @@
 """DeepFER and other libraries side by side: the same pictures, in the same run, by turns.
 
-    python -m benchmarks.peers --yunet FILE.onnx                    # everything; each library is installed first, once
-    python -m benchmarks.peers --only "DeepFER, CNN, Haar" --here --turns 1 --pictures 2    # to see that it runs
+    python -m benchmarks.peers [--yunet FILE.onnx]                  # everything; each library is installed first, once
+    python -m benchmarks.peers --only "DeepFER, CNN" --here --turns 1 --pictures 2    # to see that it runs
 
 Each library has an environment of its own (`environments.py`) and is called as its documentation shows
 (`contenders.py`), in a process of its own. Whatever cannot be installed or loaded here becomes a row that says why.
@@ -34,8 +34,7 @@ from benchmarks.peers.environments import ROOT, CannotInstallError, installed_mb
 from benchmarks.peers.process import NoAnswerError, Process
 from benchmarks.pictures import crowd, portrait
 from benchmarks.speed import processor
-from deepfer.checkpoint import EMBEDDED
-from deepfer.detection import HAAR_SIDE, PHOTO_SIDE
+from deepfer.detection import HAAR_SIDE, PHOTO
 from deepfer.face import LABELS
 from deepfer.recognizer import FRAME_SIDE
 from training.data import LABEL_OF_NAME, DataError, open_dataset
@@ -89,26 +88,19 @@ class Contender:
         return [{"head": "fer2013"}, {"head": "served"}] if self.ours else [{}]
 
 
-def contenders(yunet: str) -> list[Contender]:
-    """All of them, ours first."""
-    photo, frame, whole = f"YuNet, up to {PHOTO_SIDE} px", f"YuNet, {FRAME_SIDE} px", "whole picture"
-    haar = f"Haar, up to {HAAR_SIDE} px"
+def contenders(yunet: Path | None) -> list[Contender]:
+    """All of them, ours first; with YuNet as our detector too if its file is given."""
+    photo, whole = f"up to {PHOTO.max_pixels / 1e6:g} MP", "whole picture"
 
     def ours(title: str, model: str, at: str, **options: Any) -> Contender:
         return Contender(f"DeepFER, {title}", "deepfer", "DeepFER", model, at, {"model": model, **options})
 
-    every = [
-        ours("CNN, YuNet, frame", "cnn", frame, detector=yunet, frames=True),
-        ours("CNN, YuNet", "cnn", photo, detector=yunet),
-        ours("CNN, Haar", "cnn", haar, detector="haar"),
-    ]
-    if (EMBEDDED / "resnet50v2").exists():
-        every += [
-            ours("ResNet50V2, YuNet", "resnet50v2", photo, detector=yunet),
-            ours("ResNet50V2, Haar", "resnet50v2", haar, detector="haar"),
-        ]
     return [
-        *every,
+        ours("CNN, frame", "cnn", f"its own, {FRAME_SIDE} px", frames=True),
+        ours("CNN", "cnn", f"its own, {photo}"),
+        *([ours("CNN, YuNet", "cnn", f"YuNet, {photo}", detector=str(yunet))] if yunet else []),
+        ours("CNN, Haar", "cnn", f"Haar, up to {HAAR_SIDE} px", detector="haar"),
+        ours("ResNet50V2", "resnet50v2", f"its own, {photo}"),
         Contender("fer, Haar", "fer", "Fer", "fer in LiteRT", f"Haar, {whole}"),
         Contender("fer, Haar, Keras", "fer", "Fer", "fer in Keras", f"Haar, {whole}", {"use_tflite": False}),
         Contender("fer, MTCNN", "fer", "Fer", "fer in LiteRT", f"MTCNN, {whole}", {"mtcnn": True}),
@@ -265,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache)")
+    add("--yunet", type=Path, help="YuNet's .onnx file, to measure it in the place of our own detector too")
     add("--only", nargs="+", metavar="TITLE", help="these contenders alone")
     add("--here", action="store_true", help="install nothing: run everything in this environment")
     add("--environments", type=Path, default=ENVIRONMENTS, help=f"default: {ENVIRONMENTS.relative_to(ROOT)}")

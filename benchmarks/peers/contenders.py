@@ -24,7 +24,7 @@ FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  #
 class DeepFER:
     """This package."""
 
-    def __init__(self, detector: str, model: str = "cnn", frames: bool = False) -> None:
+    def __init__(self, detector: str = "auto", model: str = "cnn", frames: bool = False) -> None:
         from deepfer import LABELS, EmotionRecognizer, read_picture
 
         self.labels, self.read, self.source = LABELS, read_picture, (detector, model)

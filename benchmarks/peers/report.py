@@ -8,7 +8,7 @@ from typing import Any
 
 from training.results import percent, table
 
-CNN, FRAME = "DeepFER, CNN, YuNet", "DeepFER, CNN, YuNet, frame"
+CNN, FRAME = "DeepFER, CNN", "DeepFER, CNN, frame"
 ONE = ("pictures", "640x480, 1 face", "ms")
 BARS: tuple[tuple[str, str, str, tuple[str, ...], int], ...] = (
     # what, ours, theirs, where the figure is, how many times ours is to go into theirs
