@@ -247,7 +247,7 @@ def test_the_recognizer_gives_colour_to_a_model_from_the_hub_that_takes_it(
     colours: Path, hub: HubServer, astronaut: np.ndarray
 ) -> None:
     commit = hub.commit("other/faces", {name: (colours / name).read_bytes() for name in (CONFIG, MODEL)})
-    recognizer = EmotionRecognizer.from_pretrained("other/faces", detector="haar")
+    recognizer = EmotionRecognizer.from_pretrained("other/faces")
     (face,) = recognizer.recognize(astronaut)
     crop = recognizer.crop(astronaut, face)
     assert crop.shape == (64, 64, 3)

@@ -19,10 +19,9 @@ REPO = "user/faces"
 
 @pytest.mark.tried("32 threads over one recognizer")
 @pytest.mark.alone
-@pytest.mark.parametrize("detector", ["haar", "yunet"])
-def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray, request: pytest.FixtureRequest) -> None:
-    source = str(request.getfixturevalue("yunet_file")) if detector == "yunet" else detector
-    recognizer = EmotionRecognizer.from_pretrained(detector=source).for_frames()
+@pytest.mark.parametrize("detector", ["deepfer", "haar"])
+def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray) -> None:
+    recognizer = EmotionRecognizer.from_pretrained(detector=detector).for_frames()
     near = astronaut[:260, 80:340]
     pictures = [np.ascontiguousarray(picture) for picture in (near, near[:, ::-1], near[10:, 20:], astronaut)]
     expected = [recognizer.recognize(picture) for picture in pictures]
@@ -54,7 +53,7 @@ def test_8_processes_over_one_empty_cache(hub: HubServer, tmp_path: Path) -> Non
         "import sys, pathlib, time, deepfer\n"
         "pathlib.Path(sys.argv[1]).touch()\n"
         f"while len(list(pathlib.Path({str(tmp_path)!r}).iterdir())) < 8: time.sleep(0.01)\n"
-        f"recognizer = deepfer.EmotionRecognizer.from_pretrained({REPO!r}, detector='haar')\n"
+        f"recognizer = deepfer.EmotionRecognizer.from_pretrained({REPO!r})\n"
         "faces = recognizer.recognize(deepfer.read_picture('ui/examples/astronaut.jpg'))\n"
         "print(recognizer.revision, faces)"
     )

@@ -207,8 +207,8 @@ def test_photographs_go_through_detection(tmp_path: Path, astronaut: np.ndarray)
     for name, picture in (("happy", astronaut), ("sad", astronaut[:, ::-1]), ("fear", np.full((300, 300, 3), 99))):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "photos" / name / "0.png")
-    assert run(tmp_path / "photos", tmp_path / "out", "--pipeline", "--detector", "haar", split="all") == 0
-    found = metrics(tmp_path / "out")["photographs"]["haar"]
+    assert run(tmp_path / "photos", tmp_path / "out", "--pipeline", split="all") == 0
+    found = metrics(tmp_path / "out")["photographs"]["deepfer"]
     assert found["images"] == 3
     assert found["detected"] == pytest.approx(2 / 3)
     assert found["accuracy"] == pytest.approx(1 / 3)  # she smiles in both
@@ -218,8 +218,8 @@ def test_photographs_go_through_detection(tmp_path: Path, astronaut: np.ndarray)
 def test_crops_are_put_into_larger_pictures(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "PIPELINE_IMAGES", 3)
     monkeypatch.setattr(evaluate, "PIPELINE_ANGLES", (0, 30))
-    assert run(dataset, tmp_path, "--pipeline", "--detector", "haar") == 0
-    found = metrics(tmp_path)["pipeline"]["haar"]
+    assert run(dataset, tmp_path, "--pipeline") == 0
+    found = metrics(tmp_path)["pipeline"]["deepfer"]
     assert found["images"] == 3
     assert list(found["angles"]) == ["0", "30"]
     for angle in found["angles"].values():
@@ -241,7 +241,7 @@ def test_what_cannot_be_done_is_said_in_a_line_and_at_once(
     repository = Path(evaluate.__file__).parents[1]
     assert "test" in refused(tmp_path / "out", split="test", data=folders)
     assert "nothing" in refused(tmp_path / "out", checkpoint="nothing")
-    assert "measured on validation" in refused(tmp_path / "out", "--pipeline", "--detector", "haar", split="test")
+    assert "measured on validation" in refused(tmp_path / "out", "--pipeline", split="test")
     assert "pictures of people" in refused(tmp_path / "out", "--mistakes", repository / "deepfer/checkpoints/cnn")
 
     def measure_asked(*_arguments: object) -> None:

@@ -129,7 +129,7 @@ def test_an_own_file_is_served_as_keras_answers(
     assert config["temperature"] == {"logits": 1.0}
     assert "no temperature was fitted" in config["converted"]["gate"]
     assert "no temperature was fitted" in (tmp_path / "own" / "README.md").read_text()
-    recognizer = EmotionRecognizer.from_pretrained(tmp_path / "own", detector="haar")
+    recognizer = EmotionRecognizer.from_pretrained(tmp_path / "own")
     (face,) = recognizer.recognize(astronaut)
     assert face.probabilities == pytest.approx(
         dict(zip(LABELS, classifier.predict(recognizer.crop(astronaut, face)[None])[0], strict=True)), abs=1e-6

@@ -42,7 +42,7 @@ def deepfer(
 
 @pytest.fixture(scope="module")
 def expected() -> list[dict[str, Any]]:
-    (face,) = faces(deepfer(PHOTO, "--json", "--detector", "haar"))
+    (face,) = faces(deepfer(PHOTO, "--json"))
     assert face["emotion"] == "happy"
     return [face]
 
@@ -95,14 +95,14 @@ def test_a_home_that_cannot_be_written(
     assert faces(deepfer(PHOTO, "--json", **given)) == expected
     hub.commit(YUNET_REPO, {YUNET_FILE: b"never written"})
     assert "cannot be written" in told(deepfer(PHOTO, "--detector", "yunet", **given))
-    line = told(deepfer(PHOTO, "--detector", "haar", "--output", home / "out.jsonl", **given))
+    line = told(deepfer(PHOTO, "--output", home / "out.jsonl", **given))
     assert line.startswith(f"deepfer: {home / 'out.jsonl'} cannot be written: ")
 
 
 @pytest.mark.tried("No home and no cache folder")
 def test_no_home_and_no_cache(tmp_path: Path, expected: list[dict[str, Any]]) -> None:
     for missing in ({"without": ("HOME", "USER", "LOGNAME", *OWN)}, {"HF_HOME": str(tmp_path / "no" / "cache")}):
-        assert faces(deepfer(PHOTO, "--json", "--detector", "haar", **missing)) == expected
+        assert faces(deepfer(PHOTO, "--json", **missing)) == expected
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,22 +130,20 @@ def test_the_plainest_locale_and_the_oddest_path(tmp_path: Path, expected: list[
     photo = shutil.copy(PHOTO, folder / PHOTO.name)
     for utf8 in ("0", "1"):
         plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
-        done = deepfer(photo, "--json", "--detector", "haar", "--save", folder / "out", **plain)
+        done = deepfer(photo, "--json", "--save", folder / "out", **plain)
         assert faces(done) == expected
         assert os.fsencode(json.loads(done.stdout)["path"]) == os.fsencode(photo)
         assert (folder / "out" / PHOTO.name).exists()
         shutil.rmtree(folder / "out")
-        assert PHOTO.name in deepfer(photo, "--detector", "haar", **plain).stdout
-    assert "No such file" in told(deepfer(folder / "missing.jpg", "--detector", "haar", **plain))
+        assert PHOTO.name in deepfer(photo, **plain).stdout
+    assert "No such file" in told(deepfer(folder / "missing.jpg", **plain))
 
 
 @pytest.mark.tried("One core")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
 def test_one_core(expected: list[dict[str, Any]]) -> None:
     core = min(os.sched_getaffinity(0))
-    assert (
-        faces(deepfer(PHOTO, "--json", "--detector", "haar", setup=lambda: os.sched_setaffinity(0, {core}))) == expected
-    )
+    assert faces(deepfer(PHOTO, "--json", setup=lambda: os.sched_setaffinity(0, {core}))) == expected
 
 
 @contextmanager
@@ -175,12 +173,12 @@ def limit_data() -> None:
 def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     Image.new("RGB", (3_000, 4_000), "gray").save(tmp_path / "12 megapixels.png")
     with little_memory() as setup:
-        assert faces(deepfer(PHOTO, "--json", "--detector", "haar", setup=setup)) == expected
-        assert faces(deepfer(tmp_path / "12 megapixels.png", "--json", "--detector", "haar", setup=setup)) == []
+        assert faces(deepfer(PHOTO, "--json", setup=setup)) == expected
+        assert faces(deepfer(tmp_path / "12 megapixels.png", "--json", setup=setup)) == []
 
 
 @pytest.mark.tried("Less memory than a picture takes")
 def test_what_takes_more_memory_than_there_is_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (8_000, 8_000), "gray").save(tmp_path / "large.png", compress_level=1)
-    line = told(deepfer(tmp_path / "large.png", "--detector", "haar", setup=limit_data, OPENBLAS_NUM_THREADS="1"))
+    line = told(deepfer(tmp_path / "large.png", setup=limit_data, OPENBLAS_NUM_THREADS="1"))
     assert line == "deepfer: there is not enough memory for this"

@@ -82,7 +82,7 @@ def impatient(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def test_only_what_is_served_is_pulled_and_the_commit_is_told(hub: HubServer, astronaut: np.ndarray) -> None:
     commit = hub.commit(REPO, files())
-    recognizer = EmotionRecognizer.from_pretrained(REPO, detector="haar")
+    recognizer = EmotionRecognizer.from_pretrained(REPO)
     assert (recognizer.model_name, recognizer.revision) == (REPO, commit)
     folder = recognizer.classifier.checkpoint.folder
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
@@ -143,7 +143,7 @@ def test_the_token_of_hf_auth_login_counts(hub: HubServer, tmp_path: Path) -> No
 
 def test_starting_on_embedded_files_loads_no_client() -> None:
     code = (
-        "import sys, deepfer; deepfer.EmotionRecognizer.from_pretrained(detector='haar')\n"
+        "import sys, deepfer; deepfer.EmotionRecognizer.from_pretrained()\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'huggingface_hub', 'httpx2', 'tqdm'}))"
     )
     assert python(code) == ["[]"]
@@ -152,7 +152,7 @@ def test_starting_on_embedded_files_loads_no_client() -> None:
 def test_the_command_line_says_which_commit(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     done = subprocess.run(
-        [sys.executable, "-m", "deepfer", "--model", REPO, "--detector", "haar", "ui/examples/astronaut.jpg"],
+        [sys.executable, "-m", "deepfer", "--model", REPO, "ui/examples/astronaut.jpg"],
         capture_output=True, text=True, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert done.returncode == 0

@@ -29,7 +29,7 @@ def test_each_limit_is_the_environments_where_it_sets_one() -> None:
 
 
 def test_a_limit_that_is_set_holds() -> None:
-    done = run("-m", "deepfer", "ui/examples/astronaut.jpg", "--detector", "haar", DEEPFER_MAX_PIXELS="200000")
+    done = run("-m", "deepfer", "ui/examples/astronaut.jpg", DEEPFER_MAX_PIXELS="200000")
     assert done.returncode == 1
     assert "more than 0.2 megapixels (512x512)" in done.stderr
 

@@ -418,7 +418,7 @@ def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: H
     np.save(tmp_path / "crops.npy", crops)
     code = (
         "import sys, numpy as np, deepfer\n"
-        "recognizer = deepfer.EmotionRecognizer.from_pretrained('user/faces', detector='haar')\n"
+        "recognizer = deepfer.EmotionRecognizer.from_pretrained('user/faces')\n"
         "crops = np.load(sys.argv[1])\n"
         "np.save(sys.argv[2], [recognizer.classifier.predict(crops, head=head) for head in ('served', 'fer2013')])\n"
         "print(recognizer.revision)"

@@ -128,7 +128,7 @@ def test_evaluation_writes_what_the_contract_names(checkpoint: Path, dataset: Pa
 
 
 def test_the_recognizer_serves_it(checkpoint: Path, astronaut: np.ndarray) -> None:
-    recognizer = EmotionRecognizer.from_pretrained(checkpoint, detector="haar")
+    recognizer = EmotionRecognizer.from_pretrained(checkpoint)
     (face,) = recognizer.recognize(astronaut)
     assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-5)
 

@@ -26,7 +26,7 @@ FPS = 20
 
 @pytest.fixture(scope="module")
 def recognizer() -> EmotionRecognizer:
-    return EmotionRecognizer.from_pretrained(detector="haar")
+    return EmotionRecognizer.from_pretrained()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_one_person_walks(recognizer: EmotionRecognizer, walk: Path, tmp_path: P
     found = recognize(recognizer, walk, video=str(tmp_path / "out.webm"), table=str(tmp_path / "timeline.csv"))
     assert (found.width, found.height, found.frames, found.fps) == (480, 270, 40, FPS)
     assert found.duration_s == pytest.approx(2)
-    assert (found.warning, found.error, found.detector) == (None, None, "haar")
+    assert (found.warning, found.error, found.detector) == (None, None, "deepfer")
     (person,) = found.people
     assert (person.track_id, person.emotion) == (1, "happy")
     assert person.seen_s == pytest.approx(2, abs=0.3)
@@ -91,8 +91,7 @@ def test_one_person_walks(recognizer: EmotionRecognizer, walk: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.webm", "timeline.csv"]
 
 
-def test_two_people_cross_and_keep_their_numbers(cross: Path, tmp_path: Path, yunet_file: Path) -> None:
-    recognizer = EmotionRecognizer.from_pretrained(detector=str(yunet_file))
+def test_two_people_cross_and_keep_their_numbers(recognizer: EmotionRecognizer, cross: Path, tmp_path: Path) -> None:
     found = recognize(recognizer, cross, table=tmp_path / "timeline.csv")
     assert [person.track_id for person in found.people] == [1, 2]
     assert all(person.seen_s > 2.5 for person in found.people)
@@ -417,7 +416,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         )
         program = (
             "import resource, sys; from pathlib import Path; from deepfer import EmotionRecognizer, recognize_video\n"
-            "recognizer = EmotionRecognizer.from_pretrained(detector='haar')\n"
+            "recognizer = EmotionRecognizer.from_pretrained()\n"
             "*_, last = recognize_video(recognizer, sys.argv[1], table=Path(sys.argv[1] + '.csv'))\n"
             "print(last.result.frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )

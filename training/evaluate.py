@@ -2,7 +2,7 @@
 
     python -m training.evaluate --checkpoint cnn --dataset PATH_OR_HUB_ID --split validation --out DIR
     python -m training.evaluate … --split validation --robustness                    # pictures made worse
-    python -m training.evaluate … --split validation --pipeline --detector yunet     # through detection and alignment
+    python -m training.evaluate … --split validation --pipeline [--detector haar]    # through detection and alignment
 
 Another dataset than the one trained on needs an --out of its own; `--split all` takes all of its pictures. A second
 call adds to the `metrics.json` that is there. A call for another model file, or for other pictures or labels under the
@@ -349,7 +349,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     instead.add_argument("--mistakes", type=Path, help="a folder for the most confident mistakes (they show people)")
     instead.add_argument("--robustness", action="store_true", help="measure what worse pictures cost instead")
     instead.add_argument("--pipeline", action="store_true", help="measure what detection and alignment lose instead")
-    parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file, for --pipeline")
+    parser.add_argument(
+        "--detector", default="auto", help="for --pipeline: as for `python -m deepfer` (default: our own)"
+    )
     args = parser.parse_args(argv)
     if args.robustness and args.split != "validation":
         parser.error("--robustness is measured on validation: it is for choosing, and test is for none of that")

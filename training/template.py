@@ -1,7 +1,6 @@
 """Where a face sits in the training pictures: what `training.export` writes as a checkpoint's crop geometry.
 
-python -m training.template --dataset PATH_OR_HUB_ID --detector yunet
-python -m training.template --dataset PATH_OR_HUB_ID --detector haar
+python -m training.template --dataset PATH_OR_HUB_ID [--detector haar]
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print medians over the training split, as shares of the picture's side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
-    parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
+    parser.add_argument("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
     args = parser.parse_args(argv)
     try:
         splits = load(args.dataset)
