@@ -15,6 +15,7 @@ from PIL import ImageFile, TiffImagePlugin
 
 from deepfer.avif import frames_in_an_image
 from deepfer.jpeg import Scans
+from deepfer.jpeg2000 import set_up_s
 
 MAX_READS = 200_000  # Pillow reads a header piece by piece, in Python; a 100 MB PNG takes about 40,000 reads
 
@@ -61,7 +62,8 @@ def decoding_s(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) -> 
     """
     pixel_ns, byte_ns, size = _storage_ns(image, data, scans)
     pixel_ns += _CONVERSION_NS.get(image.mode.partition(";")[0], _CONVERSION_OTHERS_NS)
-    return (pixel_ns * image.width * image.height + byte_ns * size) / 1e9
+    set_up = set_up_s(data) if image.format == "JPEG2000" else 0.0
+    return (pixel_ns * image.width * image.height + byte_ns * size) / 1e9 + set_up
 
 
 def _storage_ns(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) -> tuple[float, float, int]:

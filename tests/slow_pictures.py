@@ -103,6 +103,17 @@ def avif_of_hidden_frames(hidden: int) -> bytes:
     return located + struct.pack(">I", len(content) + 8) + b"mdat" + content
 
 
+def jpeg2000_of_precincts(side: int) -> bytes:
+    """A black JPEG 2000 that says it is cut into precincts of 2x2 pixels."""
+    data = encode(Image.new("RGB", (side, side)), "JPEG2000", no_jp2=True)
+    at = data.index(b"\xff\x52")
+    length = int.from_bytes(data[at + 2 : at + 4], "big")
+    style = bytearray(data[at + 4 : at + 2 + length])
+    style[0] |= 1
+    style += b"\x11" * (style[5] + 1)
+    return data[: at + 2] + (len(style) + 2).to_bytes(2, "big") + style + data[at + 2 + length :]
+
+
 def slow() -> dict[str, bytes]:
     """Pictures that take from 3 s to a minute to decode."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1_500, 1_500, 3), np.uint8))
@@ -119,6 +130,7 @@ def slow() -> dict[str, bytes]:
         "Lab TIFF": encode(Image.new("LAB", (6_000, 6_000)), "TIFF", compression="tiff_adobe_deflate"),
         "AVIF, 500 hidden frames": avif_of_hidden_frames(500),
         "JPEG 2000, 25 megapixels": jp2,
+        "JPEG 2000, tiny precincts": jpeg2000_of_precincts(1_000),
         "JPEG 2000, noise": encode(noise, "JPEG2000", irreversible=False),
     }
 
