@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -33,6 +35,36 @@ def test_every_kind_of_copy_is_found(faces: np.ndarray) -> None:
     }
     found = find(np.stack([copy for _, copy in copies.values()]), faces)
     assert dict(zip(copies, found.tolist(), strict=True)) == {name: row for name, (row, _) in copies.items()}
+
+
+def cropped(face: np.ndarray, share: float, x: float, y: float) -> np.ndarray:
+    """A part with a side of `share`, at `x` and `y` of the way across, enlarged to the whole picture."""
+    offset = (1 - share) * 48 * np.array([x, y])
+    matrix = np.array([[1 / share, 0, 0], [0, 1 / share, 0]])
+    matrix[:, 2] = (0.5 - offset) / share - 0.5
+    return cv2.warpAffine(face, matrix, (48, 48))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda face: moved(face, 1, 0, (4, 3)),
+        lambda face: moved(face, 1, 0, (-6, 5)),
+        lambda face: moved(face, 1, 0, (9, -8)),
+        lambda face: cropped(face, 0.9, 1, 0),
+        lambda face: cropped(face, 0.8, 0.5, 0.5),
+        lambda face: cropped(face, 0.8, 0.2, 0.9)[:, ::-1],
+        lambda face: cropped(face, 0.7, 0.4, 0.1),
+    ],
+    ids=["shift 4 3", "shift -6 5", "shift 9 -8", "crop 90", "crop 80", "mirrored crop 80", "crop 70"],
+)
+def test_shifts_and_crops_are_found_in_either_direction(
+    faces: np.ndarray, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    changed = np.stack([change(face) for face in faces])
+    for found in (find(changed, faces), find(faces, changed)):
+        assert np.mean(found == np.arange(len(faces))) > 0.9
+        assert np.all((found == np.arange(len(faces))) | (found < 0))
 
 
 def test_other_faces_are_none(faces: np.ndarray) -> None:
