@@ -146,3 +146,11 @@ def test_frames_show_the_same_face_to_the_same_model(astronaut: np.ndarray, dete
     (face,), (thorough,) = quick.recognize(astronaut), recognizer.recognize(astronaut)
     assert iou(face.box, thorough.box) > 0.6
     assert face.emotion == thorough.emotion == "happy"
+
+
+@pytest.mark.parametrize("degrees", [45, 90, 135, 180, 225, 270])
+def test_a_turned_face_keeps_its_emotion(astronaut: np.ndarray, degrees: float) -> None:
+    turn = cv2.getRotationMatrix2D((223, 120), degrees, 1.0)
+    image = cv2.warpAffine(astronaut, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    for face in EmotionRecognizer.from_pretrained().recognize(image):
+        assert face.emotion == "happy" or (face.confidence or 0) <= 0.5
