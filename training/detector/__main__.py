@@ -39,7 +39,7 @@ CROPS = {"train": 6000, "validation": 500}  # face crops that are used
 HEADS = {"train": 400, "validation": 40}  # drawn heads
 HEAD_SEED = 90_000  # no other program draws from it
 # Chosen on the validation photos: `python -m training.detector evaluate` measures them.
-THRESHOLDS = {"photo": 0.5, "frame": 0.5}
+THRESHOLDS = {"photo": 0.6, "frame": 0.55}
 SETTLING_BATCHES = 50  # for the statistics of batch normalization
 PARITY_PHOTOS = 40
 
@@ -121,6 +121,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--batch-size", type=whole_number(1), default=32, help="default: 32")
     add("--learning-rate", type=float, default=3e-3, help="at its peak (default: 0.003)")
     add("--seed", type=whole_number(0), default=0, help="of weights and images")
+    add("--init", type=Path, help="start from this .keras file, such as training/checkpoints/detector.keras")
     add("--resume", action="store_true", help="go on after the last finished epoch in --out")
     add = stages.add_parser("export", parents=[data], help="write a checkpoint folder").add_argument
     add("--run", type=Path, required=True, help="the run folder")
@@ -156,7 +157,7 @@ def train(args: argparse.Namespace) -> None:
     (args.out / "run.json").write_text(json.dumps(settings, indent=2) + "\n")
     composer = load_composer(args.photos, args.crops, args.labels, "train")
     validation = load_composer(args.photos, args.crops, args.labels, "validation")
-    fit(composer, validation, args.out, settings)
+    fit(composer, validation, args.out, settings, args.init)
 
 
 def export(args: argparse.Namespace) -> None:

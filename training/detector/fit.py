@@ -51,16 +51,17 @@ class ComposedBatches(keras.utils.PyDataset):
 def trainable(detector: keras.Model) -> keras.Model:
     """The detector with its grids one after the other, `(N, cells, 15)`, as `loss` takes them."""
     flat = [keras.layers.Reshape((-1, CELL), dtype="float32")(grid) for grid in detector.outputs]
-    return keras.Model(detector.inputs, keras.layers.Concatenate(axis=1, dtype="float32")(flat))
+    return keras.Model(detector.input, keras.layers.Concatenate(axis=1, dtype="float32")(flat))
 
 
-def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any]) -> None:
+def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any], init: Path | None = None) -> None:
     """Train, keeping the averaged network after each epoch as `out/latest.keras`; goes on where a run was cut off.
 
     Args:
         composer: Makes the training images.
         validation: Makes the validation images, from other photos.
         out: The run folder.
+        init: A detector's `.keras` file to start from.
         args: `epochs`, `steps` (batches of an epoch), `batch_size`, `learning_rate` and `seed`.
     """
     keras.utils.set_random_seed(args["seed"])
@@ -68,6 +69,8 @@ def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any
     metadata = last / "training_metadata.json"
     done = json.loads(metadata.read_text())["epoch"] if metadata.exists() else 0
     detector = build_detector()
+    if init and not done:
+        detector.set_weights(keras.models.load_model(init, compile=False).get_weights())
     model = trainable(detector)
     fuse_normalization(model)
     steps = args["epochs"] * args["steps"]
