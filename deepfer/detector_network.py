@@ -17,6 +17,7 @@ from deepfer.model_probe import probe
 UNIT = 3.0  # strides: a box side whose logarithm the network gives as 0
 CELL = 15  # numbers of a cell: score logit, box centre (2), logarithms of its sides (2), landmarks (10)
 TRIAL_SIDE = 64  # pixels of the image that a model must answer once before it is used
+LARGE_TRIAL_SIDE = 768  # the same in the other process: as large as a tile of a photo
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,23 @@ def load_network(checkpoint: DetectorCheckpoint) -> GridNetwork:
     content = path.read_bytes()
     try:
         if checkpoint.folder.parent != EMBEDDED:
-            probe(_load, content, str(path), file=path)
+            probe(_try, content, str(path), file=path)
         return _load(content, str(path))
     except CheckpointError as error:
         raise DetectorError(str(error)) from error
+
+
+def _try(content: bytes, name: str) -> None:
+    """Load a model and have it answer for a large image too, which may crash where a small one does not.
+
+    Raises:
+        CheckpointError: It cannot be loaded, or answers in another form.
+    """
+    network = _load(content, name)
+    try:
+        network.detect(np.zeros((LARGE_TRIAL_SIDE, LARGE_TRIAL_SIDE, 3), np.uint8), 0.5)
+    except (MemoryError, DetectorError) as error:
+        raise CheckpointError(f"{name} does not run on large images: {error}") from error
 
 
 def _load(content: bytes, name: str) -> GridNetwork:
@@ -106,7 +120,12 @@ def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
 
     A cell holds the score's logit, the box's centre in strides from the cell's centre, the natural logarithms of its
     sides over three strides, and the landmarks in strides from the cell's centre.
+
+    Raises:
+        DetectorError: The grid has another form: a model may answer differently for a larger image than for the trial.
     """
+    if grid.shape[2:] != (CELL,):
+        raise DetectorError("the face detector's model is damaged: its grids have another form than in its trial")
     y, x = np.nonzero(grid[..., 0] >= math.log(threshold / (1 - threshold)))
     cell, place = grid[y, x], np.stack([x, y], axis=1) + 0.5
     with np.errstate(over="ignore", invalid="ignore"):  # in damaged weights

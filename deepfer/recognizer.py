@@ -82,6 +82,7 @@ class EmotionRecognizer:
         Raises:
             ValueError: The image has another dtype or shape.
             CheckpointError: The model is damaged so that its answer is no number.
+            DetectorError: The detector is damaged so that its answer has another form.
         """
         check_image(image)
         faces = self.detector.detect(image)

@@ -1,7 +1,8 @@
 """What comes from outside, altered at random: it gives an answer or the fault that is named, within time and memory.
 
-Pictures, a checkpoint's description and its model, the command line's arguments, and what anyone may post to the page.
-Each kind runs in a process of its own, as what breaks may take that along. An input is made from seed and number alone:
+Pictures, a checkpoint's description and its model, a face detector, the command line's arguments, and what anyone may
+post to the page. Each kind runs in a process of its own, as what breaks may take that along. An input is made from seed
+and number alone:
 `python tests/test_fuzz.py KIND 0 SEED NUMBER` repeats the one that a failure names.
 """
 
@@ -271,10 +272,26 @@ def another_graph(rng: np.random.Generator, model: Any) -> None:
             setattr(part, name, not value if isinstance(value, bool) else type(value)(new))
 
 
-def models(folder: Path) -> Call:
+def another_model(rng: np.random.Generator, good: bytes) -> bytes:
+    """A LiteRT file altered in its bytes, its graph or the end where its description is."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
+    content = altered(rng, good, good)
+    if rng.random() < 0.5:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(good))
+        another_graph(rng, model)
+        builder = flatbuffers.Builder(1 << 21)
+        with contextlib.suppress(TypeError, OverflowError):  # a number that its place cannot hold
+            builder.Finish(model.Pack(builder), b"TFL3")
+            content = bytes(builder.Output())
+    elif rng.random() < 0.5:  # the description stands at the end, behind the weights
+        tail = len(good) - 60_000
+        content = good[:tail] + altered(rng, good[tail:], good)
+    return content
+
+
+def models(folder: Path) -> Call:
     from deepfer import CheckpointError, EmotionClassifier
     from deepfer.checkpoint import DEFAULT, EMBEDDED, MODEL, read
 
@@ -283,18 +300,7 @@ def models(folder: Path) -> Call:
     rgb = np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)
 
     def call(rng: np.random.Generator) -> bool:
-        content = altered(rng, good, good)
-        if rng.random() < 0.5:
-            model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(good))
-            another_graph(rng, model)
-            builder = flatbuffers.Builder(1 << 21)
-            with contextlib.suppress(TypeError, OverflowError):  # a number that its place cannot hold
-                builder.Finish(model.Pack(builder), b"TFL3")
-                content = bytes(builder.Output())
-        elif rng.random() < 0.5:  # the description stands at the end, behind the weights
-            tail = len(good) - 60_000
-            content = good[:tail] + altered(rng, good[tail:], good)
-        (folder / MODEL).write_bytes(content)
+        (folder / MODEL).write_bytes(another_model(rng, good))
         return unharmed(load)
 
     def load() -> bool:
@@ -308,19 +314,47 @@ def models(folder: Path) -> Call:
     return call
 
 
+def detectors(folder: Path) -> Call:
+    from deepfer import DetectorError
+    from deepfer.checkpoint import DETECTOR, EMBEDDED, MODEL
+    from deepfer.detector_network import load_network, read_detector
+
+    checkpoint = dataclasses.replace(read_detector(EMBEDDED / DETECTOR), folder=folder)
+    good = (EMBEDDED / DETECTOR / MODEL).read_bytes()
+    rgb = np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8)
+
+    def call(rng: np.random.Generator) -> bool:
+        (folder / MODEL).write_bytes(another_model(rng, good))
+        return unharmed(load)
+
+    def load() -> bool:
+        try:
+            found = load_network(checkpoint).detect(rgb, checkpoint.threshold)
+        except DetectorError as error:
+            check_told(error)
+            return True
+        except MemoryError:
+            return True
+        assert found.shape[1] == 15
+        assert np.isfinite(found).all()
+        return False
+
+    return call
+
+
 def unharmed(load: Callable[[], bool]) -> bool:
     """What `load` gives in a fork of this process, without the trial in another; where that ends the fork, with it.
 
     So a hundred files are tried in the time of ten.
     """
-    from deepfer import classifier, limits, model_probe
+    from deepfer import classifier, detector_network, limits, model_probe
 
     child = os.fork()
     if not child:
         status = BROKEN
         try:
             model_probe.limit_resources(4 * limits.MODEL_TRIAL_S)  # it answers three times
-            classifier.probe = lambda *_, **__: None
+            classifier.probe = detector_network.probe = lambda *_, **__: None
             refused = load()
             assert peak() < MOST_BYTES, f"took {peak():,} bytes"
             status = REFUSED if refused else 0
@@ -354,11 +388,11 @@ def arguments(folder: Path) -> Call:
         "a.png", "b.jpg", "größe 🙂.png", "more", "more/a.png", "broken.jpg", "clip.mp4", "fifo.png", "missing.jpg",
         ".", "--json", "--output", "out.jsonl", "out.csv", "--output=o.csv", "--resume", "--save", "saved",
         "--save=a.png", "--model", "cnn", "user/name", "more", "--revision", "main", "--detector", "haar",
-        "auto", "yunet", "x.onnx",
+        "auto", "deepfer", "yunet", "x.onnx",
         "--debug", "--version", "--help", "--", "-", "", " ", "a" * 300, "nul\0.png", "two\nlines", "caf\udce9.png",
         "--mod", "-h", "--outp", "@a.png", "%s{}", "0", "--json=1",
     ]  # fmt: skip
-    likely = ["a.png", "more", "--detector", "haar"]
+    likely = ["a.png", "more", "--detector", "deepfer"]
 
     def call(rng: np.random.Generator) -> bool:
         given = [words[i] for i in rng.integers(len(words), size=rng.integers(0, 7))]
@@ -455,6 +489,7 @@ KINDS: dict[str, Callable[[Path], Call]] = {
     "pictures": pictures,
     "descriptions": descriptions,
     "models": models,
+    "detectors": detectors,
     "arguments": arguments,
     "posts": posts,
 }

@@ -27,8 +27,9 @@ import h5py
 import numpy as np
 import pytest
 
-from deepfer import LABELS, CheckpointError, EmotionClassifier
-from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, sha256
+from deepfer import LABELS, CheckpointError, DetectorError, EmotionClassifier, load_detector
+from deepfer.checkpoint import CONFIG, DEFAULT, DETECTOR, EMBEDDED, MODEL, encode_config, read, sha256
+from deepfer.detector_network import read_detector
 
 ROOT = Path(__file__).parents[1]
 CHILD_BYTES = 10_000_000_000
@@ -224,17 +225,17 @@ def test_loaded_carelessly_they_would_have_run(hostile: tuple[Path, Path, dict[s
 # --- checkpoint folders ---
 
 
-def tensors(change: Callable[[Any], object]) -> bytes:
-    """The embedded model with the description of its graph changed."""
-    return described(lambda model: change(model.subgraphs[0]))
+def tensors(change: Callable[[Any], object], name: str = DEFAULT) -> bytes:
+    """An embedded model with the description of its graph changed."""
+    return described(lambda model: change(model.subgraphs[0]), name)
 
 
-def described(change: Callable[[Any], object]) -> bytes:
-    """The embedded model with anything in its description changed."""
+def described(change: Callable[[Any], object], name: str = DEFAULT) -> bytes:
+    """An embedded model with anything in its description changed."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs((EMBEDDED / DEFAULT / MODEL).read_bytes()))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs((EMBEDDED / name / MODEL).read_bytes()))
     change(model)
     builder = flatbuffers.Builder(1 << 22)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -321,13 +322,14 @@ def huge_window(graph: Any) -> None:
 
 
 def without_numbers(model: Any) -> None:
-    """The largest of its float weights hold NaN."""
+    """All of its weights in floating point hold NaN."""
     from ai_edge_litert.schema_py_generated import TensorType
 
-    floats = [tensor for tensor in model.subgraphs[0].tensors if tensor.type == TensorType.FLOAT32]
-    held = [model.buffers[tensor.buffer] for tensor in floats if model.buffers[tensor.buffer].data is not None]
-    for buffer in held:
-        buffer.data = np.full(len(buffer.data) // 4, np.nan, np.float32).view(np.uint8)
+    for kind, form in ((TensorType.FLOAT32, np.float32), (TensorType.FLOAT16, np.float16)):
+        floats = [tensor for tensor in model.subgraphs[0].tensors if tensor.type == kind]
+        held = [model.buffers[tensor.buffer] for tensor in floats if model.buffers[tensor.buffer].data is not None]
+        for buffer in held:
+            buffer.data = np.full(len(buffer.data) // np.dtype(form).itemsize, np.nan, form).view(np.uint8)
 
 
 def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
@@ -352,8 +354,80 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
     assert "other shapes than it says" in told["twofold"]["error"]
     for name in ("claims", "swollen"):
         assert "bytes of memory" in told[name]["error"]
-    assert "ends the process that runs it (signal 11)" in told["a signature of a graph that is not there"]["error"]
+    assert "crashes the process that runs it (signal 11)" in told["a signature of a graph that is not there"]["error"]
     assert "numbers past all bounds" in told["weights that are no numbers"]["error"]
+
+
+# --- detector folders ---
+
+
+def shifting() -> bytes:
+    """A detector whose grids have the right form in the trial, and another for larger images."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32, "image")])
+    def serve(image: Any) -> dict[str, Any]:
+        height, width = tf.shape(image)[1], tf.shape(image)[2]
+        columns = tf.where(height > 64, 1, 15)
+        grids = {f"stride{s}": tf.ones(tf.stack([1, height // s, width // s, columns])) * 9.0 for s in (8, 16, 32)}
+        return {name: grid + 0 * tf.reduce_mean(image) for name, grid in grids.items()}
+
+    module = tf.Module()
+    module.serve = serve
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module)
+    return converter.convert()
+
+
+def detector_files() -> dict[str, bytes]:
+    good = (EMBEDDED / DETECTOR / MODEL).read_bytes()
+    noise = np.random.default_rng(0).integers(0, 256, 100_000, np.uint8).tobytes()
+    return {
+        "cut": good[: len(good) // 2],
+        "noise": noise,
+        "noise after the magic": good[:8] + noise,
+        "pickle": pickle.dumps(Runs("false")),
+        "a model of emotions": (EMBEDDED / DEFAULT / MODEL).read_bytes(),
+        "shifting": shifting(),
+        "no inputs": tensors(lambda graph: setattr(graph, "inputs", np.array([], np.int32)), DETECTOR),
+        "no outputs": tensors(lambda graph: setattr(graph, "outputs", np.array([], np.int32)), DETECTOR),
+        "one output": tensors(lambda graph: setattr(graph, "outputs", graph.outputs[:1]), DETECTOR),
+        "outputs that are not there": tensors(
+            lambda graph: setattr(graph, "outputs", np.array([99_999], np.int32)), DETECTOR
+        ),
+        "operations on what is not there": tensors(
+            lambda graph: setattr(graph.operators[5], "inputs", np.array([99_999, -7, 3], np.int32)), DETECTOR
+        ),
+        "weights that are no numbers": described(without_numbers, DETECTOR),
+    }
+
+
+def test_a_hostile_detector_is_refused_in_a_line(tmp_path: Path) -> None:
+    files = detector_files()
+    for name, content in files.items():
+        folder = shutil.copytree(EMBEDDED / DETECTOR, tmp_path / name)
+        (folder / MODEL).write_bytes(content)
+        config = json.loads((folder / CONFIG).read_text())
+        config["sha256"][MODEL] = sha256(folder / MODEL)
+        (folder / CONFIG).write_bytes(encode_config(config))
+    told = in_a_child("find_faces", tmp_path)
+    assert set(told) == set(files)
+    for name, words in told.items():
+        assert words["error"], name
+        assert "\n" not in words["error"], name
+        assert words["seconds"] < 30, name
+    assert "not finite" in told["weights that are no numbers"]["error"]
+
+
+def test_a_detector_that_gives_no_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepfer.model_probe.MODEL_TRIAL_S", 0.001)
+    folder = shutil.copytree(EMBEDDED / DETECTOR, tmp_path / "detector")
+    with (folder / MODEL).open("ab") as file:
+        file.write(b"unlike any that was tried")
+    config = json.loads((folder / CONFIG).read_text())
+    config["sha256"][MODEL] = sha256(folder / MODEL)
+    (folder / CONFIG).write_bytes(encode_config(config))
+    with pytest.raises(DetectorError, match="gives no answer within"):
+        load_detector(folder)
 
 
 @pytest.mark.parametrize(
@@ -367,13 +441,14 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_hostile_description_is_refused(content: str, tmp_path: Path) -> None:
-    (tmp_path / CONFIG).write_text(content, encoding="utf-16")
-    with pytest.raises(CheckpointError):
-        read(tmp_path)
-    (tmp_path / CONFIG).write_text(content)
-    with pytest.raises(CheckpointError) as caught:
-        read(tmp_path)
-    assert "\n" not in str(caught.value)
+    for load, fault in ((read, CheckpointError), (read_detector, DetectorError)):
+        (tmp_path / CONFIG).write_text(content, encoding="utf-16")
+        with pytest.raises(fault):
+            load(tmp_path)
+        (tmp_path / CONFIG).write_text(content)
+        with pytest.raises(fault) as caught:
+            load(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 WRONG = [None, True, -1, 0, 3.7, 10**400, float("nan"), float("inf"), "", "x", [], [1], [[]], {}, {"a": {}}, [None] * 7]
@@ -405,6 +480,27 @@ def test_no_value_of_another_type_passes_or_is_a_traceback(tmp_path: Path) -> No
                 EmotionClassifier(read(folder))
                 pytest.fail(f"{place}: {wrong!r} passed")
             assert "\n" not in str(caught.value)
+
+
+def test_no_wrong_value_in_a_detectors_config_passes(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EMBEDDED / DETECTOR, tmp_path / "detector"))
+    good = json.loads((folder / CONFIG).read_text())
+    for place in ("kind", "format_version", "thresholds", "sha256", ("thresholds", "photo"), ("sha256", MODEL)):
+        for wrong in WRONG:
+            config = json.loads(json.dumps(good))
+            if isinstance(place, str):
+                config[place] = wrong
+            else:
+                config[place[0]][place[1]] = wrong
+            text = json.dumps(config)
+            if isinstance(config["sha256"], dict):  # each is judged by itself, not by the config's hash
+                text = encode_config(config).decode()
+            (folder / CONFIG).write_text(text)
+            if place == "format_version" and wrong is True:  # equal to 1
+                continue
+            with pytest.raises(DetectorError) as caught:
+                load_detector(folder)
+            assert "\n" not in str(caught.value), (place, wrong)
 
 
 # --- what the child does ---
@@ -440,6 +536,14 @@ def serve(folder: Path) -> dict[str, Any]:
     return {"error": None}
 
 
+def find_faces(folder: Path) -> dict[str, Any]:
+    try:
+        load_detector(folder).detect(np.zeros((480, 640, 3), np.uint8))
+    except DetectorError as error:
+        return {"error": str(error)}
+    return {"error": None}
+
+
 def carelessly(path: Path) -> None:
     """Load as one should not: with what every payload was made for."""
     import keras
@@ -461,5 +565,7 @@ def carelessly(path: Path) -> None:
 if __name__ == "__main__":
     for entry in sorted(Path(sys.argv[2]).iterdir()):
         start = time.monotonic()
-        result = {"convert": convert, "serve": serve, "carelessly": carelessly}[sys.argv[1]](entry) or {}
+        result = {"convert": convert, "serve": serve, "find_faces": find_faces, "carelessly": carelessly}[sys.argv[1]](
+            entry
+        ) or {}
         print(json.dumps([entry.name, result | {"seconds": time.monotonic() - start}]), flush=True)
