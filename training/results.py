@@ -438,7 +438,9 @@ def pages() -> dict[Path, str]:
     """Each page that holds results, as it should be."""
     texts = {path: render(path.read_text(encoding="utf-8")) for path in (ROOT / "README.md", ROOT / "SECURITY.md")}
     texts |= {folder / "README.md": card(folder) for folder in embedded_models()}
-    return texts | {EMBEDDED / DETECTOR / "README.md": detector_card(EMBEDDED / DETECTOR)}
+    if (EMBEDDED / DETECTOR / METRICS).exists():
+        texts[EMBEDDED / DETECTOR / "README.md"] = detector_card(EMBEDDED / DETECTOR)
+    return texts
 
 
 def stale() -> list[str]:
