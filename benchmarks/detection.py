@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import time
@@ -404,15 +405,18 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(args.threads)
     sources = {"deepfer": args.detector, "yunet": args.yunet, "haar": "haar"}
+    load = os.getloadavg()[0]
     outcomes = measure({name: load_detector(source) for name, source in sources.items()}, args.pictures, args.seed)
     cv2.setNumThreads(1)
     one_thread = time_one_face({name: load_detector(source) for name, source in sources.items()}, args.seed)
     counts = {key: value["n"] for key, value in outcomes["haar"].items()}
     result = {
         "seed": args.seed,
-        "pictures": sum(n for key, n in counts.items() if key.startswith("ms/")),
-        "faces": sum(n for key, n in counts.items() if key.split("/")[1] in map(str, FACE_SIZES)),
-        "processor": f"{processor()}; OpenCV {cv2.__version__}, {args.threads} threads",
+        "pictures": sum(n for key, n in counts.items() if key.startswith("false/")),
+        "faces": sum(
+            n for key, n in counts.items() if key.split("/")[1] in (*map(str, FACE_SIZES), "rolled") and "recall" in key
+        ),
+        "processor": f"{processor()}; OpenCV {cv2.__version__}, {args.threads} threads, load average {load:.1f} before",
         "one_thread_ms": one_thread,
         "detectors": outcomes,
     }
