@@ -12,6 +12,8 @@ from ai_edge_litert.interpreter import Interpreter
 STRIDES = (8, 16, 32)  # pixels between the cells of each grid; sides of what the network sees are multiples of the last
 COLUMNS = 15  # of a row: box (x, y, width, height), five landmarks (x, y), score
 OVERLAP = 0.3  # intersection over union from where the weaker of two boxes is the same face
+SMALL_PIXELS = 256 * 256  # up to this size, an interpreter is kept for each shape: a few megabytes each
+MAX_SMALL = 4  # such shapes at once
 MAX_THREADS = 4  # the layers are too small to keep more threads busy
 FAR = 1e6  # pixels: damaged weights may point past any image
 MAX_CANDIDATES = 5000  # cells that are compared with each other: a bound on time in images full of texture
@@ -23,7 +25,7 @@ class GridNetwork:
     """A detector network of any input size; safe to call from many threads, one of which runs at a time."""
 
     def __init__(self, model: bytes, decode: Decode, padding: int = 0) -> None:
-        """Load the model, on as many threads as OpenCV may use, and `MAX_THREADS` at most.
+        """Load the model.
 
         Args:
             model: A LiteRT file: RGB float32 `(1, H, W, 3)`, 0 to 255, to a grid for each stride, `(1, h, w, C)`.
@@ -34,15 +36,9 @@ class GridNetwork:
             ValueError: LiteRT cannot load it.
         """
         self._model, self._decode, self._padding = model, decode, padding
-        self._threads = min(max(1, cv2.getNumThreads()), MAX_THREADS)
         self._lock = threading.Lock()  # an interpreter serves one call at a time
-        self._start()
-
-    def _start(self) -> None:
-        self._interpreter = Interpreter(model_content=self._model, num_threads=self._threads)
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
-        self._pixels = np.empty(0, np.float32)
+        self._large = _Runner(model, padding)
+        self._small: dict[tuple[int, ...], _Runner] = {}  # by shape, the least recently used first
 
     def detect(self, rgb: np.ndarray, threshold: float) -> np.ndarray:
         """What may be a face, best first.
@@ -70,18 +66,44 @@ class GridNetwork:
         Raises:
             MemoryError: There is too little for an image of this size.
         """
-        with self._lock:
-            try:
-                grids = self._run(rgb)
-            except (RuntimeError, MemoryError) as error:  # LiteRT raises RuntimeError where it gets no memory
-                self._start()  # the old interpreter may be half resized
-                raise MemoryError(f"too little memory to look for faces in {rgb.shape[1]}x{rgb.shape[0]}") from error
-        return sorted(grids, key=lambda grid: -len(grid))  # a file may name its outputs in any order
-
-    def _run(self, rgb: np.ndarray) -> list[np.ndarray]:
         height, width = rgb.shape[:2]
         pad, step = self._padding, STRIDES[-1]
         shape = 1, pad + -(-height // step) * step, pad + -(-width // step) * step, 3
+        with self._lock:
+            try:
+                grids = self._runner(shape)(rgb, shape)
+            except (RuntimeError, MemoryError) as error:  # LiteRT raises RuntimeError where it gets no memory
+                self._small.clear()
+                self._large = _Runner(self._model, pad)  # the old interpreter may be half resized
+                raise MemoryError(f"too little memory to look for faces in {width}x{height}") from error
+        return sorted(grids, key=lambda grid: -len(grid))  # a file may name its outputs in any order
+
+    def _runner(self, shape: tuple[int, ...]) -> _Runner:
+        """The interpreter for this shape: resizing one takes longer than running it on a small image."""
+        if shape[1] * shape[2] > SMALL_PIXELS:
+            return self._large
+        runner = self._small.pop(shape, None)
+        if runner is None:
+            oldest = next(iter(self._small)) if len(self._small) == MAX_SMALL else None
+            runner = self._small.pop(oldest) if oldest else _Runner(self._model, self._padding)
+        self._small[shape] = runner
+        return runner
+
+
+class _Runner:
+    """One interpreter, on as many threads as OpenCV may use, and `MAX_THREADS` at most."""
+
+    def __init__(self, model: bytes, padding: int) -> None:
+        threads = min(max(1, cv2.getNumThreads()), MAX_THREADS)
+        self._interpreter = Interpreter(model_content=model, num_threads=threads)
+        self._padding = padding
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        self._pixels = np.empty(0, np.float32)
+
+    def __call__(self, rgb: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """The grids `(h, w, C)` for an image that fits into an input of `shape`, in the file's order."""
+        (height, width), pad = rgb.shape[:2], self._padding
         if self._pixels.shape != shape:
             self._interpreter.resize_tensor_input(self._input, shape)
             self._interpreter.allocate_tensors()

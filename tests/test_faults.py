@@ -169,6 +169,10 @@ def limit_data() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
+def limit_data_further() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY * 5 // 8, MEMORY * 5 // 8))
+
+
 @pytest.mark.tried("512 MB of memory")
 def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     Image.new("RGB", (3_000, 4_000), "gray").save(tmp_path / "12 megapixels.png")
@@ -179,6 +183,6 @@ def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> Non
 
 @pytest.mark.tried("Less memory than a picture takes")
 def test_what_takes_more_memory_than_there_is_is_told(tmp_path: Path) -> None:
-    Image.new("RGB", (8_000, 8_000), "gray").save(tmp_path / "large.png", compress_level=1)
-    line = told(deepfer(tmp_path / "large.png", setup=limit_data, OPENBLAS_NUM_THREADS="1"))
+    Image.new("RGB", (7_400, 7_400), "gray").save(tmp_path / "large.png", compress_level=1)
+    line = told(deepfer(tmp_path / "large.png", setup=limit_data_further, OPENBLAS_NUM_THREADS="1"))
     assert line == "deepfer: there is not enough memory for this"
