@@ -47,6 +47,7 @@ def marked_face() -> tuple[np.ndarray, np.ndarray]:
 
 
 def small_detector() -> keras.Model:
+    keras.mixed_precision.set_global_policy("float32")  # another file's training may have set another
     keras.utils.set_random_seed(0)
     return build_detector((8, 8, 16, 16, 16), (0, 0, 0, 1), 16)
 

@@ -39,7 +39,7 @@ def to_litert(detector: keras.Model) -> bytes:
 
     def exported(layer: keras.Layer) -> keras.Layer:
         if isinstance(layer, keras.layers.UpSampling2D):
-            return Enlarge(name=layer.name)
+            return Enlarge(name=layer.name, dtype="float32")
         config = layer.get_config()
         if isinstance(layer, keras.layers.InputLayer):
             config["batch_shape"] = (1, EXPORT_SIDE, EXPORT_SIDE, 3)

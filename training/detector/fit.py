@@ -64,6 +64,7 @@ def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any
         init: A detector's `.keras` file to start from.
         args: `epochs`, `steps` (batches of an epoch), `batch_size`, `learning_rate` and `seed`.
     """
+    keras.mixed_precision.set_global_policy("float32")  # faster here: depthwise layers gain nothing from bfloat16
     keras.utils.set_random_seed(args["seed"])
     last = out / "last"
     metadata = last / "training_metadata.json"
