@@ -58,7 +58,7 @@ class NetworkDetector:
 
     def for_frames(self, long_side: int) -> NetworkDetector:
         """The same network for frames of a video: one view of each, `long_side` pixels long."""
-        config = SearchConfig(threshold=self._frame_threshold, overview=long_side)
+        config = replace(self.config, threshold=self._frame_threshold, overview=long_side, glance=0, max_pixels=0)
         return NetworkDetector(self.name, self.source, self._network, config, self._frame_threshold)
 
     def detect(self, rgb: np.ndarray) -> list[Face]:

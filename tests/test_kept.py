@@ -75,7 +75,8 @@ def test_answers_and_uploads_are_limited_in_number(tmp_path: Path) -> None:
         client = Client(server.url, verbose=False, download_files=tmp_path / "client")
         path = upload(server, ASTRONAUT.read_bytes()).json()[0]
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        with pytest.raises(AppError, match="storage is full"):  # noqa: PT012
+        # Whether the file or the answer comes to the limit first, it is refused.
+        with pytest.raises((AppError, httpx.HTTPStatusError), match=r"storage is full|507"):  # noqa: PT012
             for _ in range(40):
                 client.predict(photo, api_name="/recognize_image")
         client.close()
