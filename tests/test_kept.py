@@ -81,7 +81,8 @@ def test_answers_and_uploads_are_limited_in_number(tmp_path: Path) -> None:
                 client.predict(photo, api_name="/recognize_image")
         client.close()
         assert upload(server, b"one more").status_code == 507
-        assert 30 < used(folder_of(tmp_path / "uploads"))[1] <= 40
+        # A file that is sent again counts as another until the folder is measured, a few seconds later.
+        assert 15 < used(folder_of(tmp_path / "uploads"))[1] <= 40
 
 
 def test_a_request_has_a_few_files_and_nothing_else(server: AppServer, files: Path) -> None:
