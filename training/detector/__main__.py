@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -154,7 +155,13 @@ def train(args: argparse.Namespace) -> None:
 
     settings = {name: getattr(args, name) for name in ("epochs", "steps", "batch_size", "learning_rate", "seed")}
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "run.json").write_text(json.dumps(settings, indent=2) + "\n")
+    record = args.out / "run.json"
+    earlier: list[dict[str, Any]] = []
+    if args.resume:  # the part so far may have had other settings
+        before = json.loads(record.read_text())
+        done = json.loads((args.out / "last" / "training_metadata.json").read_text())["epoch"]
+        earlier = [*before.pop("resumed", []), {**before, "until_epoch": done}]
+    record.write_text(json.dumps({**settings, "resumed": earlier}, indent=2) + "\n")
     composer = load_composer(args.photos, args.crops, args.labels, "train")
     validation = load_composer(args.photos, args.crops, args.labels, "validation")
     fit(composer, validation, args.out, settings, args.init)
@@ -166,6 +173,7 @@ def export(args: argparse.Namespace) -> None:
 
     from training.detector.export import write
     from training.detector.fit import ComposedBatches, settle
+    from training.export import GateError
 
     run = json.loads((args.run / "run.json").read_text())
     detector = keras.models.load_model(args.run / "latest.keras", compile=False)
@@ -173,7 +181,10 @@ def export(args: argparse.Namespace) -> None:
     settle(detector, ComposedBatches(composer, run["batch_size"], min(SETTLING_BATCHES, run["steps"]), seed=1))
     validation = {part: photos.decode(args.photos / f"{part}-validation.parquet")[1] for part in ("people", "varied")}
     about = {"model": "detector", "run": run, "thresholds": THRESHOLDS}
-    apart = write(detector, args.out, validation["varied"][:PARITY_PHOTOS], about, validation)
+    try:
+        apart = write(detector, args.out, validation["varied"][:PARITY_PHOTOS], about, validation)
+    except GateError as error:
+        raise DataError(str(error)) from error
     print(f"{args.out}: differs from Keras by at most {apart:.4f} in any number", file=sys.stderr)
 
 

@@ -15,7 +15,7 @@ right and left mouth corner. `deepfer.load_detector()` loads it; nothing is down
   and 32. The file is {kilobytes:.0f} kB: weights in float16, computation in float32.
 - **Thresholds**, chosen on the validation photos: {photo} for photos, {frame} for video frames.
 - **Made by** `python -m training.detector`: {epochs} epochs of {steps} batches of {batch_size} composed images,
-  seed {seed}.
+  seed {seed}{resumed}.
 
 ## How well it finds faces
 
@@ -54,10 +54,16 @@ not part of this project.
 
 def render(config: dict[str, Any], metrics: dict[str, Any], model_bytes: int) -> str:
     """The card of a detector folder, Markdown."""
+    run = dict(config["run"])
+    parts = [
+        f"{part['batch_size']} images a batch until epoch {part['until_epoch']}" for part in run.pop("resumed", [])
+    ]
+    resumed = f"; resumed with other settings ({'; '.join(parts)})" if parts else ""
     return CARD.format(
         parameters=config["parameters"],
         kilobytes=model_bytes / 1000,
         **config["thresholds"],
-        **config["run"],
+        **run,
+        resumed=resumed,
         photos=markdown(metrics["photos"]),
     )
