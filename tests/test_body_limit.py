@@ -3,7 +3,7 @@
 import concurrent.futures
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from app_server import ROOT, AppServer, serve
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
+from waiting import within
 
 from ui.visitors import cores
 
@@ -68,18 +69,11 @@ def test_when_enough_is_kept_no_more_is_taken(server: AppServer) -> None:
     assert statuses[0] == 200
     assert statuses[-1] == 507
     assert post(server, "queue/join", json={}).status_code != 507
-    assert within(20, lambda: upload(server, 9).status_code == 200)
+    assert within(20, lambda: upload(server, 9).status_code == 200, every_s=0.5)
 
 
 def upload(server: AppServer, number: int) -> httpx.Response:
     return post(server, "upload", files=[("files", ("a.jpg", bytes([number]) * 1_900_000))])
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.5)
-    return holds()
 
 
 def memory_mb(server: AppServer) -> float:

@@ -6,7 +6,7 @@ import socket
 import stat
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from app_server import ROOT, AppServer, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from waiting import within
 
 from ui import folder as module
 from ui.folder import clean, entries
@@ -49,13 +50,6 @@ def used(folder: Path) -> tuple[int, int]:
     """Bytes on the disk, and the number of files and folders."""
     paths = list(folder.rglob("*"))
     return sum(512 * path.lstat().st_blocks for path in paths), len(paths)
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.1)
-    return holds()
 
 
 def test_small_files_count_by_the_blocks_they_take(tmp_path: Path) -> None:

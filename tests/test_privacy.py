@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from app_server import ROOT, AppServer, serve
 from chromium import FLAGS, NAMES, WAY, playing
 from test_faults import works
+from waiting import within
 
 from benchmarks.camera import CALM, film, write
 
@@ -57,13 +57,6 @@ def files(folder: Path) -> dict[Path, bytes]:
 def pictures(folder: Path) -> dict[Path, bytes]:
     """The files that hold a picture or a clip, or a part of one."""
     return {path: content for path, content in files(folder).items() if any(map(content.__contains__, CODED.values()))}
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.2)
-    return holds()
 
 
 @pytest.fixture(scope="module")

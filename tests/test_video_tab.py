@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from app_server import AppServer, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from test_browser import browser  # noqa: F401 (a fixture)
+from waiting import within
 
 from deepfer import LABELS
 from deepfer.result import Person
@@ -83,13 +83,6 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a minute, which takes long enough to be given up."""
     frames = [frame for frame, _ in clips.crossing(640, 360, 3 * FPS, people=1)]
     return clips.write(tmp_path_factory.mktemp("clip") / "long.webm", frames * 10, FPS, "VP80")
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.1)
-    return holds()
 
 
 def working(folder: Path) -> list[str]:
