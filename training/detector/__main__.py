@@ -36,7 +36,7 @@ from training.drawn_heads import draw_head
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-CROPS = {"train": 6000, "validation": 500}  # face crops that are used
+CROPS = {"train": 14000, "validation": 500}  # face crops that are used
 HEADS = {"train": 400, "validation": 40}  # drawn heads
 HEAD_SEED = 90_000  # no other program draws from it
 # Chosen on the validation photos: `python -m training.detector evaluate` measures them.

@@ -126,11 +126,11 @@ class Composer:
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """An RGB uint8 `(S, S, 3)` image and its faces' rows, float32 `(N, 16)`."""
         kind = rng.random()
-        if kind < 0.27:
+        if kind < 0.25:
             canvas = self._photo(rng)
-        elif kind < 0.50:
+        elif kind < 0.45:
             canvas = self._mosaic(rng)
-        elif kind < 0.72:
+        elif kind < 0.75:
             canvas = self._scene_with_heads(rng)
         else:
             canvas = self._varied_photo(rng)
@@ -260,10 +260,10 @@ class Composer:
         for _ in range(int(rng.integers(10, 28) if crowd else rng.integers(1, 8))):
             tall = common * math.exp(rng.uniform(-0.2, 0.2)) if crowd else _size(rng, SMALLEST, LARGEST * 0.8)
             kind = rng.random()
-            if kind < 0.30:
+            if kind < 0.28:
                 self._decoy(canvas, tall, rng)
                 continue
-            if kind < 0.72:
+            if kind < 0.62:
                 photos: Photos = self.people
             elif kind < 0.86:
                 photos = self.crops
@@ -275,7 +275,11 @@ class Composer:
             if len(sure) == 0:
                 continue
             row = sure[np.argmax(sure[:, SIDES].prod(axis=1))]
-            piece, mask, row = _cut_out(photos.images[index], row, rng, tight=photos is self.crops)
+            if photos is self.crops and rng.random() < 0.5:  # the whole crop, as a small picture in a picture
+                piece = photos.images[index]
+                mask = np.full(piece.shape[:2], 255, np.uint8)
+            else:
+                piece, mask, row = _cut_out(photos.images[index], row, rng, tight=photos is self.crops)
             self._place(canvas, piece, row[None], row, tall, mask, rng)
         return canvas
 

@@ -30,7 +30,8 @@ VIEWS = ((1.0, 0.0), (0.5, 0.0), (2.0, 0.0), (1.0, 35.0), (1.0, -35.0))
 SAME_IOU = 0.35  # two boxes that overlap this much are one face
 CROP_SIDE = 192  # pixels: FER2013's 48-pixel faces are enlarged to this, since the teacher needs room
 CROP_BORDER = 48  # pixels of border around them
-CROP_SURE = 0.8  # crops where the teacher is less sure are left out: their landmarks would be guesses
+CROP_VIEWS = ((1.0, 0.0), (0.5, 0.0), (1.0, 25.0), (1.0, -25.0))
+CROP_SURE = 0.5  # crops where the teacher is less sure are left out: their landmarks would be guesses
 
 # Columns of a face's row: the ellipse (centre, width, height, roll in radians), the landmarks, the teacher's score.
 CENTER, SIDES, ROLL, LANDMARKS, SCORE = slice(0, 2), slice(2, 4), 4, slice(5, 15), 15
@@ -114,15 +115,19 @@ def label(
 
 
 def label_crops(crops: np.ndarray, teacher: GridNetwork) -> Photos:
-    """Gray uint8 `(N, 48, 48)` faces as photos of their own; those in which the teacher is not sure are left out."""
+    """Gray uint8 `(N, 48, 48)` faces as photos of their own; those in which the teacher sees none are left out.
+
+    Each is known to be a face, so it counts as one however sure the teacher is.
+    """
     images, faces = [], []
     shrink = crops.shape[1] / CROP_SIDE
     for crop in crops:
         large = cv2.resize(crop, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_CUBIC)
         framed = np.pad(large, CROP_BORDER, "edge")
-        rows = label(cv2.cvtColor(framed, cv2.COLOR_GRAY2RGB), teacher, ((1.0, 0.0),))
+        rows = label(cv2.cvtColor(framed, cv2.COLOR_GRAY2RGB), teacher, CROP_VIEWS)
         if len(rows) and rows[0, SCORE] >= CROP_SURE:
             row = rows[:1]
+            row[:, SCORE] = 1
             row[:, CENTER] -= CROP_BORDER
             row[:, LANDMARKS] -= CROP_BORDER
             row[:, :ROLL] *= shrink
