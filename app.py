@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
-from deepfer.arguments import whole_number
+from deepfer.arguments import bounded_int
 from deepfer.checkpoint import DEFAULT
 from deepfer.drawing import STYLES
 from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
@@ -52,7 +52,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
     parser.add_argument(
         "--port",
-        type=whole_number(1, 65535),
+        type=bounded_int(1, 65535),
         default=os.environ.get("GRADIO_SERVER_PORT"),
         help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)",
     )

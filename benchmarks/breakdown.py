@@ -28,9 +28,9 @@ from PIL import Image
 import deepfer.face_search
 from benchmarks.pictures import crowd, portrait
 from benchmarks.speed import milliseconds, processor
-from deepfer import EmotionClassifier, EmotionRecognizer, draw_faces, read_picture
+from deepfer import EmotionClassifier, EmotionRecognizer, draw_faces, read_image
 from deepfer.checkpoint import resolve
-from deepfer.picture import write_picture
+from deepfer.image_io import write_image
 
 OUT = Path(__file__).with_suffix(".json")
 CHART = Path(__file__).parents[1] / "docs" / "breakdown.png"
@@ -72,13 +72,13 @@ def once(recognizer: EmotionRecognizer, jpeg: bytes, folder: Path) -> dict[str, 
         timed(EmotionRecognizer, "_crop", note, "align"),
         timed(EmotionClassifier, "predict", note, "classify"),
     ):
-        rgb = read_picture(jpeg)
+        rgb = read_image(jpeg)
         note["decode"] = time.perf_counter() - start
         faces = recognizer.recognize(rgb)
     drawing = time.perf_counter()
     annotated = draw_faces(rgb, faces)
     encoding = time.perf_counter()
-    write_picture(folder / "annotated.jpg", annotated)
+    write_image(folder / "annotated.jpg", annotated)
     end = time.perf_counter()
     note |= {"draw": encoding - drawing, "encode": end - encoding}
     note["detect"] -= note["resize"]  # is part of it

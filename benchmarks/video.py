@@ -23,8 +23,8 @@ import numpy as np
 from skimage.data import astronaut
 
 from benchmarks.speed import processor
-from deepfer.clip_writer import clip_suffix
 from deepfer.detection import load_detector
+from deepfer.video_writer import video_suffix
 
 OUT = Path(__file__).with_name("video.json")
 WIDTH, HEIGHT, FPS = 1280, 720, 30
@@ -34,11 +34,11 @@ MEASURED = """
 import resource, sys, time
 from pathlib import Path
 from deepfer import EmotionRecognizer, recognize_video
-from deepfer.clip_writer import clip_suffix
+from deepfer.video_writer import video_suffix
 recognizer = EmotionRecognizer.from_pretrained(detector=sys.argv[2])
 source = Path(sys.argv[1])
 start = time.perf_counter()
-video, table = source.with_name("out" + clip_suffix()), source.with_name("timeline.csv")
+video, table = source.with_name("out" + video_suffix()), source.with_name("timeline.csv")
 *_, last = recognize_video(recognizer, source, video=video, table=table)
 wall = time.perf_counter() - start
 used = resource.getrusage(resource.RUSAGE_SELF)
@@ -83,7 +83,7 @@ def main() -> int:
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         environments = {"VP8": dict(os.environ) | {"PATH": folder}}
-        if clip_suffix() == ".mp4":
+        if video_suffix() == ".mp4":
             environments["H.264"] = dict(os.environ)
         for seconds in args.seconds:
             path = Path(folder, "clip.mp4")

@@ -17,12 +17,23 @@ from importlib.metadata import PackageNotFoundError, version
 from deepfer.classifier import EmotionClassifier
 from deepfer.detection import HaarDetector, NetworkDetector, load_detector
 from deepfer.drawing import draw_faces
-from deepfer.errors import CheckpointError, DeepFERError, DetectorError, HubError, LimitError, PictureError, VideoError
+from deepfer.errors import (
+    CheckpointError,
+    DeepFERError,
+    DetectorError,
+    HubError,
+    ImageError,
+    LimitError,
+    PictureError,
+    VideoError,
+)
 from deepfer.face import LABELS, Face
-from deepfer.picture import read_picture
+from deepfer.image_io import read_image
 from deepfer.recognizer import EmotionRecognizer
 from deepfer.tracking import FaceTracker
 from deepfer.video import recognize_video
+
+read_picture = read_image  # its former public name
 
 try:
     __version__ = version("deepfer")
@@ -40,12 +51,14 @@ __all__ = [
     "FaceTracker",
     "HaarDetector",
     "HubError",
+    "ImageError",
     "LimitError",
     "NetworkDetector",
     "PictureError",
     "VideoError",
     "draw_faces",
     "load_detector",
+    "read_image",
     "read_picture",
     "recognize_video",
 ]

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 
-def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+def bounded_int(least: int, most: int | None = None) -> Callable[[str], int]:
     """What `argparse` may take as a `type`: a whole number from `least` to `most`, or from `least` on.
 
     What it gives raises an `ArgumentTypeError` for any other text.

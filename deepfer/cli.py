@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from deepfer import __version__
-from deepfer.arguments import whole_number
-from deepfer.errors import DeepFERError, LimitError, PictureError, VideoError
+from deepfer.arguments import bounded_int
+from deepfer.errors import DeepFERError, ImageError, LimitError, VideoError
 from deepfer.limits import check_limits
-from deepfer.result import ClipResult, Result
+from deepfer.result import Result, VideoResult
 from deepfer.results_file import LockedError, Maker, ResultsFile, ResultsFileError, check_name
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--workers",
-        type=whole_number(1),
+        type=bounded_int(1),
         metavar="N",
         help=f"processes that share the pictures (default: one for each core from {MANY_PICTURES} pictures on)",
     )
@@ -203,16 +203,16 @@ def _recognize(
     output: ResultsFile | None,
 ) -> bool:
     """Recognize inputs and print or write each result. Returns whether one failed."""
-    from deepfer.picture import printable
+    from deepfer.image_io import printable
 
-    pictures = [_Picture(item, targets.get(item.path)) for item in todo if not item.is_clip]
+    pictures = [_Picture(item, targets.get(item.path)) for item in todo if not item.is_video]
     faces = failed = 0
     with (
         _Console(len(todo)) as console,
         closing(_recognize_pictures(recognizer, pictures, args.workers)) as results,
     ):
         for item in todo:
-            if item.is_clip:
+            if item.is_video:
                 result = _recognize_clip(recognizer, item, targets.get(item.path), console)
             else:
                 result = next(results)
@@ -226,7 +226,7 @@ def _recognize(
             if result.error:
                 console.note(result.error)
                 failed += 1
-            if isinstance(result, ClipResult) and result.warning:
+            if isinstance(result, VideoResult) and result.warning:
                 console.note(f"{printable(item.path)}: {result.warning}")
             faces += result.count
             console.step()
@@ -279,8 +279,8 @@ class _Input:
     fault: str | None = None
 
     @property
-    def is_clip(self) -> bool:
-        from deepfer.clip import SUFFIXES
+    def is_video(self) -> bool:
+        from deepfer.video_reader import SUFFIXES
 
         return not self.fault and self.path.suffix.lower() in SUFFIXES
 
@@ -309,7 +309,7 @@ def _walk(folder: Path, save: Path | None) -> list[_Input]:
 
     Hidden files are left out, links to folders (they may lead round in a circle), and the folder of --save.
     """
-    from deepfer import clip, picture
+    from deepfer import image_io, video_reader
 
     own = os.path.realpath(save) if save else None
     found: list[_Input] = []
@@ -325,7 +325,7 @@ def _walk(folder: Path, save: Path | None) -> list[_Input]:
         found += [
             _Input(path, depth=len(path.relative_to(folder).parts))
             for path in paths
-            if path.suffix.lower() in picture.SUFFIXES or clip.may_be_clip(path)
+            if path.suffix.lower() in image_io.SUFFIXES or video_reader.may_be_video(path)
         ]
     return sorted(found, key=lambda item: item.path) or [_Input(folder, fault="no pictures or clips in this folder")]
 
@@ -358,7 +358,7 @@ def _recognize_pictures(
         for picture in pictures:
             yield _recognize_picture(recognizer, picture)
         return
-    from deepfer.picture import printable
+    from deepfer.image_io import printable
     from deepfer.workers import Killed, in_order
 
     prepare = partial(_prepare_worker, recognizer.classifier.checkpoint, recognizer.detector.source)
@@ -386,19 +386,19 @@ def _prepare_worker(checkpoint: Checkpoint, detector: str) -> Callable[[_Picture
 
 
 def _recognize_picture(recognizer: EmotionRecognizer, picture: _Picture) -> Result:
-    from deepfer.picture import printable, read_picture
+    from deepfer.image_io import printable, read_image
 
     path = picture.item.path
     try:
         if picture.item.fault:
-            raise PictureError(f"{printable(path)}: {picture.item.fault}")
-        rgb = read_picture(path)
+            raise ImageError(f"{printable(path)}: {picture.item.fault}")
+        rgb = read_image(path)
         height, width = rgb.shape[:2]
         result = Result(str(path), *_maker(recognizer), width, height, recognizer.recognize(rgb))
         if picture.target:
             _save(picture.target.annotated, rgb, result.faces)
         return result
-    except (PictureError, _NameTooLongError) as error:
+    except (ImageError, _NameTooLongError) as error:
         return Result(str(path), *_maker(recognizer), error=str(error))
 
 
@@ -408,7 +408,7 @@ def _maker(recognizer: EmotionRecognizer) -> Maker:
 
 def _recognize_clip(
     recognizer: EmotionRecognizer, item: _Input, target: _Target | None, console: _Console
-) -> Result | ClipResult:
+) -> Result | VideoResult:
     """What is said about a clip; what --save wants of it is written by then."""
     from deepfer.video import recognize_video
 
@@ -437,11 +437,11 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
     That is the file's name, or its path within the folder that was given; where two are the same, as many of the
     folders above go before it as tell them apart.
     """
-    from deepfer.clip_writer import clip_suffix
-    from deepfer.picture import WRITERS
+    from deepfer.image_io import WRITERS
+    from deepfer.video_writer import video_suffix
 
     pictures = {item.path: item.depth for item in inputs if not item.fault}
-    clips = {item.path for item in inputs if item.is_clip}
+    clips = {item.path for item in inputs if item.is_video}
     parts = {}
     for path in pictures:
         root, *rest = Path(os.path.abspath(path)).parts
@@ -456,7 +456,7 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
             pictures[path] += 1
 
     def suffixes(path: Path) -> tuple[str, ...]:
-        return (clip_suffix(),) if path in clips else tuple(WRITERS)
+        return (video_suffix(),) if path in clips else tuple(WRITERS)
 
     targets: dict[Path, _Target] = {}
     taken: set[Path] = set()
@@ -465,7 +465,7 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
     for path in sorted(pictures, key=lambda path: path.suffix.lower() not in suffixes(path)):
         target = Path(save, *names[path])
         while target.suffix.lower() not in suffixes(path) or target in taken:
-            target = target.with_name(target.name + (clip_suffix() if path in clips else ".png"))
+            target = target.with_name(target.name + (video_suffix() if path in clips else ".png"))
         taken.add(target)
         table = None
         if path in clips:
@@ -479,11 +479,11 @@ def _save_targets(inputs: list[_Input], save: Path) -> dict[Path, _Target]:
 
 def _save(target: Path, rgb: np.ndarray, faces: list[Face]) -> None:
     from deepfer.drawing import draw_faces
-    from deepfer.picture import write_picture
+    from deepfer.image_io import write_image
 
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(target, draw_faces(rgb, faces))
+        write_image(target, draw_faces(rgb, faces))
 
 
 class _Console:
@@ -505,7 +505,7 @@ class _Console:
         """A bar of its own for a clip, on a terminal: what brings it up to date."""
         from tqdm import tqdm
 
-        from deepfer.picture import printable
+        from deepfer.image_io import printable
 
         shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
         with tqdm(total=1, desc=printable(path.name), leave=False, disable=None, bar_format=shape) as bar:

@@ -18,12 +18,12 @@ import numpy as np
 from deepfer.checkpoint import DETECTOR, EMBEDDED
 from deepfer.detector_network import load_network, read_detector
 from deepfer.errors import DetectorError
-from deepfer.face import Face, clip
+from deepfer.face import Face, clip_box
 from deepfer.face_search import SearchConfig, largest_first, same_face, search
 from deepfer.grid_network import GridNetwork
 from deepfer.hub import pull
+from deepfer.image_io import check_image
 from deepfer.limits import MAX_MODEL_BYTES
-from deepfer.picture import check_image
 from deepfer.yunet import load_yunet
 
 YUNET_REPO = "opencv/face_detection_yunet"
@@ -107,7 +107,7 @@ class HaarDetector:
             boxes = self._cascade.detectMultiScale(gray, 1.1, HAAR_NEIGHBOURS)
         faces: list[Face] = []
         for x, y, w, h in sorted((tuple(map(int, box)) for box in boxes), key=lambda box: -box[2]):
-            box = clip((x / scale, y / scale, (x + w) / scale, (y + h) / scale), width, height)
+            box = clip_box((x / scale, y / scale, (x + w) / scale, (y + h) / scale), width, height)
             face = Face(box)
             if not any(same_face(face, other) for other in faces):
                 faces.append(face)

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from deepfer.face import Box, Face, area, clip, percent
-from deepfer.picture import check_image
+from deepfer.face import Box, Face, area, clip_box, format_percent
+from deepfer.image_io import check_image
 
 Colour = tuple[int, int, int]
 
@@ -69,7 +69,7 @@ def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     canvas = np.array(rgb, order="C")  # as OpenCV draws into it
     height, width = canvas.shape[:2]
     scale = (height * width) ** 0.5  # the side of a square of this size: what "large" means in this picture
-    boxes = [clip(face.box, width, height) for face in faces]
+    boxes = [clip_box(face.box, width, height) for face in faces]
     for face, box in zip(faces, boxes, strict=True):
         if area(box):
             _draw_box(canvas, box, _colour(face), scale)
@@ -79,7 +79,7 @@ def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
             continue
         size = round(min(max((box[2] - box[0]) / 8, scale / 46), scale / 20))
         number = "" if face.track_id is None else f"#{face.track_id} "
-        text = _text(f"{number}{face.emotion} {percent(face.confidence)}", max(size, MIN_TEXT))
+        text = _text(f"{number}{face.emotion} {format_percent(face.confidence)}", max(size, MIN_TEXT))
         if text.shape[0] > height or text.shape[1] > width:
             continue
         spot = _free_spot(text.shape, box, [*tags, *(other for other in boxes if other != box)], (height, width))

@@ -5,8 +5,11 @@ class DeepFERError(Exception):
     """Base of them all."""
 
 
-class PictureError(DeepFERError):
+class ImageError(DeepFERError):
     """A file is no picture that can be read, or one past a limit."""
+
+
+PictureError = ImageError  # its former public name
 
 
 class DetectorError(DeepFERError):

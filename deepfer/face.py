@@ -56,7 +56,7 @@ class Face:
         }
 
 
-def percent(probability: float | None) -> str:
+def format_percent(probability: float | None) -> str:
     """A probability or share, 0 to 1, as a person reads it: "93 %", and neither none nor all where it is only near."""
     value = 100 * (probability or 0)
     if 0 < value < 0.5:
@@ -82,7 +82,7 @@ def intersection(a: Box, b: Box) -> int:
     return area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
 
 
-def clip(box: tuple[float, float, float, float], width: int, height: int) -> Box:
+def clip_box(box: tuple[float, float, float, float], width: int, height: int) -> Box:
     """Round a box to whole pixels and cut it to an image of `width` x `height`; it may come out empty."""
     x1, y1, x2, y2 = (round(value) for value in box)
     return min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height)

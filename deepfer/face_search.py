@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deepfer.face import Face, area, clip, intersection, iou
+from deepfer.face import Face, area, clip_box, intersection, iou
 from deepfer.grid_network import GridNetwork
 from deepfer.limits import MAX_FACES
 from deepfer.warp import similarity, warp
@@ -104,7 +104,7 @@ def look(network: GridNetwork, rgb: np.ndarray, view: View, threshold: float) ->
         (left, top), (right, bottom), *landmarks = (
             (z.real, z.imag) for z in ((place + view.corner) / view.scale for place in places)
         )
-        faces.append(Face(clip((left, top, right, bottom), width, height), min(score, 1.0), tuple(landmarks)))
+        faces.append(Face(clip_box((left, top, right, bottom), width, height), min(score, 1.0), tuple(landmarks)))
     return faces
 
 

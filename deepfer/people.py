@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepfer.face import LABELS, Face
-from deepfer.limits import MAX_CLIP_PEOPLE
+from deepfer.limits import MAX_VIDEO_PEOPLE
 from deepfer.result import Person
 
 SEEN_S = 0.5  # who is seen for less is left out of the summary
@@ -20,7 +20,7 @@ class People:
     those seen for longest.
     """
 
-    def __init__(self, limit: int = MAX_CLIP_PEOPLE) -> None:
+    def __init__(self, limit: int = MAX_VIDEO_PEOPLE) -> None:
         self._limit = limit
         self._here: dict[int, _Seen] = {}
         self._gone: list[Person] = []

@@ -11,8 +11,8 @@ from deepfer.checkpoint import resolve
 from deepfer.classifier import EmotionClassifier
 from deepfer.detection import Detector, load_detector
 from deepfer.face import LABELS, Face
+from deepfer.image_io import check_image
 from deepfer.limits import check_limits
-from deepfer.picture import check_image
 
 FRAME_SIDE = 320  # pixels: a face from a twentieth of the frame's width on, in about 5 ms
 

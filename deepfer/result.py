@@ -1,6 +1,6 @@
 """What is said about one input, as a line, a JSON object or table rows; for the command line and the page.
 
-`Result` is about a picture, or an input that could not be read; `ClipResult` about a clip.
+`Result` is about a picture, or an input that could not be read; `VideoResult` about a clip.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from deepfer.face import LABELS, Face, percent
-from deepfer.picture import printable
+from deepfer.face import LABELS, Face, format_percent
+from deepfer.image_io import printable
 
 INPUT_COLUMNS = ("path", "width", "height", "model", "revision", "detector", "faces")  # faces: how many
 FACE_COLUMNS = ("face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence", *LABELS)
@@ -72,7 +72,7 @@ class Result:
 
     def line(self) -> str:
         """For a person."""
-        shown = "; ".join(f"{face.emotion} {percent(face.confidence)} at {face.box}" for face in self.faces)
+        shown = "; ".join(f"{face.emotion} {format_percent(face.confidence)} at {face.box}" for face in self.faces)
         count = {0: "no face found", 1: "1 face: "}.get(len(self.faces), f"{len(self.faces)} faces: ")
         return f"{printable(self.path)}  {self.width}x{self.height}  {count}{shown}"
 
@@ -125,7 +125,7 @@ class Person:
 
 
 @dataclass(frozen=True, eq=False)
-class ClipResult:
+class VideoResult:
     """The people in a clip.
 
     Attributes:
@@ -192,7 +192,7 @@ class ClipResult:
         """For a person."""
         people = "; ".join(
             f"{person.track_id} seen {person.seen_s:.1f} s, mostly {person.emotion} "
-            f"({percent(person.seconds[person.emotion] / person.seen_s)})"
+            f"({format_percent(person.seconds[person.emotion] / person.seen_s)})"
             for person in self.people
         )
         count = {0: "nobody found", 1: "1 person: "}.get(len(self.people), f"{len(self.people)} people: ")

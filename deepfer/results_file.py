@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deepfer.errors import DeepFERError
-from deepfer.result import ClipResult, Result
+from deepfer.result import Result, VideoResult
 from deepfer.table import from_csv, header, to_csv
 
 SUFFIXES = (".jsonl", ".csv")
@@ -75,7 +75,7 @@ class ResultsFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def write(self, result: Result | ClipResult) -> None:
+    def write(self, result: Result | VideoResult) -> None:
         """Add a result.
 
         Raises:

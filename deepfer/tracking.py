@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deepfer.face import LABELS, Box, Face, area, clip
+from deepfer.face import LABELS, Box, Face, area, clip_box
 from deepfer.limits import MAX_FACES
 
 # Distances are in sides of the face: what a head does in a second depends on how near it is, not on the frame's size.
@@ -293,7 +293,7 @@ def _sides(boxes: np.ndarray) -> np.ndarray:
 def _pixels(box: np.ndarray, size: tuple[int, int] | None) -> Box:
     x1, y1, x2, y2 = (float(value) for value in box)
     if size:
-        return clip((x1, y1, x2, y2), *size)
+        return clip_box((x1, y1, x2, y2), *size)
     return round(x1), round(y1), round(x2), round(y2)
 
 

@@ -1,6 +1,6 @@
 """A clip -> who is in it and what they show over time, the annotated clip, and a table of faces per frame.
 
-for progress in recognize_video(recognizer, "clip.mp4", video=Path("out" + clip_suffix()), table=Path("timeline.csv")):
+for progress in recognize_video(recognizer, "clip.mp4", video=Path("out" + video_suffix()), table=Path("timeline.csv")):
     print(progress.done_s)
 print(progress.result.line())
 """
@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfer.clip import Clip
-from deepfer.clip_writer import ClipWriter
 from deepfer.drawing import draw_faces
 from deepfer.errors import VideoError
 from deepfer.face import LABELS, Face
+from deepfer.image_io import aside
 from deepfer.people import FORGET_S, People
-from deepfer.picture import aside
 from deepfer.recognizer import EmotionRecognizer
-from deepfer.result import ClipResult
+from deepfer.result import VideoResult
 from deepfer.tracking import FaceTracker
+from deepfer.video_reader import Clip
+from deepfer.video_writer import VideoWriter
 
 SAMPLE_S = 0.1  # faces are looked for ten times a second; between, they are taken to move evenly
 CLIP_SIDE = 640  # pixels of a frame's longer side at which faces are looked for: an answer may take its time here
@@ -48,7 +48,7 @@ class Progress:
     done_s: float
     total_s: float | None
     left_s: float | None = None
-    result: ClipResult | None = None
+    result: VideoResult | None = None
 
 
 def recognize_video(
@@ -66,7 +66,7 @@ def recognize_video(
     Args:
         recognizer: What recognizes faces; its detector is used in its setting for frames.
         source: The clip.
-        video: Where the annotated clip goes; its name must end in `clip_suffix()`.
+        video: Where the annotated clip goes; its name must end in `video_suffix()`.
         table: Where the table goes: CSV by `TABLE_COLUMNS`, one row per frame and face.
 
     Yields:
@@ -79,7 +79,7 @@ def recognize_video(
         OSError: A file cannot be written.
     """
     with Clip(source) as clip, contextlib.ExitStack() as stack:
-        writer = stack.enter_context(ClipWriter(Path(video), (clip.width, clip.height), clip.rate)) if video else None
+        writer = stack.enter_context(VideoWriter(Path(video), (clip.width, clip.height), clip.rate)) if video else None
         rows = stack.enter_context(_Table(Path(table))) if table else None
         people = People()
         start = told = time.monotonic()
@@ -106,7 +106,7 @@ def recognize_video(
             warnings.append(writer.finish(duration_s, source))
         if rows:
             rows.finish()
-    result = ClipResult(
+    result = VideoResult(
         str(source),
         recognizer.model_name,
         recognizer.revision,

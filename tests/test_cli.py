@@ -19,7 +19,7 @@ import pytest
 from command_line import lines, run, started
 from PIL import Image
 
-from deepfer import LABELS, EmotionRecognizer, __version__, draw_faces, read_picture
+from deepfer import LABELS, EmotionRecognizer, __version__, draw_faces, read_image
 from deepfer.checkpoint import DETECTOR, EMBEDDED
 from deepfer.cli import main
 from deepfer.result import COLUMNS
@@ -68,7 +68,7 @@ def test_a_line_a_person_reads(photo: Path, capsys: pytest.CaptureFixture[str]) 
     pattern = re.escape(str(photo)) + r"  150x130  1 face: happy >?\d+ % at \((\d+), (\d+), (\d+), (\d+)\)\n"
     match = re.fullmatch(pattern, told)
     assert match
-    (face,) = EmotionRecognizer.from_pretrained().recognize(read_picture(photo))
+    (face,) = EmotionRecognizer.from_pretrained().recognize(read_image(photo))
     assert tuple(map(int, match.groups())) == face.box
     assert noted == ""  # nothing to say of a detector that comes with deepfer
 
@@ -78,7 +78,7 @@ def test_json_is_the_contract(photo: Path, capsys: pytest.CaptureFixture[str]) -
     (found,) = lines(capsys.readouterr().out)
     assert list(found) == KEYS
     recognizer = EmotionRecognizer.from_pretrained()
-    faces = [json.loads(json.dumps(face.to_dict())) for face in recognizer.recognize(read_picture(photo))]
+    faces = [json.loads(json.dumps(face.to_dict())) for face in recognizer.recognize(read_image(photo))]
     assert len(faces) == 1
     about = {"path": str(photo), "width": 150, "height": 130, "model": "cnn", "revision": None, "detector": "deepfer"}
     assert found == about | {"faces": faces, "error": None}
@@ -92,7 +92,7 @@ def test_no_face_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_two_faces(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pair = tmp_path / "pair.png"
-    Image.fromarray(np.hstack([read_picture(photo)] * 2)).save(pair)
+    Image.fromarray(np.hstack([read_image(photo)] * 2)).save(pair)
     assert run(pair) == 0
     assert re.search(r"300x130  2 faces: happy >?\d+ % at \(.+\); happy >?\d+ % at \(.+\)\n$", capsys.readouterr().out)
 
@@ -279,7 +279,7 @@ def test_output_as_jsonl_is_what_json_prints(folder: Path, tmp_path: Path, capsy
 
 
 def test_output_as_csv(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(np.hstack([read_picture(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
+    Image.fromarray(np.hstack([read_image(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
     assert run(folder, "--json") == 1
     results = lines(capsys.readouterr().out)
     assert run(folder, "--output", tmp_path / "out.csv") == 1
@@ -303,7 +303,7 @@ def test_output_as_csv(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
     folder: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.fromarray(np.hstack([read_picture(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
+    Image.fromarray(np.hstack([read_image(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
     output = tmp_path / f"out{suffix}"
     command = [folder, "--output", output, "--resume"]
     assert run(*command) == 1  # nothing to resume yet: a run like any other
@@ -466,9 +466,9 @@ def test_no_number_of_workers(photo: Path, number: str, capsys: pytest.CaptureFi
 
 def test_saved_pictures_are_annotated(photo: Path, tmp_path: Path) -> None:
     assert run(photo, "--save", tmp_path / "new/out") == 0
-    rgb = read_picture(photo)
+    rgb = read_image(photo)
     expected = draw_faces(rgb, EmotionRecognizer.from_pretrained().recognize(rgb))
-    assert np.array_equal(read_picture(tmp_path / "new/out/photo.png"), expected)
+    assert np.array_equal(read_image(tmp_path / "new/out/photo.png"), expected)
     assert not np.array_equal(expected, rgb)
     assert [path.name for path in (tmp_path / "new/out").iterdir()] == ["photo.png"]
 
@@ -490,11 +490,11 @@ def test_two_of_one_name_are_told_apart_by_their_folders(folder: Path, tmp_path:
     inputs = [folder / "a/face.png", folder / "b/face.png", folder / "b/face.jpg", other]
     assert run(*inputs, "--save", tmp_path / "out") == 0
     assert saved(tmp_path / "out") == ["b/face.png", "face.jpg", "other/a/face.png", "photos/a/face.png"]
-    assert read_picture(tmp_path / "out/other/a/face.png").shape == (40, 50, 3)
+    assert read_image(tmp_path / "out/other/a/face.png").shape == (40, 50, 3)
     # In another order of the inputs, every one has the same name.
     assert run(*inputs[::-1], "--save", tmp_path / "again") == 0
     assert saved(tmp_path / "again") == saved(tmp_path / "out")
-    assert read_picture(tmp_path / "again/other/a/face.png").shape == (40, 50, 3)
+    assert read_image(tmp_path / "again/other/a/face.png").shape == (40, 50, 3)
 
 
 def test_a_name_that_another_one_becomes(tmp_path: Path) -> None:
@@ -504,7 +504,7 @@ def test_a_name_that_another_one_becomes(tmp_path: Path) -> None:
         run(*(tmp_path / name for name in ("x", "x.gif", "x.gif.png", "x.gif.png.png")), "--save", tmp_path / "out")
         == 0
     )
-    widths = {name: read_picture(tmp_path / "out" / name).shape[1] for name in saved(tmp_path / "out")}
+    widths = {name: read_image(tmp_path / "out" / name).shape[1] for name in saved(tmp_path / "out")}
     assert widths == {"x.gif.png": 2, "x.gif.png.png": 3, "x.gif.png.png.png": 1, "x.png": 4}
 
 

@@ -54,7 +54,7 @@ def test_8_processes_over_one_empty_cache(hub: HubServer, tmp_path: Path) -> Non
         "pathlib.Path(sys.argv[1]).touch()\n"
         f"while len(list(pathlib.Path({str(tmp_path)!r}).iterdir())) < 8: time.sleep(0.01)\n"
         f"recognizer = deepfer.EmotionRecognizer.from_pretrained({REPO!r})\n"
-        "faces = recognizer.recognize(deepfer.read_picture('ui/examples/astronaut.jpg'))\n"
+        "faces = recognizer.recognize(deepfer.read_image('ui/examples/astronaut.jpg'))\n"
         "print(recognizer.revision, faces)"
     )
     processes = [

@@ -172,7 +172,7 @@ def picture_files() -> list[bytes]:
 
 
 def pictures(folder: Path) -> Call:
-    from deepfer import PictureError, read_picture
+    from deepfer import ImageError, read_image
 
     files = picture_files()
 
@@ -182,8 +182,8 @@ def pictures(folder: Path) -> Call:
         if data.startswith(b"\x89PNG") and rng.random() < 0.7:
             data = with_checksums(data)
         try:
-            rgb = read_picture(data, max_side=1280 if rng.random() < 0.2 else None)
-        except PictureError as error:
+            rgb = read_image(data, max_side=1280 if rng.random() < 0.2 else None)
+        except ImageError as error:
             check_told(error)
             return True
         assert rgb.dtype == np.uint8

@@ -36,7 +36,7 @@ def test_a_limit_that_is_set_holds() -> None:
 
 def test_a_clip_is_told_the_limit_that_is_set(tmp_path: Path) -> None:
     clip = clips.write(tmp_path / "small.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2, 10)
-    done = run("-m", "deepfer", str(clip), DEEPFER_MAX_CLIP_PIXELS="4000")
+    done = run("-m", "deepfer", str(clip), DEEPFER_MAX_VIDEO_PIXELS="4000")
     assert done.returncode == 1
     assert done.stderr.endswith("small.mp4: larger than 0.004 megapixels (64x64)\n")
 

@@ -84,7 +84,7 @@ def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> 
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
         "import deepfer; assert 'site' in deepfer.__file__, deepfer.__file__\n"
         "recognizer = deepfer.EmotionRecognizer.from_pretrained()\n"
-        "faces = recognizer.recognize(deepfer.read_picture(sys.argv[1]))\n"
+        "faces = recognizer.recognize(deepfer.read_image(sys.argv[1]))\n"
         "print(len(faces), faces[0].emotion)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code, photo], capture_output=True, text=True, cwd=tmp_path)

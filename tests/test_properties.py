@@ -14,7 +14,7 @@ from deepfer import LABELS, EmotionClassifier, Face, FaceTracker
 from deepfer.alignment import CropGeometry
 from deepfer.checkpoint import resolve
 from deepfer.classifier import softmax
-from deepfer.face import area, clip, intersection, iou
+from deepfer.face import area, clip_box, intersection, iou
 from deepfer.warp import similarity, warp
 
 settings.register_profile(
@@ -56,13 +56,13 @@ def test_iou_does_not_change_where_both_boxes_move(a: tuple, b: tuple, dx: int, 
 
 @given(st.tuples(reals, reals, reals, reals), sides, sides)
 def test_a_box_is_clipped_into_its_picture_once_and_for_all(box: tuple, width: int, height: int) -> None:
-    clipped = clip(box, width, height)
+    clipped = clip_box(box, width, height)
     x1, y1, x2, y2 = clipped
     assert 0 <= x1 <= width
     assert 0 <= x2 <= width
     assert 0 <= y1 <= height
     assert 0 <= y2 <= height
-    assert clip(clipped, width, height) == clipped
+    assert clip_box(clipped, width, height) == clipped
     assert area(clipped) == intersection(tuple(map(round, box)), (0, 0, width, height))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepfer import LABELS, EmotionRecognizer, Face
-from deepfer.face import iou, percent
+from deepfer.face import format_percent, iou
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_to_dict_is_the_contract(recognizer: EmotionRecognizer, astronaut: np.nd
      (0.99999, ">99 %"), (1.0, "100 %")],
 )  # fmt: skip
 def test_nothing_uncertain_is_told_as_certain(probability: float | None, told: str) -> None:
-    assert percent(probability) == told
+    assert format_percent(probability) == told
 
 
 def test_no_face(recognizer: EmotionRecognizer) -> None:

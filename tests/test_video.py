@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from deepfer import LABELS, EmotionRecognizer, VideoError, recognize_video
-from deepfer.clip import Clip
-from deepfer.clip_writer import ClipWriter, clip_suffix
-from deepfer.result import COLUMNS, ClipResult
+from deepfer.result import COLUMNS, VideoResult
 from deepfer.video import TABLE_COLUMNS
+from deepfer.video_reader import Clip
+from deepfer.video_writer import VideoWriter, video_suffix
 
 FPS = 20
 
@@ -43,7 +43,7 @@ def cross(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clips.write(tmp_path_factory.mktemp("cross") / "cross.mp4", frames, FPS)
 
 
-def recognize(recognizer: EmotionRecognizer, source: Path, **files: Path) -> ClipResult:
+def recognize(recognizer: EmotionRecognizer, source: Path, **files: Path) -> VideoResult:
     *_, last = recognize_video(recognizer, source, **files)
     assert last.result is not None
     return last.result
@@ -138,7 +138,7 @@ def test_a_clip_that_is_given_up_leaves_nothing(
 ) -> None:
     request.getfixturevalue("ffmpeg" if with_ffmpeg else "no_ffmpeg")
     before = threads_and_children()
-    steps = recognize_video(recognizer, cross, video=tmp_path / f"a{clip_suffix()}", table=tmp_path / "t.csv")
+    steps = recognize_video(recognizer, cross, video=tmp_path / f"a{video_suffix()}", table=tmp_path / "t.csv")
     next(steps)
     assert all(path.name.startswith(".") for path in tmp_path.iterdir())  # nothing half written under its name
     assert any(tmp_path.iterdir())
@@ -153,7 +153,7 @@ def threads_and_children() -> tuple[int, int]:
 
 
 def test_another_kind_than_is_written_here(recognizer: EmotionRecognizer, walk: Path, no_ffmpeg: None) -> None:
-    assert clip_suffix() == ".webm"
+    assert video_suffix() == ".webm"
     with pytest.raises(ValueError, match=r"written as \.webm"):
         next(recognize_video(recognizer, walk, video=Path("out.mp4")))
     with pytest.raises(FileNotFoundError):
@@ -164,7 +164,7 @@ def test_h264_with_its_sound(recognizer: EmotionRecognizer, walk: Path, tmp_path
     loud = tmp_path / "loud.mkv"
     tone = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2"]
     encode(ffmpeg, "-i", walk, *tone, "-c:v", "libx264", "-c:a", "flac", loud)
-    assert clip_suffix() == ".mp4"
+    assert video_suffix() == ".mp4"
     found = recognize(recognizer, loud, video=tmp_path / "out.mp4")
     assert found.warning is None
     told = streams(ffmpeg, tmp_path / "out.mp4")
@@ -185,7 +185,7 @@ def test_h264_with_its_sound(recognizer: EmotionRecognizer, walk: Path, tmp_path
 
 def test_odd_sides_and_no_sound(recognizer: EmotionRecognizer, tmp_path: Path, ffmpeg: str) -> None:
     noise = list(np.random.default_rng(0).integers(0, 255, (8, 61, 81, 3), dtype=np.uint8))
-    with ClipWriter(tmp_path / "out.mp4", (81, 61), 10) as writer:
+    with VideoWriter(tmp_path / "out.mp4", (81, 61), 10) as writer:
         for i, frame in enumerate(noise):
             writer.write(i / 10, frame)
         assert writer.finish(0.8, clips.write(tmp_path / "silent.mp4", noise, 10)) is None
@@ -265,12 +265,12 @@ def test_a_clip_trimmed_without_encoding(
     trimmed = tmp_path / "trimmed.mp4"
     encode(ffmpeg, "-ss", "7", "-i", tmp_path / "whole.mp4", "-t", "2", "-c", "copy", trimmed)
     assert cv2.VideoCapture(str(trimmed)).get(cv2.CAP_PROP_FRAME_COUNT) / FPS > 8
-    monkeypatch.setattr("deepfer.clip.MAX_CLIP_S", 5.0)
+    monkeypatch.setattr("deepfer.video_reader.MAX_VIDEO_S", 5.0)
     *steps, last = recognize_video(recognizer, trimmed)
     assert [step.total_s for step in steps] == pytest.approx([2] * len(steps), abs=0.15)
     assert last.result.warning is None
     assert last.result.duration_s == pytest.approx(2, abs=0.15)
-    monkeypatch.setattr("deepfer.clip.MAX_CLIP_FRAMES", 100)  # of hidden frames, too, there may be only so many
+    monkeypatch.setattr("deepfer.video_reader.MAX_VIDEO_FRAMES", 100)  # hidden ones count too
     with pytest.raises(VideoError, match="more than 100 frames"):
         Clip(trimmed)
 
@@ -308,7 +308,7 @@ def test_a_recording_of_a_browser_without_a_length(
     assert {step.total_s for step in steps[:-1]} <= {None}
     assert steps[-1].result.duration_s == pytest.approx(2, abs=0.06)
     assert steps[-1].result.warning is None
-    monkeypatch.setattr("deepfer.clip.MAX_CLIP_S", 1.0)  # found out only on the way
+    monkeypatch.setattr("deepfer.video_reader.MAX_VIDEO_S", 1.0)  # found out only on the way
     found = recognize(recognizer, path)
     assert found.frames == FPS
     assert "only its first" in (found.warning or "")

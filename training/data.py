@@ -20,10 +20,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deepfer.arguments import whole_number
-from deepfer.errors import PictureError
+from deepfer.arguments import bounded_int
+from deepfer.errors import ImageError
 from deepfer.face import LABELS
-from deepfer.picture import read_picture
+from deepfer.image_io import read_image
 
 SPLIT_NAMES = {  # what other datasets call the three; FER2013's own CSV says PublicTest and PrivateTest
     "train": ("training",),
@@ -190,7 +190,7 @@ class Pictures:
         """A picture, RGB uint8 `(H, W, 3)`.
 
         Raises:
-            PictureError: It cannot be read.
+            ImageError: It cannot be read.
         """
         return self._decode(self._cells[row])
 
@@ -205,7 +205,7 @@ class Pictures:
         for row, cell in enumerate(self._cells):
             try:
                 images[row] = resize(cv2.cvtColor(self._decode(cell), cv2.COLOR_RGB2GRAY), size)
-            except PictureError as error:
+            except ImageError as error:
                 broken.append(f"row {row}, {error}")
         if broken:
             raise DataError(f"{self.where}: pictures that cannot be read ({len(broken)}): {_listed(broken)}")
@@ -214,8 +214,8 @@ class Pictures:
     @staticmethod
     def _decode(cell: dict[str, Any] | None) -> np.ndarray:
         if cell is None:
-            raise PictureError("no picture")
-        return read_picture(cell["path"] if cell["bytes"] is None else cell["bytes"])
+            raise ImageError("no picture")
+        return read_image(cell["path"] if cell["bytes"] is None else cell["bytes"])
 
 
 def _image_column(names: Sequence[str], where: str) -> str | None:
@@ -386,7 +386,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, help="folder, Hub id or Hub id@revision")
-    parser.add_argument("--size", type=whole_number(1), default=48, help="side of the square images, pixels")
+    parser.add_argument("--size", type=bounded_int(1), default=48, help="side of the square images, pixels")
     parser.add_argument("--out", type=Path, help="the .npz to write")
     args = parser.parse_args(argv)
     from training.duplicates import between  # which builds upon this module

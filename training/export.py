@@ -33,7 +33,7 @@ from deepfer.checkpoint import CONFIG, FORMAT_VERSION, MODEL, encode_config, rea
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
-from deepfer.picture import read_picture
+from deepfer.image_io import read_image
 from training.data import DataError, Split, label_index, load, resize
 from training.metrics import blend_score, fit_calibration, fit_temperature, held_out_accuracy
 
@@ -66,10 +66,10 @@ The file answers as Keras does on at least 99.5 % of {images} pictures: {convert
 How accurate it is, and how well calibrated, is measured with `python -m training.evaluate`.
 
 ```python
-from deepfer import EmotionRecognizer, read_picture
+from deepfer import EmotionRecognizer, read_image
 
 recognizer = EmotionRecognizer.from_pretrained("{folder}")
-for face in recognizer.recognize(read_picture("photo.jpg")):
+for face in recognizer.recognize(read_image("photo.jpg")):
     print(face.box, face.emotion, f"{{face.confidence:.0%}}")
 ```
 """
@@ -409,7 +409,7 @@ def export_file(
     Raises:
         KerasFileError: It cannot be used, or its outputs are not the labels.
         DataError: Some names are none of the seven emotions.
-        PictureError: One of `pictures` cannot be read.
+        ImageError: One of `pictures` cannot be read.
         GateError: The exported file does not answer as the model does.
         OSError: The file cannot be read or the folder not be written.
     """
@@ -422,7 +422,7 @@ def export_file(
         split = validation(size)
         images, truth, gate_on = split.images, {"logits": split.labels}, "validation"
     else:
-        given = [resize(cv2.cvtColor(read_picture(picture), cv2.COLOR_RGB2GRAY), size) for picture in pictures]
+        given = [resize(cv2.cvtColor(read_image(picture), cv2.COLOR_RGB2GRAY), size) for picture in pictures]
         images, truth = np.concatenate([noise(size), np.reshape(np.array(given, np.uint8), (-1, size, size))]), {}
         gate_on = f"noise and {len(given)} pictures; no temperature was fitted"
     about = {"model": path.name, "converted": {"rescale": rescale, "gate": gate_on}}

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfer.arguments import whole_number
+from deepfer.arguments import bounded_int
 from deepfer.checkpoint import sha256
 from deepfer.errors import HubError
 from deepfer.face import LABELS
@@ -407,10 +407,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--weights", help='what ResNet50V2\'s base starts from: "imagenet", a weights file, or "none"')
     add("--teachers", type=Path, help="predictions of training.teachers; ours where they fit the dataset")
     add("--resume", action="store_true", help="go on after the last finished epoch in --out")
-    add("--epochs", type=whole_number(1), help="of each phase, instead of the recipe's")
-    add("--batch-size", type=whole_number(1), help="instead of the recipe's")
+    add("--epochs", type=bounded_int(1), help="of each phase, instead of the recipe's")
+    add("--batch-size", type=bounded_int(1), help="instead of the recipe's")
     add("--learning-rate", type=float, help="instead of the recipe's")
-    add("--seed", type=whole_number(0), default=0, help="of weights, order and augmentation")
+    add("--seed", type=bounded_int(0), default=0, help="of weights, order and augmentation")
     args = parser.parse_args(argv)
     if args.recipe not in RECIPES[args.model]:
         parser.error(f"{args.model} has the recipes {', '.join(RECIPES[args.model])}, not {args.recipe!r}")

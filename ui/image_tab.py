@@ -13,9 +13,9 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from deepfer import LABELS, EmotionRecognizer, Face, PictureError, draw_faces, read_picture
+from deepfer import LABELS, EmotionRecognizer, Face, ImageError, draw_faces, read_image
 from deepfer.drawing import STYLES
-from deepfer.face import percent
+from deepfer.face import format_percent
 from deepfer.result import Result
 from deepfer.table import header, to_csv
 from ui.uploads import kept, uploaded
@@ -73,13 +73,13 @@ def read(recognizer: EmotionRecognizer, image: dict[str, Any]) -> Reading:
         image: Gradio's record of an uploaded file.
 
     Raises:
-        PictureError: It is no picture that can be read; in the visitor's terms, without where the server keeps it.
+        ImageError: It is no picture that can be read; in the visitor's terms, without where the server keeps it.
     """
     path = uploaded(image)
     try:
-        rgb = read_picture(path)
-    except PictureError as error:
-        raise PictureError(str(error).replace(str(path), path.name)) from error
+        rgb = read_image(path)
+    except ImageError as error:
+        raise ImageError(str(error).replace(str(path), path.name)) from error
     start = time.perf_counter()
     faces = recognizer.recognize(rgb)
     seconds = time.perf_counter() - start
@@ -101,7 +101,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
         try:
             reading = read(recognizer, image)
             picture = gr.update(value=annotated(reading), alt_text=summary(reading.faces))
-        except (PictureError, StorageFull) as error:
+        except (ImageError, StorageFull) as error:
             return gr.update(value=None, alt_text=None), error_html(str(error)), ""
         return picture, overview_html(reading, recognizer), cards_html(reading)
 
@@ -125,7 +125,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
         try:
             reading = read(recognizer, image)
             picture = annotated(reading)
-        except (PictureError, StorageFull) as error:
+        except (ImageError, StorageFull) as error:
             raise gr.Error(str(error), print_exception=False) from error
         found = to_result(reading, recognizer).to_dict()
         del found["path"]  # gradio_client takes any object with a "path" for a file to fetch
@@ -179,7 +179,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
         answer = gr.JSON(visible=False, label="Faces")  # the endpoint's second answer
 
         # Without `preprocess`: there gr.Image opens each file itself, and of one that it cannot open (a text, a bomb)
-        # the visitor would read "Error". So `read_picture` is the one reader, with its limits and its words.
+        # the visitor would read "Error". So `read_image` is the one reader, with its limits and its words.
         # One group for page and endpoint: as many pictures at once as there are cores, and the rest wait in line.
         options = {"preprocess": False, "concurrency_limit": cores(), "concurrency_id": "recognize"}
         picture.change(
@@ -211,7 +211,7 @@ def summary(faces: Sequence[Face]) -> str:
     """The faces in one line: "2 faces: happy 91 %, sad 47 %"."""
     if not faces:
         return "No face found"
-    shown = ", ".join(f"{face.emotion} {percent(face.confidence)}" for face in faces[:8])
+    shown = ", ".join(f"{face.emotion} {format_percent(face.confidence)}" for face in faces[:8])
     return f"{len(faces)} face{'s' * (len(faces) != 1)}: {shown}{', …' * (len(faces) > 8)}"
 
 
@@ -268,7 +268,7 @@ def card_html(reading: Reading, i: int) -> str:
         f'<li class="fer-card" style="--c: {STYLES[emotion].hex}">'
         f'<div class="fer-face"><div class="fer-crop">{images}</div><div>'
         f'<h3><span class="fer-emoji" aria-hidden="true">{STYLES[emotion].emoji}</span> {emotion}</h3>'
-        f"<p>{percent(face.confidence)} · face {i + 1}</p></div></div>"
+        f"<p>{format_percent(face.confidence)} · face {i + 1}</p></div></div>"
         f'<table aria-label="How likely each emotion is for face {i + 1}"><tbody>{rows}</tbody></table></li>'
     )
 
@@ -278,7 +278,7 @@ def row_html(label: str, probability: float, top: bool) -> str:
     return (
         f'<tr class="{"fer-top" if top else ""}"><th scope="row">{label}</th><td class="fer-track">'
         f'<span style="--p: {probability:.4f}; --c: {STYLES[label].hex}"></span></td>'
-        f"<td>{percent(probability)}</td></tr>"
+        f"<td>{format_percent(probability)}</td></tr>"
     )
 
 

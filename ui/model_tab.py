@@ -10,8 +10,8 @@ import gradio as gr
 from deepfer import LABELS, DeepFERError, EmotionRecognizer
 from deepfer.checkpoint import METRICS, Checkpoint, measured
 from deepfer.drawing import STYLES
-from deepfer.face import percent
-from deepfer.picture import printable
+from deepfer.face import format_percent
+from deepfer.image_io import printable
 from ui.image_tab import DETECTORS
 
 PURPOSE = (
@@ -250,4 +250,4 @@ def _bar(share: float | None) -> str:
     """Two cells: a bar and its figure; a dash where there is none."""
     if share is None:
         return '<td class="fer-track"></td><td>–</td>'
-    return f'<td class="fer-track"><span style="--p: {share:.4f}"></span></td><td>{percent(share)}</td>'
+    return f'<td class="fer-track"><span style="--p: {share:.4f}"></span></td><td>{format_percent(share)}</td>'

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
-from deepfer import PictureError
+from deepfer import ImageError
 from ui.usage import USAGE
 
 
@@ -30,12 +30,12 @@ def uploaded(record: dict[str, Any]) -> Path:
     """Where an uploaded file is, by Gradio's record of it.
 
     Raises:
-        PictureError: The record names a file that nobody uploaded. Gradio 6.31 lets one without "meta" through with any
+        ImageError: The record names a file that nobody uploaded. Gradio 6.31 lets one without "meta" through with any
             path on this machine; uploads are in its own folder. Or the file has been deleted by now.
     """
     path = Path(os.path.abspath(record.get("path") or ""))
     if not path.is_relative_to(os.path.abspath(get_upload_folder())):
-        raise PictureError("Send it as a file.")
+        raise ImageError("Send it as a file.")
     if not path.exists():
-        raise PictureError("It is no longer here: what waits for too long is deleted. Send it again.")
+        raise ImageError("It is no longer here: what waits for too long is deleted. Send it again.")
     return path

@@ -13,19 +13,19 @@ import numpy as np
 from gradio.data_classes import FileData
 
 from deepfer import LABELS, DeepFERError, EmotionRecognizer, VideoError, recognize_video
-from deepfer.clip import LARGEST
-from deepfer.clip_writer import clip_suffix
 from deepfer.drawing import STYLES
-from deepfer.face import percent
-from deepfer.limits import MAX_CLIP_S
-from deepfer.result import ClipResult, Person
+from deepfer.face import format_percent
+from deepfer.limits import MAX_VIDEO_S
+from deepfer.result import Person, VideoResult
 from deepfer.video import Progress
+from deepfer.video_reader import LARGEST
+from deepfer.video_writer import video_suffix
 from ui.image_tab import DETECTORS, download_html
 from ui.uploads import uploaded
 from ui.usage import USAGE
 
 EMPTY = (
-    f'<p class="fer-note">Add a clip of up to {MAX_CLIP_S / 60:.3g} minutes and {LARGEST}: everybody in it gets a '
+    f'<p class="fer-note">Add a clip of up to {MAX_VIDEO_S / 60:.3g} minutes and {LARGEST}: everybody in it gets a '
     "number and a timeline here.</p>"
 )
 CANCELLED = '<p class="fer-note" role="status">Cancelled. Nothing of it is kept.</p>'
@@ -42,7 +42,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         path = uploaded(clip)
         USAGE.add()  # no clip is begun where there is no room; what it writes is measured
         with tempfile.TemporaryDirectory(prefix="clip-") as folder:
-            video, table = Path(folder, f"{path.stem[:80]}-faces{clip_suffix()}"), Path(folder, "timeline.csv")
+            video, table = Path(folder, f"{path.stem[:80]}-faces{video_suffix()}"), Path(folder, "timeline.csv")
             try:
                 for progress in recognize_video(recognizer, path, video=video, table=table):
                     yield progress, video, table
@@ -185,7 +185,7 @@ def progress_html(progress: Progress) -> str:
     return f'<div class="fer-note fer-progress"><h2>Looking for faces</h2>{bar}<p>{told}</p></div>'
 
 
-def overview_html(result: ClipResult, name: str) -> str:
+def overview_html(result: VideoResult, name: str) -> str:
     """How many people, by what, and what is amiss."""
     count = len(result.people)
     facts = {
@@ -207,7 +207,7 @@ def overview_html(result: ClipResult, name: str) -> str:
     )
 
 
-def people_html(result: ClipResult) -> str:
+def people_html(result: VideoResult) -> str:
     """A card for each person, in the order in which they appear."""
     longest = sorted(result.people, key=lambda person: -person.seen_s)[:MOST_PEOPLE]
     cards = "".join(person_html(person, result.duration_s) for person in result.people if person in longest)
@@ -217,7 +217,7 @@ def people_html(result: ClipResult) -> str:
 def person_html(person: Person, duration_s: float) -> str:
     """One person: their usual emotion, their timeline, and how long each emotion was shown."""
     emotion = person.emotion
-    usual = percent(person.seconds[emotion] / person.seen_s)
+    usual = format_percent(person.seconds[emotion] / person.seen_s)
     seen = f"seen {seconds_text(person.seen_s)}, {seconds_text(person.first_s)} to {seconds_text(person.last_s)}"
     rows = "".join(
         f'<tr class="{"fer-top" if label == emotion else ""}"><th scope="row">{label}</th><td class="fer-track">'

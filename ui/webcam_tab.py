@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from deepfer import EmotionRecognizer, Face, PictureError, read_picture
+from deepfer import EmotionRecognizer, Face, ImageError, read_image
 from deepfer.drawing import STYLES
 from deepfer.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 from ui.client import client
@@ -55,7 +55,7 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
                 faces = await asyncio.to_thread(look, quick, visitor, time_s, frame)
             if faces:
                 visitors.found_face(token, visitor)
-        except PictureError as error:
+        except ImageError as error:
             return {"error": str(error)}
         except Busy:
             return {"busy": True}
@@ -78,19 +78,19 @@ def checked(message: Any) -> tuple[str, float, str]:
     """A message's token, time and frame, which is still text.
 
     Raises:
-        PictureError: It is no such message; the words are for whoever made it.
+        ImageError: It is no such message; the words are for whoever made it.
     """
     if not isinstance(message, dict):
-        raise PictureError("send one object: token, time_s and frame")
+        raise ImageError("send one object: token, time_s and frame")
     token, time_s, frame = message.get("token"), message.get("time_s"), message.get("frame")
     if not (isinstance(token, str) and TOKEN.fullmatch(token)):
-        raise PictureError("token must be 32 hexadecimal digits")
+        raise ImageError("token must be 32 hexadecimal digits")
     if isinstance(time_s, bool) or not (isinstance(time_s, int | float) and 0 <= time_s <= MAX_TIME_S):
-        raise PictureError("time_s must be a number of seconds")
+        raise ImageError("time_s must be a number of seconds")
     if not isinstance(frame, str):
-        raise PictureError("frame must be a JPEG in base64")
+        raise ImageError("frame must be a JPEG in base64")
     if len(frame) > 4 * math.ceil(MAX_FRAME_BYTES / 3):
-        raise PictureError(f"a frame may have {MAX_FRAME_BYTES // 1000} KB at most")
+        raise ImageError(f"a frame may have {MAX_FRAME_BYTES // 1000} KB at most")
     return token, time_s, frame
 
 
@@ -98,20 +98,20 @@ def decoded(frame: str) -> np.ndarray:
     """A frame's picture: RGB uint8 (height, width, 3).
 
     Raises:
-        PictureError: It is no picture, or one past a limit.
+        ImageError: It is no picture, or one past a limit.
     """
     try:
         data = base64.b64decode(frame, validate=True)
     except ValueError as error:
-        raise PictureError("frame must be a JPEG in base64") from error
-    return read_picture(data, max_side=MAX_FRAME_SIDE, max_decode_s=MAX_FRAME_DECODE_S)
+        raise ImageError("frame must be a JPEG in base64") from error
+    return read_image(data, max_side=MAX_FRAME_SIDE, max_decode_s=MAX_FRAME_DECODE_S)
 
 
 def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: str) -> list[Face] | None:
     """The faces in a frame, numbered and smoothed over the visitor's earlier ones; None if a newer one was first.
 
     Raises:
-        PictureError: It is no picture, or one past a limit.
+        ImageError: It is no picture, or one past a limit.
     """
     rgb = decoded(frame)
     faces = recognizer.recognize(rgb)

@@ -25,9 +25,9 @@ class DeepFER:
     """This package."""
 
     def __init__(self, detector: str = "auto", model: str = "cnn", frames: bool = False) -> None:
-        from deepfer import LABELS, EmotionRecognizer, read_picture
+        from deepfer import LABELS, EmotionRecognizer, read_image
 
-        self.labels, self.read, self.source = LABELS, read_picture, (detector, model)
+        self.labels, self.read, self.source = LABELS, read_image, (detector, model)
         self.recognizer = EmotionRecognizer.from_pretrained(model, detector=detector)
         if frames:
             self.recognizer = self.recognizer.for_frames()

@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deepfer.arguments import whole_number
+from deepfer.arguments import bounded_int
 from deepfer.checkpoint import METRICS, MODEL, read_config, sha256
 from deepfer.detection import load_detector
 from deepfer.errors import DeepFERError
@@ -117,11 +117,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--yunet", type=Path, required=True, help="YuNet's .onnx file")
     add = stages.add_parser("train", parents=[data], help="fit the network").add_argument
     add("--out", type=Path, required=True, help="the run folder")
-    add("--epochs", type=whole_number(1), default=36, help="default: 36")
-    add("--steps", type=whole_number(1), default=250, help="batches of an epoch (default: 250)")
-    add("--batch-size", type=whole_number(1), default=32, help="default: 32")
+    add("--epochs", type=bounded_int(1), default=36, help="default: 36")
+    add("--steps", type=bounded_int(1), default=250, help="batches of an epoch (default: 250)")
+    add("--batch-size", type=bounded_int(1), default=32, help="default: 32")
     add("--learning-rate", type=float, default=3e-3, help="at its peak (default: 0.003)")
-    add("--seed", type=whole_number(0), default=0, help="of weights and images")
+    add("--seed", type=bounded_int(0), default=0, help="of weights and images")
     add("--init", type=Path, help="start from this .keras file, such as training/checkpoints/detector.keras")
     add("--resume", action="store_true", help="go on after the last finished epoch in --out")
     add = stages.add_parser("export", parents=[data], help="write a checkpoint folder").add_argument

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepfer.detection import Detector
-from deepfer.face import Box, Face, clip, iou
+from deepfer.face import Box, Face, clip_box, iou
 from deepfer.grid_network import GridNetwork
 from training.detector.photos import decode
 
@@ -41,7 +41,7 @@ def _measure(detector: Detector, teacher: GridNetwork, photos: Sequence[np.ndarr
         height, width = photo.shape[:2]
         rows = teacher.detect(photo, REFERENCE_SCORE)
         found = detector.detect(photo)
-        matched = match(found, [clip((x, y, x + w, y + h), width, height) for x, y, w, h in rows[:, :4].tolist()])
+        matched = match(found, [clip_box((x, y, x + w, y + h), width, height) for x, y, w, h in rows[:, :4].tolist()])
         faces += len(rows)
         extra += len(found) - sum(face is not None for face in matched)
         for row, face in zip(rows, matched, strict=True):

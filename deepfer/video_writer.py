@@ -1,4 +1,4 @@
-"""ClipWriter: frames with their times -> a video file that browsers play."""
+"""VideoWriter: frames with their times -> a video file that browsers play."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from deepfer.errors import VideoError
-from deepfer.limits import MAX_CLIP_PIXELS
-from deepfer.picture import aside
+from deepfer.image_io import aside
+from deepfer.limits import MAX_VIDEO_PIXELS
 
 H264_FPS, VP8_FPS = 60.0, 30.0  # the most that are written
 # OpenCV cannot tell VP8 to hurry: larger frames are shrunk, to be done before the clip has played.
@@ -26,7 +26,7 @@ VP8_PIXELS = 854 * 480
 QUALITY = {"libx264": "-preset veryfast -crf 21", "libopenh264": "-b:v 4M"}
 
 
-def clip_suffix() -> str:
+def video_suffix() -> str:
     """What an annotated clip's name ends in: ".mp4" (H.264) where the machine's ffmpeg can encode it, else ".webm".
 
     The latter is VP8 by OpenCV. Browsers play both.
@@ -34,7 +34,7 @@ def clip_suffix() -> str:
     return ".mp4" if _h264() else ".webm"
 
 
-class ClipWriter:
+class VideoWriter:
     """A clip at a steady frame rate, encoded in a thread of its own; written aside and renamed when it is whole.
 
     A context: left before `finish`, it leaves nothing behind.
@@ -44,7 +44,7 @@ class ClipWriter:
         """Start a clip.
 
         Args:
-            path: Where to; its name must end in `clip_suffix()`.
+            path: Where to; its name must end in `video_suffix()`.
             size: Of the frames, `(width, height)`; VP8 is written at 480p at most.
             fps: Frames per second, as they mostly come; at most 60 (H.264) or 30 (VP8) are written.
 
@@ -52,11 +52,11 @@ class ClipWriter:
             ValueError: `path` is named for another kind.
             OSError: It cannot be written there.
         """
-        if path.suffix != clip_suffix():
-            raise ValueError(f"{path}: a clip is written as {clip_suffix()} here")
+        if path.suffix != video_suffix():
+            raise ValueError(f"{path}: a clip is written as {video_suffix()} here")
         self._path, self._aside = path, aside(path)
         encoder = _h264()
-        pixels, most_fps = (MAX_CLIP_PIXELS, H264_FPS) if encoder else (VP8_PIXELS, VP8_FPS)
+        pixels, most_fps = (MAX_VIDEO_PIXELS, H264_FPS) if encoder else (VP8_PIXELS, VP8_FPS)
         self._fps = min(fps, most_fps)
         scale = min(1.0, (pixels / (size[0] * size[1])) ** 0.5)
         self._size = round(size[0] * scale), round(size[1] * scale)
@@ -75,7 +75,7 @@ class ClipWriter:
             self._aside.unlink(missing_ok=True)
             raise
 
-    def __enter__(self) -> ClipWriter:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from deepfer.errors import VideoError
-from deepfer.limits import MAX_CLIP_BYTES, MAX_CLIP_FRAMES, MAX_CLIP_PIXELS, MAX_CLIP_S
+from deepfer.image_io import printable
+from deepfer.limits import MAX_VIDEO_BYTES, MAX_VIDEO_FRAMES, MAX_VIDEO_PIXELS, MAX_VIDEO_S
 from deepfer.mp4 import has_index, video_s
-from deepfer.picture import printable
 
 # What a folder is searched for. Of a file given by name the content decides.
 SUFFIXES = (
@@ -34,8 +34,8 @@ _SIGNATURES: tuple[tuple[int, bytes], ...] = (
 TS_PACKET = 188  # bytes
 HEAD_BYTES = 2 * TS_PACKET + 1  # of a file, which tell its kind
 KINDS = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, Ogg"
-# MAX_CLIP_PIXELS in words.
-LARGEST = "1080p" if MAX_CLIP_PIXELS == 1920 * 1088 else f"{MAX_CLIP_PIXELS / 1e6:.3g} megapixels"
+# MAX_VIDEO_PIXELS in words.
+LARGEST = "1080p" if MAX_VIDEO_PIXELS == 1920 * 1088 else f"{MAX_VIDEO_PIXELS / 1e6:.3g} megapixels"
 
 PREVIEW = 30  # frames whose times tell the usual frame rate
 
@@ -67,19 +67,19 @@ class Clip:
             self.width, self.height = round(width), round(height * shape)
         else:
             self.width, self.height = round(width * shape), round(height)
-        if self.width * self.height > MAX_CLIP_PIXELS:
+        if self.width * self.height > MAX_VIDEO_PIXELS:
             raise VideoError(f"{self.name}: larger than {LARGEST} ({self.width}x{self.height})")
         if min(self.width, self.height) < 16:
             raise VideoError(f"{self.name}: smaller than 16 pixels ({self.width}x{self.height})")
         told = self._get(cv2.CAP_PROP_FPS)
         frames = self._get(cv2.CAP_PROP_FRAME_COUNT)
-        if frames > MAX_CLIP_FRAMES:
-            raise VideoError(f"{self.name}: more than {MAX_CLIP_FRAMES:,} frames ({frames:,.0f})")
+        if frames > MAX_VIDEO_FRAMES:
+            raise VideoError(f"{self.name}: more than {MAX_VIDEO_FRAMES:,} frames ({frames:,.0f})")
         # The frames may include some that an edit list hides; the track may last longer than its frames.
         lengths = [frames / told if told else 0.0, _track_s(path) or 0.0]
         self.claimed_s = min((length for length in lengths if length > 0), default=None)
-        if self.claimed_s and self.claimed_s > MAX_CLIP_S:
-            raise VideoError(f"{self.name}: longer than {MAX_CLIP_S / 60:.3g} minutes ({self.claimed_s / 60:.1f})")
+        if self.claimed_s and self.claimed_s > MAX_VIDEO_S:
+            raise VideoError(f"{self.name}: longer than {MAX_VIDEO_S / 60:.3g} minutes ({self.claimed_s / 60:.1f})")
         self.rate = _usual_rate(path, told)
         self.read = 0
         self._too_long = False
@@ -105,7 +105,7 @@ class Clip:
             if time_s <= last_s:  # some containers leave times out
                 time_s = last_s + 1 / self.rate
             last_s = time_s
-            if time_s >= MAX_CLIP_S or self.read >= MAX_CLIP_FRAMES:
+            if time_s >= MAX_VIDEO_S or self.read >= MAX_VIDEO_FRAMES:
                 self._too_long = True
                 return
             self.read += 1
@@ -122,7 +122,7 @@ class Clip:
         return None
 
 
-def may_be_clip(path: Path) -> bool:
+def may_be_video(path: Path) -> bool:
     """Whether a file found in a folder may be a clip, by its name; .ts, which TypeScript shares, by its content too."""
     suffix = path.suffix.lower()
     if suffix != ".ts":
@@ -160,8 +160,8 @@ def _checked_file(source: str | Path, name: str) -> str:
         raise VideoError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if not size:
         raise VideoError(f"{name}: the file is empty")
-    if size > MAX_CLIP_BYTES:
-        raise VideoError(f"{name}: larger than {MAX_CLIP_BYTES / 1e9:g} GB")
+    if size > MAX_VIDEO_BYTES:
+        raise VideoError(f"{name}: larger than {MAX_VIDEO_BYTES / 1e9:g} GB")
     if not any(head[at:].startswith(start) for at, start in _SIGNATURES) and not _is_transport_stream(head):
         raise VideoError(f"{name}: not a clip of a kind that is read ({KINDS})")
     if not whole:

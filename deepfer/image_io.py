@@ -15,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from deepfer.decode_budget import BudgetedFile, decoding_s
-from deepfer.errors import PictureError
+from deepfer.errors import ImageError
 from deepfer.exif import is_honest
 from deepfer.jpeg import read_scans, with_honest_exif
 from deepfer.limits import MAX_DECODE_S, MAX_FILE_BYTES, MAX_PIXELS
@@ -56,7 +56,7 @@ WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # suffix -> Pillow's format 
 }
 
 
-def read_picture(
+def read_image(
     source: str | Path | bytes | BinaryIO, *, max_side: int | None = None, max_decode_s: float = MAX_DECODE_S
 ) -> np.ndarray:
     """Read a picture of any common kind.
@@ -73,7 +73,7 @@ def read_picture(
         RGB, `uint8 (H, W, 3)`.
 
     Raises:
-        PictureError: There is no such file, it is no picture, it is damaged, or it is past a limit; one line that names
+        ImageError: There is no such file, it is no picture, it is damaged, or it is past a limit; one line that names
             the file and the reason.
     """
     name, data = _read_bytes(source)
@@ -87,7 +87,7 @@ def read_picture(
     return rgb
 
 
-def write_picture(path: str | Path, rgb: np.ndarray) -> None:
+def write_image(path: str | Path, rgb: np.ndarray) -> None:
     """Write a picture aside and rename it, so that no half-written file ever stands under `path`.
 
     Args:
@@ -120,7 +120,7 @@ def check_image(image: object) -> None:
     """Raise a `ValueError` that says what was expected, unless `image` is RGB `uint8 (H, W, 3)` with H, W >= 1."""
     expected = "expected an RGB image, a numpy array of dtype uint8 and shape (H, W, 3)"
     if not isinstance(image, np.ndarray):
-        raise ValueError(f"{expected}; got {type(image).__name__} (read_picture(path) gives such an array)")
+        raise ValueError(f"{expected}; got {type(image).__name__} (read_image(path) gives such an array)")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         nan = " with NaN" if image.dtype.kind == "f" and np.isnan(image).any() else ""
         raise ValueError(f"{expected}, H and W at least 1; got {image.dtype}{nan}, shape {image.shape}")
@@ -141,13 +141,13 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
             # Asked before opening: to open a FIFO would wait for a writer for ever, and some devices never end.
             mode = os.stat(source).st_mode
             if stat.S_ISDIR(mode):
-                raise PictureError(f"{name}: a folder, not a picture")
+                raise ImageError(f"{name}: a folder, not a picture")
             if not stat.S_ISREG(mode):
-                raise PictureError(f"{name}: not a regular file")
+                raise ImageError(f"{name}: not a regular file")
             with open(source, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise PictureError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+            raise ImageError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     elif not hasattr(source, "read"):
         raise TypeError(f"expected a path, a file's bytes or an open binary file; got {type(source).__name__}")
     else:
@@ -155,9 +155,9 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
         name = printable(label) if isinstance(label, str) else "picture"
         data = source.read(MAX_FILE_BYTES + 1)
     if not data:
-        raise PictureError(f"{name}: the file is empty")
+        raise ImageError(f"{name}: the file is empty")
     if len(data) > MAX_FILE_BYTES:
-        raise PictureError(f"{name}: larger than {MAX_FILE_BYTES / 1e6:g} MB")
+        raise ImageError(f"{name}: larger than {MAX_FILE_BYTES / 1e6:g} MB")
     return name, data
 
 
@@ -178,13 +178,13 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
             image = Image.open(BudgetedFile(data), formats=FORMATS)
             width, height = image.size
             if max_side and max(width, height) > max_side:
-                raise PictureError(f"{name}: wider or higher than {max_side} pixels ({width}x{height})")
+                raise ImageError(f"{name}: wider or higher than {max_side} pixels ({width}x{height})")
             if width * height > MAX_PIXELS:
-                raise PictureError(f"{too_large} ({width}x{height})")
+                raise ImageError(f"{too_large} ({width}x{height})")
             if _tile_pixels(image) > MAX_PIXELS:
-                raise PictureError(f"{too_large} in a tile")
+                raise ImageError(f"{too_large} in a tile")
             if (takes_s := decoding_s(image, data, scans)) > max_decode_s:
-                raise PictureError(
+                raise ImageError(
                     f"{name}: would take about {takes_s:.2g} s to decode ({width}x{height} {image.format}); "
                     "make it smaller, or save it as a plain JPEG"
                 )
@@ -193,12 +193,12 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
             return image.transpose(turn) if turn is not None else image
     except UnidentifiedImageError as error:
         kinds = ", ".join(FORMATS)
-        raise PictureError(f"{name}: not a picture of a kind that is read ({kinds}), or cut off") from error
+        raise ImageError(f"{name}: not a picture of a kind that is read ({kinds}), or cut off") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(too_large) from error
+        raise ImageError(too_large) from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"{name}: damaged or cut short ({reason})") from error
+        raise ImageError(f"{name}: damaged or cut short ({reason})") from error
 
 
 def _tile_pixels(image: Image.Image) -> int:
