@@ -16,7 +16,7 @@ from deepfer.face import LABELS
 from training import duplicates, plots
 from training.data import DataError, Split, Splits, joined, load, name_of
 from training.recipes import RECIPES
-from training.results import percent, table
+from training.report.markdown import percent, table
 from training.sheets import require_private, sheet
 
 PAGE = "README.md"
