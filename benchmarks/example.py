@@ -1,15 +1,13 @@
-"""The README's example: the astronaut's annotated picture, and what Python and the command line answer.
+"""Run the README's examples: annotate the astronaut, and record what Python and the command line print.
 
     python -m benchmarks.example
 
-Writes `docs/astronaut.jpg` and `docs/example.json`.
+Writes `docs/astronaut.jpg` and `docs/example.json`; `make results` puts them into the README.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import subprocess
@@ -31,34 +29,34 @@ recognizer = EmotionRecognizer.from_pretrained()
 for face in recognizer.recognize(read_image("astronaut.jpg")):
     print(face.emotion, f"{face.confidence:.0%}", face.box)
 """
+COMMAND = "deepfer astronaut.jpg"
 
 
-def main() -> int:
-    """Run the code and the command as they are printed, beside the picture that they name."""
+def example() -> dict[str, str]:
+    """The code and the command with their output, run beside `astronaut.jpg`."""
+    with tempfile.TemporaryDirectory() as folder:
+        Image.fromarray(astronaut()).save(Path(folder, "astronaut.jpg"), quality=95)
+
+        def run(*arguments: str) -> str:
+            return subprocess.run(
+                [sys.executable, *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE, text=True, check=True,
+            ).stdout  # fmt: skip
+
+        # `deepfer` and `python -m deepfer` are the same program; only the first needs the package to be installed.
+        return {"code": CODE, "printed": run("-c", CODE), "command": COMMAND, "said": run("-m", *COMMAND.split())}
+
+
+def main() -> None:
+    """Run the examples and write their files."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    DOCS.mkdir(exist_ok=True)
-    recognizer = EmotionRecognizer.from_pretrained()
-    picture = astronaut()
-    Image.fromarray(draw_faces(picture, recognizer.recognize(picture))).save(DOCS / "astronaut.jpg", quality=92)
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        Image.fromarray(picture).save("astronaut.jpg", quality=95)
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(CODE, {})
-        said = subprocess.run(
-            [sys.executable, "-m", "deepfer", "astronaut.jpg"],
-            capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-    example = {
-        "code": CODE,
-        "printed": printed.getvalue(),
-        "command": "python -m deepfer astronaut.jpg",
-        "said": said.stdout,
-    }
-    (DOCS / "example.json").write_text(json.dumps(example, indent=1) + "\n")
-    print(json.dumps(example, indent=1))
-    return 0
+    photo = astronaut()
+    faces = EmotionRecognizer.from_pretrained().recognize(photo)
+    Image.fromarray(draw_faces(photo, faces)).save(DOCS / "astronaut.jpg", quality=92)
+    text = json.dumps(example(), indent=1)
+    (DOCS / "example.json").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -1,4 +1,4 @@
-"""SECURITY.md says what is so."""
+"""The threat model names real tests and states the real limits."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from deepfer import limits
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
 LIMITS = {name: value for name, value in vars(limits).items() if name.isupper()}
 
 
