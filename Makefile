@@ -7,7 +7,7 @@ SPLITS ?= validation test
 PHOTOS ?= ../shared/data/faces
 YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onnx)
 
-.PHONY: app test lint format results benchmark notebooks train-cnn train-resnet50v2 train-detector publish space clean
+.PHONY: app test lint format docs results benchmark notebooks train-cnn train-resnet50v2 train-detector publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -25,6 +25,9 @@ lint: .venv/test
 format: .venv/test
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: .venv/docs  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 results: .venv/test  ## rewrite the tables of the README, the docs and the model cards from the measured files
 	$(PY) -m benchmarks.report
@@ -65,7 +68,7 @@ space: .venv/test  ## REPO=user/name [SPACE="--private --pr --dry-run"]
 	$(PY) -m training.space --repo $(REPO) $(SPACE)
 
 clean:
-	rm -rf .venv build dist *.egg-info benchmarks/environments
+	rm -rf .venv build dist site *.egg-info benchmarks/environments
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "DeepFER needs Python 3.11 or 3.12; none was found (PYTHON=/path/to/python)"; exit 1; }
@@ -74,6 +77,10 @@ clean:
 
 .venv/app: .venv/python requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/docs: .venv/python docs/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
 .venv/test: .venv/app training/requirements.txt tests/requirements.txt
