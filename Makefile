@@ -5,9 +5,10 @@ PY = .venv/bin/python
 DATASET ?= ../shared/data/fer2013
 SPLITS ?= validation test
 PHOTOS ?= ../shared/data/faces
+PROSE = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs/*.md training/report/model_card.md
 YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onnx)
 
-.PHONY: app test lint format docs results benchmark notebooks train-cnn train-resnet50v2 train-detector publish space clean
+.PHONY: app test coverage lint format docs results benchmark notebooks train-cnn train-resnet50v2 train-detector publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -17,10 +18,14 @@ app: .venv/app  ## serve the page on http://127.0.0.1:7860
 test: .venv/test  ## with PYTEST="options for pytest": --slow for everything, -n0 for one process
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-lint: .venv/test
+coverage: .venv/test  ## run the tests and print which lines they miss
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov $(PYTEST)
+
+lint: .venv/test  ## style, types, prose
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/proselint --config .proselintrc.json check $(PROSE)
 
 format: .venv/test
 	$(PY) -m ruff check --fix .

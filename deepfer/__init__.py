@@ -12,8 +12,6 @@ Conventions, everywhere in the package:
 - Probabilities are `float32`, sum to 1, and are calibrated (the checkpoint's temperature).
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from deepfer.classifier import EmotionClassifier
 from deepfer.detection import HaarDetector, NetworkDetector, load_detector
 from deepfer.drawing import draw_faces
@@ -35,10 +33,7 @@ from deepfer.video import recognize_video
 
 read_picture = read_image  # its former public name
 
-try:
-    __version__ = version("deepfer")
-except PackageNotFoundError:  # run from a checkout, as a Space does
-    __version__ = "0.1.0"
+__version__ = "0.1.0"
 
 __all__ = [
     "LABELS",

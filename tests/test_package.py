@@ -1,4 +1,3 @@
-import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,20 @@ from packaging.requirements import Requirement
 import deepfer
 
 ROOT = Path(__file__).parents[1]
+EXTRAS = {
+    "page": "requirements.txt",
+    "train": "training/requirements.txt",
+    "dev": "tests/requirements.txt",
+    "docs": "docs/requirements.txt",
+}
 
 
-def test_every_public_name_is_there() -> None:
+def requirements(file: str) -> list[Requirement]:
+    lines = (line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def test_every_public_name_is_documented() -> None:
     assert sorted(deepfer.__all__) == sorted(set(deepfer.__all__))
     for name in deepfer.__all__:
         assert getattr(deepfer, name).__doc__ or name == "LABELS"
@@ -33,17 +43,11 @@ def test_the_package_stands_alone() -> None:
     assert not names & {"gradio", "tensorflow", "keras", "datasets", "training", "ui", "matplotlib", "sklearn"}
 
 
-def test_the_package_names_the_requirements_of_the_space() -> None:
-    def bounds(lines: list[str]) -> dict[str, str]:
-        return {re.split("[<>=]", line)[0].replace("_", "-"): line.split("#")[0].strip() for line in lines}
-
+def test_the_package_requires_what_the_page_does_but_gradio() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [
-        line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")
-    ]
-    served = bounds(listed)
+    served = {one.name: one for one in requirements("requirements.txt")}
     assert served.pop("gradio")
-    assert bounds(project["dependencies"]) == served
+    assert {one.name: one for one in map(Requirement, project["dependencies"])} == served
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
@@ -52,8 +56,7 @@ def test_the_package_names_the_requirements_of_the_space() -> None:
     [("linux", "x86_64", "tensorflow-cpu"), ("linux", "aarch64", "tensorflow"), ("darwin", "arm64", "tensorflow")],
 )
 def test_training_installs_one_tensorflow_without_cuda(python: str, platform: str, machine: str, name: str) -> None:
-    lines = (ROOT / "training/requirements.txt").read_text().splitlines()
-    asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    asked = requirements("training/requirements.txt")
     place = {"python_version": python, "sys_platform": platform, "platform_machine": machine}
     chosen = [one.name for one in asked if one.marker is None or one.marker.evaluate(place)]
     assert [one for one in chosen if one.startswith(("tensorflow", "torch", "nvidia", "jax"))] == [name]
@@ -62,8 +65,9 @@ def test_training_installs_one_tensorflow_without_cuda(python: str, platform: st
 def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> None:
     source = tmp_path / "source"  # a copy, since a build writes beside its source, and other tests watch the checkout
     shutil.copytree(ROOT / "deepfer", source / "deepfer", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    for name in ("pyproject.toml", "README.md", "LICENSE", *EXTRAS.values()):
+        (source / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source],
         check=True, capture_output=True, cwd=tmp_path,
@@ -72,7 +76,13 @@ def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
+        (metadata,) = [archive.read(name).decode() for name in names if name.endswith("METADATA")]
     assert "deepfer/checkpoints/cnn/model.tflite" in names
+    assert f"\nVersion: {deepfer.__version__}\n" in metadata
+    required = [Requirement(line.split(": ")[1]) for line in metadata.splitlines() if line.startswith("Requires-Dist")]
+    for extra, file in EXTRAS.items():
+        named = {one.name for one in required if one.marker and f'extra == "{extra}"' in str(one.marker)}
+        assert named == {one.name for one in requirements(file)}
     assert not [name for name in names if not name.startswith(("deepfer/", "deepfer-"))]
     from PIL import Image
     from skimage.data import astronaut

@@ -90,7 +90,7 @@ class Contender:
 
 def contenders(yunet: Path | None) -> list[Contender]:
     """All of them, ours first; with YuNet as our detector too if its file is given."""
-    photo, whole = f"up to {PHOTO.max_pixels / 1e6:g} MP", "whole picture"
+    photo, whole = f"up to {PHOTO.max_pixels / 1e6:g} MP", "whole image"
 
     def ours(title: str, model: str, at: str, **options: Any) -> Contender:
         return Contender(f"DeepFER, {title}", "deepfer", "DeepFER", model, at, {"model": model, **options})
