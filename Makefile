@@ -1,4 +1,4 @@
-# Every target does its own set-up in .venv, once, and repeats cheaply. PYTHON=… chooses another interpreter.
+# Every target installs what it needs into .venv, once. PYTHON=… chooses another interpreter.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 PY = .venv/bin/python
@@ -13,9 +13,9 @@ YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onn
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
 
-# A worker for each core, up to four (each may take 1.5 GB), and each file's tests in one of them, for the servers and
-# models that they share.
-test: .venv/test  ## with PYTEST="options for pytest": --slow for everything, -n0 for one process
+# One worker per core, up to four (each may take 1.5 GB). The tests of a file share servers and models, so they run in one
+# worker.
+test: .venv/test  ## [PYTEST="--slow"] options for pytest: --slow adds the slow tests, -n0 uses one process
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 coverage: .venv/test  ## run the tests and print which lines they miss
@@ -37,13 +37,13 @@ docs: .venv/docs  ## build the documentation into site/
 results: .venv/test  ## rewrite the tables of the README, the docs and the model cards from the measured files
 	$(PY) -m benchmarks.report
 
-benchmark: .venv/test  ## beside other libraries (each installed in benchmarks/environments), part by part, and as cost grows
+benchmark: .venv/test  ## compare with other libraries (installed into benchmarks/environments); time per step; scaling
 	$(PY) -m benchmarks.peers $(addprefix --yunet ,$(wildcard $(YUNET))) $(addprefix --dataset ,$(wildcard $(DATASET)))
 	$(PY) -m benchmarks.breakdown
 	$(PY) -m benchmarks.growth
 	$(PY) -m benchmarks.report
 
-notebooks: .venv/test  ## run them anew, outputs and all
+notebooks: .venv/test  ## run them again and save their outputs
 	PATH="$(CURDIR)/.venv/bin:$$PATH" jupyter execute --inplace notebooks/*.ipynb
 
 train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
