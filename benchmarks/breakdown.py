@@ -1,9 +1,9 @@
-"""Where the time goes: from a JPEG's bytes to the annotated JPEG, part by part, for a webcam's frame and for photos.
+"""Measure where the time goes, from the bytes of a JPEG to the annotated JPEG, for a video frame and for photos.
 
     python -m benchmarks.breakdown [--detector yunet]
 
-And what the classifier makes of the processor: its multiplications per second on one core, against those of a plain
-matrix product in the same runtime and number format. Writes `benchmarks/breakdown.json` and `docs/breakdown.png`.
+Also compare the classifier's multiplications per second on one core with those of a plain matrix product in the same
+runtime and number format. Writes `benchmarks/breakdown.json` and `docs/breakdown.png`.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from training.report.markdown import table
 OUT = Path(__file__).with_suffix(".json")
 CHART = Path(__file__).parents[1] / "docs" / "breakdown.png"
 PARTS = ("decode", "resize", "detect", "align", "classify", "draw", "encode", "the rest")
-PICTURES: dict[str, tuple[bool, Callable[[], np.ndarray]]] = {  # name -> whether it is a frame, and how it is made
+IMAGES: dict[str, tuple[bool, Callable[[], np.ndarray]]] = {  # name -> (is it a video frame?, how to make it)
     "frame, 640x480, 1 face": (True, portrait),
     "photo, 640x480, 1 face": (False, portrait),
     "photo, 12 MP, 4 faces": (False, lambda: crowd(4, (4000, 3000))),
 }
-SIDE, ROWS = 1024, 128  # of the matrix product: its weights lie in a core's own cache, and are used often
+SIDE, ROWS = 1024, 128  # of the matrix product: its weights fit into a core's cache and are reused often
 
 
 @contextmanager
 def timed(owner: Any, name: str, note: dict[str, float], part: str) -> Iterator[None]:
-    """While it lasts, the seconds in a function or method are added up under `part`."""
+    """Add the seconds spent in a function or method to `note[part]`."""
     own = getattr(owner, name)
 
     def measured(*args: Any, **options: Any) -> Any:
@@ -64,7 +64,7 @@ def timed(owner: Any, name: str, note: dict[str, float], part: str) -> Iterator[
 
 
 def once(recognizer: EmotionRecognizer, jpeg: bytes, folder: Path) -> dict[str, float]:
-    """Milliseconds of each part of one picture's way."""
+    """Milliseconds of each step for one image."""
     note: dict[str, float] = defaultdict(float)
     start = time.perf_counter()
     with (
@@ -82,13 +82,13 @@ def once(recognizer: EmotionRecognizer, jpeg: bytes, folder: Path) -> dict[str, 
     write_image(folder / "annotated.jpg", annotated)
     end = time.perf_counter()
     note |= {"draw": encoding - drawing, "encode": end - encoding}
-    note["detect"] -= note["resize"]  # is part of it
+    note["detect"] -= note["resize"]  # which is part of it
     note["the rest"] = end - start - sum(note.values())
     return {part: 1000 * note[part] for part in PARTS}
 
 
 def parts(recognizer: EmotionRecognizer, picture: np.ndarray, runs: int) -> dict[str, float]:
-    """The median of each part, milliseconds."""
+    """Median milliseconds of each step."""
     jpeg = BytesIO()
     Image.fromarray(picture).save(jpeg, "JPEG", quality=92)
     with tempfile.TemporaryDirectory() as folder:
@@ -105,16 +105,16 @@ def interpreter(model: bytes, **options: Any) -> Any:
 
 
 def multiplications(model: bytes) -> int:
-    """Of one pass through a LiteRT model's convolutions and matrix products."""
+    """Multiplications of one forward pass: those of all convolutions and matrix products."""
     from ai_edge_litert.interpreter import OpResolverType
 
-    # Without delegates, which would hide the operations that they take over.
+    # Without delegates, which would hide the operations that they replace.
     plain = interpreter(model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     shapes = {tensor["index"]: [int(n) for n in tensor["shape"]] for tensor in plain.get_tensor_details()}
     count = 0
     for operation in plain._get_ops_details():
         kind, outputs = operation["op_name"], math.prod(shapes[operation["outputs"][0]])
-        if kind in ("CONV_2D", "FULLY_CONNECTED"):  # weights (out, …, in): each output takes all but the first axis
+        if kind in ("CONV_2D", "FULLY_CONNECTED"):  # weights (out, …, in)
             count += outputs * math.prod(shapes[operation["inputs"][1]][1:])
         elif kind == "DEPTHWISE_CONV_2D":  # weights (1, height, width, channels)
             count += outputs * math.prod(shapes[operation["inputs"][1]][1:3])
@@ -122,7 +122,7 @@ def multiplications(model: bytes) -> int:
 
 
 def matrix_product() -> bytes:
-    """A LiteRT model of one matrix product, with weights in int8 and activations as our models have them."""
+    """A LiteRT model of one matrix product, quantized like our models."""
     import keras
 
     from training.export import to_litert
@@ -132,7 +132,7 @@ def matrix_product() -> bytes:
 
 
 def peak(runs: int) -> dict[str, float]:
-    """Billions of multiplications per second on one core: the classifier's, and the matrix product's."""
+    """Billions of multiplications per second on one core, of the classifier and of the matrix product."""
     classifier = EmotionClassifier(resolve(None))
     size = classifier.input_size
     crops = np.random.default_rng(0).integers(0, 256, (1, size, size), dtype=np.uint8)
@@ -150,8 +150,8 @@ def peak(runs: int) -> dict[str, float]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table of `breakdown.json`, and what the classifier makes of a core."""
-    rows = [(name, *(f"{ms[part]:.1f}" for part in PARTS), f"{sum(ms.values()):.1f}") for name, ms in _pictures(result)]
+    """The table of `breakdown.json`, and how well the classifier uses a core."""
+    rows = [(name, *(f"{ms[part]:.1f}" for part in PARTS), f"{sum(ms.values()):.1f}") for name, ms in _images(result)]
     m = result["peak"]
     share = m["classifier_giga_per_s"] / m["product_giga_per_s"]
     return (
@@ -164,12 +164,12 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def chart(result: dict[str, Any], path: Path) -> None:
-    """A panel of bars for each picture."""
+    """A panel of bars for each image."""
     from training import plots
     from training.plots import plt
 
-    figure, panels = plt.subplots(1, len(PICTURES), figsize=(11, 3.2), squeeze=False)
-    for column, (axes, (name, ms)) in enumerate(zip(panels[0], _pictures(result), strict=True)):
+    figure, panels = plt.subplots(1, len(IMAGES), figsize=(11, 3.2), squeeze=False)
+    for column, (axes, (name, ms)) in enumerate(zip(panels[0], _images(result), strict=True)):
         axes.barh(range(len(PARTS)), [ms[part] for part in PARTS], 0.72, color=plots.ACCENT)
         for row, part in enumerate(PARTS):
             axes.text(ms[part], row, f" {ms[part]:.1f}", va="center", fontsize=8, color=plots.INK)
@@ -184,7 +184,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
     plots.save(figure, path)
 
 
-def _pictures(result: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+def _images(result: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
     return list(result["pictures_ms"].items())
 
 
@@ -205,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
         "detector": recognizer.detector_name,
         "pictures_ms": {
             name: parts(frames if frame else recognizer, make(), max(1, args.runs // (10 if "MP" in name else 1)))
-            for name, (frame, make) in PICTURES.items()
+            for name, (frame, make) in IMAGES.items()
         },
         "peak": peak(args.runs),
     }

@@ -1,9 +1,9 @@
-"""The page's `/recognize_image` with many clients at once, some of them slow, some of which leave half way.
+"""Measure the page's `/recognize_image` under many concurrent clients, some of which stall or leave.
 
     python -m benchmarks.endpoint [--clients 1 8 64] [--seconds 20]
 
-Writes `benchmarks/endpoint.json`. Clients and server share this machine, and a `gradio_client` costs more than the
-recognition: the figures are below what the server can do.
+Writes `benchmarks/endpoint.json`. Clients and server share this machine, and a `gradio_client` takes more time than the
+recognition, so the server can do more than these numbers show.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PHOTO = ROOT / "ui" / "examples" / "astronaut.jpg"
 OUT = Path(__file__).with_suffix(".json")
 CLIENTS = (1, 8, 64)
 AFTERWARDS_S = 60.0
-AWKWARD = 50  # of slow clients, and of those that leave
+AWKWARD = 50  # stalled clients, and as many that leave
 
 
 def load(server: AppServer, count: int, seconds: float, afterwards: float) -> dict[str, Any]:
-    """So many clients, each of which asks again once it was answered."""
+    """Measure `count` clients, each of which sends a new request when it gets its answer."""
     process = psutil.Process(server.process.pid)
     before = process.memory_info().rss
     lags: list[float] = []
@@ -61,7 +61,7 @@ def load(server: AppServer, count: int, seconds: float, afterwards: float) -> di
                     lags.append(time.monotonic() - begun)
                 except QueueError:
                     busy[0] += 1
-                except Exception as error:  # counted and told, whatever it is: there should be none
+                except Exception as error:  # counted and reported: there should be none
                     errors.append(f"{type(error).__name__}: {error}")
 
         threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
@@ -89,7 +89,7 @@ def load(server: AppServer, count: int, seconds: float, afterwards: float) -> di
 
 
 def awkward(server: AppServer, count: int = AWKWARD) -> dict[str, Any]:
-    """What one client waits while others send half of an upload and then nothing, or ask for an answer and leave."""
+    """Measure one client's wait while others stall in the middle of an upload, or leave before their answer."""
     process = psutil.Process(server.process.pid)
     before = process.memory_info().rss, process.num_fds()
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +123,7 @@ def awkward(server: AppServer, count: int = AWKWARD) -> dict[str, Any]:
 
 
 def half_an_upload(server: AppServer) -> socket.socket:
-    """The connection of a client that has sent half of its picture, and sends no more."""
+    """Open a connection, send half of an image, and stop."""
     address = httpx.URL(server.url)
     content = PHOTO.read_bytes()
     head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
@@ -138,7 +138,7 @@ def half_an_upload(server: AppServer) -> socket.socket:
 
 
 def ask_and_leave(server: AppServer) -> None:
-    """A client that is gone before its answer comes."""
+    """Request an answer and leave before it comes."""
     base = f"{server.url}gradio_api/"
     with PHOTO.open("rb") as photo:
         (path,) = httpx.post(f"{base}upload", files=[("files", photo)]).json()
@@ -176,13 +176,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement")
-    parser.add_argument(
-        "--afterwards", type=float, default=AFTERWARDS_S, help="seconds until memory is looked at again"
-    )
+    parser.add_argument("--afterwards", type=float, default=AFTERWARDS_S, help="seconds until memory is measured again")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args(argv)
     with page_served() as server:
-        awkward(server, 1)  # what is made once has been made
+        awkward(server, 1)  # warm up
         result = {
             "processor": processor(),
             "detector": load_detector().name,

@@ -1,9 +1,9 @@
-"""How time and memory grow: with the faces in a picture, with its size, and over a folder with the number of workers.
+"""Measure how time and memory grow with the faces in an image, with its size, and with the number of workers.
 
     python -m benchmarks.growth [--detector yunet]
 
-Each point of the first two has a process of its own, so that its memory is its own. Writes `benchmarks/growth.json` and
-`docs/growth.png`.
+Each point of the first two runs in a new process, so that its memory can be measured.
+Writes `benchmarks/growth.json` and `docs/growth.png`.
 """
 
 from __future__ import annotations
@@ -38,31 +38,34 @@ from training.report.markdown import table
 OUT = Path(__file__).with_suffix(".json")
 CHART = ROOT / "docs" / "growth.png"
 FACES = (1, 2, 4, 8, 16, 32, 64)
-CROWD_SIZE, CROWD_CELLS = (1024, 1024), 8  # every face as large as any other, and none so small that it is searched for
+CROWD_SIZE, CROWD_CELLS = (
+    (1024, 1024),
+    8,
+)  # all faces have the same size, and none needs a closer search
 MEGAPIXELS = (0.3, 1, 2, 4, 8, 12, 24, 50)
 SIZED_FACES = 4
 SETTINGS = {"photo": False, "frame": True}
-SIZES = 50  # of the many small pictures
-LOOK_S = 0.05  # between two looks at the workers' memory
+SIZES = 50  # different sizes among the many small images
+LOOK_S = 0.05  # between two samples of the workers' memory
 
 
-def point(picture: np.ndarray, detector: str, frames: bool, runs: int) -> dict[str, float]:
-    """Milliseconds for a picture, and the most memory of the process that had no other."""
+def point(image: np.ndarray, detector: str, frames: bool, runs: int) -> dict[str, float]:
+    """Milliseconds for an image, and the peak memory of a process that has seen no other."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "picture.npy")
-        np.save(path, picture)
+        np.save(path, image)
         with Process(Path(sys.executable), "DeepFER", {"detector": detector, "frames": frames}) as process:
             process.ask("load")
-            told = process.ask("recognize", picture=str(path), times=runs)
+            answer = process.ask("recognize", picture=str(path), times=runs)
             memory = process.ask("memory")["peak"]
-    return {"ms": statistics.median(told["ms"]), "found": told["faces"], "memory_mb": memory}
+    return {"ms": statistics.median(answer["ms"]), "found": answer["faces"], "memory_mb": memory}
 
 
 def over_folder(folder: Path, detector: str, workers: int, one_core: bool = False) -> dict[str, float]:
-    """Seconds of the command for a folder, and the most memory of all its processes together: in all its time, in the
-    first fifth of it, and in the last.
+    """Time and peak memory of the command over a folder.
 
-    A single worker uses all cores for each picture, unless it is held to `one_core`.
+    Memory is that of all its processes together: overall, in the first fifth of the run, and in the last. A single
+    worker uses all cores for each image, unless `one_core` pins it to one.
     """
     command = [sys.executable, "-m", "deepfer", folder, "--detector", detector, "--workers", str(workers)]
     start, memory = time.perf_counter(), []
@@ -71,7 +74,7 @@ def over_folder(folder: Path, detector: str, workers: int, one_core: bool = Fals
         output = Path(aside, "out.jsonl")
         with subprocess.Popen([*command, "--output", output], stderr=subprocess.DEVNULL, env=environment) as process:
             whole = psutil.Process(process.pid)
-            if one_core:  # Python is still starting: nothing has counted the cores yet
+            if one_core:  # early enough: nothing has counted the cores yet
                 whole.cpu_affinity(whole.cpu_affinity()[-1:])
             while process.poll() is None:
                 memory.append(memory_of(whole) / 1e6)
@@ -89,7 +92,7 @@ def over_folder(folder: Path, detector: str, workers: int, one_core: bool = Fals
 
 
 def share_of_machine(cores: int) -> float:
-    """What of a core's speed is left where all are at work: a plain loop, alone and on every core at once."""
+    """How fast a plain loop runs on each core while all cores are busy, relative to running alone."""
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         alone = min(pool.apply(_loop) for _ in range(5))
         together = min(statistics.fmean(pool.starmap(_loop, [()] * cores, chunksize=1)) for _ in range(5))
@@ -104,7 +107,7 @@ def _loop() -> float:
 
 
 def long_folder(folder: Path, count: int) -> Path:
-    """So many files of one face, in some sizes."""
+    """A folder of `count` images of one face, in `SIZES` sizes."""
     folder.mkdir()
     face = portrait()
     for number in range(count):
@@ -118,18 +121,18 @@ def long_folder(folder: Path, count: int) -> Path:
 
 
 def memory_of(process: psutil.Process) -> int:
-    """Bytes of a process and its children, what they share counted once (Linux's PSS)."""
+    """Bytes of a process and its children, counting shared memory once (Linux's PSS)."""
     total = 0
     for each in (process, *process.children(recursive=True)):
         try:
             total += each.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just exited
             continue
     return total
 
 
 def growth(detector: str, runs: int, pictures: int, many: int, smallest: bool) -> dict[str, Any]:
-    """Every point; with `smallest`, the first two of each line."""
+    """Measure every point; with `smallest`, only the first two of each line."""
     count = 2 if smallest else None
     found: dict[str, Any] = {"faces": {}, "megapixels": {}}
     for setting, frames in SETTINGS.items():
@@ -159,12 +162,12 @@ def growth(detector: str, runs: int, pictures: int, many: int, smallest: bool) -
 
 
 def four_to_three(megapixels: float) -> tuple[int, int]:
-    """`(width, height)` of a picture of that size."""
+    """`(width, height)` of a 4:3 image of that size."""
     return round(1000 * (megapixels * 4 / 3) ** 0.5), round(1000 * (megapixels * 3 / 4) ** 0.5)
 
 
 def throughput(workers: dict[str, Any]) -> dict[int, float]:
-    """Pictures per second by the number of workers."""
+    """Images per second by the number of workers."""
     return {int(count): workers["pictures"] / run["seconds"] for count, run in workers["runs"].items()}
 
 
@@ -187,22 +190,22 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     named = zip(("images/s", "MB in total"), rows, strict=True)
     parts.append(table(("Workers", *workers["runs"]), [(name, *cells) for name, cells in named]))
-    told = f"The folder holds {workers['pictures']} images of 1 MP with {workers['faces']} faces."
+    text = f"The folder holds {workers['pictures']} images of 1 MP with {workers['faces']} faces."
     if workers["cores"] in rate:
         alone = workers["pictures"] / workers["one_core"]["seconds"]
         share = rate[workers["cores"]] / (workers["cores"] * alone)
-        told += (
+        text += (
             f" A single worker uses all cores for each image; pinned to one core it processes {alone:.1f} images/s. "
             f"{workers['cores']} workers on {workers['cores']} cores reach {100 * share:.0f}% of "
             f"{workers['cores']} times that; a plain loop on all cores reaches {100 * workers['plain_loop']:.0f}%."
         )
     many = result["many"]
-    told += (
+    text += (
         f" Over {many['pictures']:,} small images ({many['pictures'] / many['seconds']:.0f} per second), memory peaks "
         f"at {many['memory_first_mb']:.0f} MB in the first fifth of the run and {many['memory_last_mb']:.0f} MB in "
         "the last."
     )
-    parts.append(f"{told} {measured_on(result)}.")
+    parts.append(f"{text} {measured_on(result)}.")
     return "\n\n".join(parts)
 
 
@@ -242,10 +245,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
-    add("--runs", type=int, default=30, help="default: 30; fewer for large pictures")
+    add("--runs", type=int, default=30, help="default: 30; fewer for large images")
     add("--pictures", type=int, default=200, help="in the folder (default: 200)")
-    add("--many", type=int, default=10_000, help="small pictures whose memory is watched (default: 10,000)")
-    add("--smallest", action="store_true", help="two points of each line, to see that it runs")
+    add("--many", type=int, default=10_000, help="small images whose memory is sampled (default: 10,000)")
+    add("--smallest", action="store_true", help="measure two points of each line, as a test")
     add("--out", type=Path, default=OUT)
     add("--chart", type=Path, default=CHART)
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Pictures with as many faces as a measurement wants, of any size: the astronaut, many times over."""
+"""Images of any size with any number of faces, all of them the astronaut's."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from skimage.data import astronaut
 
 
 def portrait(size: tuple[int, int] = (640, 480)) -> np.ndarray:
-    """NASA's astronaut in a frame of `(width, height)`: one face."""
+    """One face: NASA's astronaut in an image of `(width, height)`."""
     return crowd(1, size, head=astronaut())
 
 
 def crowd(faces: int, size: tuple[int, int], cells: int | None = None, head: np.ndarray | None = None) -> np.ndarray:
-    """So many astronauts' heads in a picture of `(width, height)`, RGB uint8.
+    """RGB uint8 image of `(width, height)` with `faces` copies of the astronaut's head.
 
-    They fill a grid of `cells` rows and columns from its first cell on: with the same grid, faces have the same size.
+    They fill a grid of `cells` rows and columns. Images with the same size and grid have faces of the same size.
     """
     width, height = size
     cells = cells or math.ceil(math.sqrt(faces))
-    picture = np.full((height, width, 3), 90, np.uint8)
+    image = np.full((height, width, 3), 90, np.uint8)
     side = min(width, height) // cells
     head = astronaut()[:220, 113:333] if head is None else head
     shrinks = side < len(head)
@@ -30,5 +30,5 @@ def crowd(faces: int, size: tuple[int, int], cells: int | None = None, head: np.
         row, column = divmod(number, cells)
         left = column * width // cells + (width // cells - side) // 2
         top = row * height // cells + (height // cells - side) // 2
-        picture[top : top + side, left : left + side] = head
-    return picture
+        image[top : top + side, left : left + side] = head
+    return image

@@ -1,8 +1,8 @@
-"""How long an answer takes: cold from the command line, warm through the pipeline, and the classifier alone.
+"""Measure the time of a result: cold from the command line, warm in Python, and the classifier alone.
 
     python -m benchmarks.speed [--detector yunet]
 
-Writes `benchmarks/speed.json`. Everything is a median; machines are noisy, so the ratios tell more than the figures.
+Writes `benchmarks/speed.json`. All times are medians. Machines are noisy, so trust the ratios more than the times.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).
 
 
 def milliseconds(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Median of each call; they take turns, so that a slow moment of the machine meets them all."""
+    """Median time of each call. They take turns, so that a slow moment of the machine affects all of them."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(runs + 5):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            if turn >= 5:  # the first ones warm up
+            if turn >= 5:  # the first five warm up
                 taken[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
 def cold(photo: Path, detector: str) -> dict[str, float]:
-    """A new process each time, its files in the disk cache."""
+    """Time and memory of a new process, with its files in the disk cache."""
     done = [
         subprocess.run(
             [sys.executable, "-c", MEASURED, str(photo), "--detector", detector],
@@ -68,7 +68,7 @@ def cold(photo: Path, detector: str) -> dict[str, float]:
 
 
 def processor() -> str:
-    """The processor's name and how many cores there are."""
+    """The processor's name and number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -104,12 +104,12 @@ def main() -> int:
     args = parser.parse_args()
     cv2.setNumThreads(os.cpu_count() or 1)
     recognizer = EmotionRecognizer.from_pretrained(detector=args.detector)
-    frame = portrait()
-    faces = recognizer.recognize(frame)
+    image = portrait()
+    faces = recognizer.recognize(image)
     assert len(faces) == 1, f"one face expected, {len(faces)} found"
-    crops = np.repeat(recognizer.crop(frame, faces[0])[None], 32, axis=0)
+    crops = np.repeat(recognizer.crop(image, faces[0])[None], 32, axis=0)
     warm = milliseconds(
-        {"recognize": lambda: recognizer.recognize(frame), "detect": lambda: recognizer.detector.detect(frame)},
+        {"recognize": lambda: recognizer.recognize(image), "detect": lambda: recognizer.detector.detect(image)},
         WARM_RUNS,
     )
     classifier = milliseconds(
@@ -121,7 +121,7 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
-        Image.fromarray(frame).save(photo, quality=92)
+        Image.fromarray(image).save(photo, quality=92)
         result = {
             "processor": processor(),
             "python": platform.python_version(),

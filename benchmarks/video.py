@@ -1,9 +1,9 @@
-"""How fast a clip is done against how long it plays, and whether its length costs memory.
+"""Measure the processing time of videos relative to their length, and their peak memory.
 
     python -m benchmarks.video [--detector yunet]
 
-Makes 720p clips of two faces that move, and has each followed, annotated and tabled by a process of its own: without
-ffmpeg (VP8 by OpenCV) and, where there is one, with it (H.264). Writes `benchmarks/video.json`.
+Makes 720p videos of two moving faces. A new process tracks and annotates each one and writes its table: once without
+ffmpeg (VP8 by OpenCV) and, if ffmpeg is installed, once with it (H.264). Writes `benchmarks/video.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from training.report.markdown import table
 OUT = Path(__file__).with_name("video.json")
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 
-# Prints frames read, people seen, wall-clock seconds, the process's own seconds on cores, and its peak memory (KiB).
+# Prints the number of frames and people, wall-clock seconds, CPU seconds, and peak memory in KiB.
 MEASURED = """
 import resource, sys, time
 from pathlib import Path
@@ -48,8 +48,8 @@ print(last.result.frames, len(last.result.people), wall, used.ru_utime + used.ru
 """
 
 
-def make_clip(path: Path, seconds: float) -> None:
-    """Two astronauts who sway and come nearer, over a still ground."""
+def make_video(path: Path, seconds: float) -> None:
+    """Write a video of two astronauts who move over a still background."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
     ground = np.random.default_rng(0).integers(70, 150, (9, 16, 3), dtype=np.uint8)
     ground = cv2.resize(ground, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -67,10 +67,10 @@ def make_clip(path: Path, seconds: float) -> None:
 
 
 def measure(path: Path, detector: str, environment: dict[str, str]) -> dict[str, float]:
-    """One clip, followed by a process of its own."""
+    """Process one video in a new process."""
     command = [sys.executable, "-c", MEASURED, str(path), detector]
-    told = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    frames, people, wall, cores, peak = map(float, told)
+    printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    frames, people, wall, cores, peak = map(float, printed)
     assert people == 2, f"two people expected, {people:.0f} found"
     return {"processing_to_playing": wall * FPS / frames, "cores": cores / wall, "peak_memory_mb": peak / 1000}
 
@@ -95,7 +95,7 @@ def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
-    parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60], help="lengths of the clips")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60], help="lengths of the videos")
     args = parser.parse_args()
     load = os.getloadavg()[0]
     runs = []
@@ -104,8 +104,8 @@ def main() -> int:
         if video_suffix() == ".mp4":
             environments["H.264"] = dict(os.environ)
         for seconds in args.seconds:
-            path = Path(folder, "clip.mp4")
-            make_clip(path, seconds)
+            path = Path(folder, "video.mp4")
+            make_video(path, seconds)
             for encoder, environment in environments.items():
                 runs.append({"encoder": encoder, "seconds": seconds, **measure(path, args.detector, environment)})
                 print(json.dumps(runs[-1]))

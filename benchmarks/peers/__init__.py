@@ -1,1 +1,1 @@
-"""DeepFER and other libraries side by side: see `benchmarks.peers.__main__`."""
+"""Compare DeepFER with other libraries; see `benchmarks.peers.__main__`."""

@@ -1,12 +1,12 @@
-"""DeepFER and other libraries side by side: the same pictures, in the same run, by turns.
+"""Compare DeepFER with other libraries on the same images, in one run, taking turns.
 
-    python -m benchmarks.peers [--yunet FILE.onnx]                  # everything; each library is installed first, once
-    python -m benchmarks.peers --only "DeepFER, CNN" --here --turns 1 --pictures 2    # to see that it runs
+    python -m benchmarks.peers [--yunet FILE.onnx]                  # everything; installs each library first, once
+    python -m benchmarks.peers --only "DeepFER, CNN" --here --turns 1 --pictures 2    # a quick test
 
-Each library has an environment of its own (`environments.py`) and is called as its documentation shows
-(`contenders.py`), in a process of its own. Whatever cannot be installed or loaded here becomes a row that says why.
-Writes `benchmarks/peers.json` and `docs/peers.png`. Times are medians; what is measured by turns met the same moments
-of the machine, so the ratios tell more than the figures.
+Each library has its own environment (`environments.py`) and process, and is called as its documentation shows
+(`contenders.py`). The result records why a library could not be installed or loaded. Times are medians; taking turns
+exposes all libraries to the same load, so trust the ratios more than the times.
+Writes `benchmarks/peers.json` and `docs/peers.png`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ Answer = TypeVar("Answer")
 OUT = Path(__file__).parents[1] / "peers.json"
 CHART = ROOT / "docs" / "peers.png"
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
-IN_A_ROW = 5  # times that a small picture is asked for at each turn, as a camera's frames come
-PICTURES: dict[str, tuple[int, Callable[[], np.ndarray]]] = {  # name -> faces in it, and how it is made
+IN_A_ROW = 5  # calls with a small image in each round, as frames come from a camera
+PICTURES: dict[str, tuple[int, Callable[[], np.ndarray]]] = {  # name -> (number of faces, how to make it)
     "640x480, 1 face": (1, portrait),
     "640x480, 4 faces": (4, lambda: crowd(4, (640, 480))),
     "640x480, 16 faces": (16, lambda: crowd(16, (640, 480))),
@@ -59,14 +59,14 @@ class Contender:
     """A library in one of its settings.
 
     Attributes:
-        title: What it is called in the table.
-        environment: Whose environment it runs in.
+        title: Its name in the table.
+        environment: The name of its environment.
         kind: Its class in `contenders.py`.
-        classifier: What contenders with the same classifier share.
-        detector: Its detector and at what size it works; None where it has none.
-        options: What the class is made with.
-        found: What was measured of it.
-        why_not: Why it cannot be measured, or not to the end.
+        classifier: Its classifier's name, which other settings may share.
+        detector: Its detector and the image size that it searches; None if it has none.
+        options: Arguments of the class.
+        found: Its measurements.
+        why_not: Why it could not be measured, or not completely; None if it was.
     """
 
     title: str
@@ -84,12 +84,12 @@ class Contender:
 
     @property
     def heads(self) -> list[dict[str, str]]:
-        """What to ask of the classifier for each of its outputs."""
+        """The arguments that select each output of the classifier."""
         return [{"head": "fer2013"}, {"head": "served"}] if self.ours else [{}]
 
 
 def contenders(yunet: Path | None) -> list[Contender]:
-    """All of them, ours first; with YuNet as our detector too if its file is given."""
+    """All contenders, ours first; with YuNet as our detector too if its file is given."""
     photo, whole = f"up to {PHOTO.max_pixels / 1e6:g} MP", "whole image"
 
     def ours(title: str, model: str, at: str, **options: Any) -> Contender:
@@ -111,15 +111,15 @@ def contenders(yunet: Path | None) -> list[Contender]:
 
 
 class Run:
-    """One run over all contenders that can be had."""
+    """One run over all contenders that can be installed and loaded."""
 
     def __init__(self, every: list[Contender], folder: Path, turns: int) -> None:
-        """Every contender runs in this environment, until `install` gives it its own.
+        """Every contender runs in this environment until `install` gives it its own.
 
         Args:
             every: The contenders.
-            folder: For pictures and what is made of them.
-            turns: How often each is asked the same.
+            folder: A folder for images and results.
+            turns: The number of rounds.
         """
         self.every, self.folder, self.turns = every, folder, turns
         self._pythons: dict[str, Path] = {}
@@ -139,7 +139,7 @@ class Run:
                 contender.found |= told
 
     def able(self) -> list[Contender]:
-        """Those that have not failed yet."""
+        """The contenders that have not failed."""
         return [contender for contender in self.every if contender.why_not is None]
 
     def start(self, contender: Contender, one_core: bool = False) -> Process:
@@ -147,7 +147,7 @@ class Run:
         return Process(python, contender.kind, contender.options, one_core)
 
     def each(self, call: Callable[[Contender], Answer], only: list[Contender] | None = None) -> dict[Contender, Answer]:
-        """What `call` gives for each; whoever fails drops out."""
+        """The result of `call` for each contender; one that fails drops out."""
         answers = {}
         for contender in self.able() if only is None else only:
             try:
@@ -161,7 +161,7 @@ class Run:
     def by_turns(
         self, call: Callable[[Contender], Answer], turns: int, only: list[Contender] | None = None
     ) -> dict[Contender, list[Answer]]:
-        """The same for each, again and again, in another order each time: nobody always follows the same other."""
+        """Repeat `each` for a number of rounds, in another order each time."""
         answers: dict[Contender, list[Answer]] = {}
         for turn in range(turns):
             order = self.able() if only is None else list(only)
@@ -171,7 +171,7 @@ class Run:
         return answers
 
     def cold(self) -> None:
-        """A new process each time: seconds from its start to its first answer, and the memory that it then has."""
+        """Measure the time from starting a process to its first answer, and its peak memory until then."""
         question = {"photo": str(self.folder / "photo.jpg"), "crops": str(self.folder / "crops.npy")}
 
         def once(contender: Contender) -> tuple[float, float]:
@@ -187,7 +187,7 @@ class Run:
             contender.found |= {"cold_s": seconds, "memory_mb": memory}
 
     def classifiers(self) -> None:
-        """The classifier alone, on one core."""
+        """Measure the classifier alone, on one core."""
         crops, times = str(self.folder / "crops.npy"), min(10, self.turns)
         with ExitStack() as stack:
             processes = {c: stack.enter_context(self.start(c, one_core=True)) for c in self.able()}
@@ -200,7 +200,7 @@ class Run:
                     contender.found.setdefault("classifier_ms", {})[str(batch)] = taken
 
     def pipelines(self, pictures: int) -> None:
-        """Whole pictures, and a folder of them, as each library is by default."""
+        """Measure whole images and a folder of them, with each library's defaults."""
         with ExitStack() as stack:
             finders = [contender for contender in self.able() if contender.detector]
             processes = {c: stack.enter_context(self.start(c)) for c in finders}
@@ -224,7 +224,7 @@ class Run:
                 contender.found["folder"] = {"seconds": seconds, "pictures": pictures, "found": found, "faces": faces}
 
     def accuracies(self, crops: np.ndarray, truth: np.ndarray) -> None:
-        """Each classifier's own answers to FER2013's test crops, for all contenders that share it."""
+        """Measure each classifier on FER2013's test crops, for all contenders that share it."""
         path, out = self.folder / "test.npy", self.folder / "probabilities.npy"
         np.save(path, crops)
 
@@ -247,7 +247,7 @@ class Run:
 
 
 def in_our_order(probabilities: np.ndarray, labels: list[str]) -> np.ndarray:
-    """Probabilities `(N, K)` by a library's own labels to `(N, 7)` by ours; what is none of ours is left out."""
+    """Convert probabilities `(N, K)` of a library's labels to `(N, 7)` of ours; other labels are dropped."""
     ours = [LABEL_OF_NAME.get(label.lower()) for label in labels]
     kept = probabilities[:, [ours.index(label) for label in LABELS]].astype(np.float64)
     return kept / kept.sum(axis=1, keepdims=True)
@@ -257,8 +257,8 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--yunet", type=Path, help="YuNet's .onnx file, to measure it in the place of our own detector too")
-    add("--only", nargs="+", metavar="TITLE", help="these contenders alone")
+    add("--yunet", type=Path, help="YuNet's .onnx file, to measure it beside our own detector")
+    add("--only", nargs="+", metavar="TITLE", help="only these contenders")
     add("--here", action="store_true", help="install nothing: run everything in this environment")
     add("--environments", type=Path, default=ENVIRONMENTS, help=f"default: {ENVIRONMENTS.relative_to(ROOT)}")
     add("--turns", type=int, default=20, help="default: 20")

@@ -1,10 +1,10 @@
-"""The contenders, each as its own documentation calls it, behind one protocol.
+"""The libraries, each called as its documentation shows, behind one protocol.
 
     python -P benchmarks/peers/contenders.py CLASS '{"option": "value"}' [--one-core]
 
-runs in a contender's own environment, so it imports nothing of ours but, for `DeepFER`, the package. A question is a
-JSON object on a line of stdin, its answer one on stdout: {"do": "load"}, then the `do_` functions by their names with
-their arguments. An answer with "error" says why there is none.
+runs in a library's own environment, so it imports nothing of ours except, for `DeepFER`, the package. Each line of
+stdin is a question, a JSON object; each line of stdout, its answer. {"do": "load"} comes first, then the names of `do_`
+functions with their arguments. An answer with "error" says what failed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # as the data set's own file orders them
+FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the order of the dataset's file
 
 
 class DeepFER:
@@ -42,7 +42,7 @@ class DeepFER:
         return len(self.recognizer.recognize(picture))
 
     def recognize_folder(self, folder: Path) -> int:
-        """By the command that is made for it, its start included."""
+        """Use the command line, including its start-up."""
         import subprocess
         import tempfile
 
@@ -55,7 +55,7 @@ class DeepFER:
 
 
 class Loop:
-    """What the libraries without a command for folders have in common: a loop, and OpenCV's BGR."""
+    """Base of the libraries without a command for folders: a loop over images in OpenCV's BGR."""
 
     def read(self, path: Path) -> np.ndarray:
         import cv2
@@ -80,7 +80,7 @@ class Fer(Loop):
         self.fer = FER(**options)
 
     def classify(self, crops: np.ndarray) -> np.ndarray:
-        # detect_emotions' own steps after it has cut faces out: its rounding of the result to two digits is left out.
+        # The steps of detect_emotions after cropping, without its rounding to two digits.
         import cv2
 
         faces = np.array([cv2.resize(crop, (64, 64)) for crop in crops], "float32")
@@ -109,11 +109,11 @@ class DeepFace(Loop):
 
     def recognize(self, picture: np.ndarray) -> int:
         found = self.deepface.analyze(picture, actions=["emotion"], enforce_detection=False, silent=True)
-        return sum(face["face_confidence"] > 0 for face in found)  # without a face, the whole picture stands for one
+        return sum(face["face_confidence"] > 0 for face in found)  # without a face, it returns the whole image
 
 
 class AffectNet:
-    """What the libraries that classify crops alone have in common: RGB, and AffectNet's eight labels."""
+    """Base of the libraries that only classify crops: RGB, and AffectNet's eight labels."""
 
     labels = ("Anger", "Contempt", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
 
@@ -157,14 +157,14 @@ def do_classify(contender: Any, crops: str, first: int, times: int) -> dict[str,
 
 
 def do_recognize(contender: Any, picture: str, times: int) -> dict[str, Any]:
-    """Milliseconds of each of `times` calls with an RGB array, which is turned to what the contender takes before."""
+    """Milliseconds of each of `times` calls with an image, excluding its conversion to the library's format."""
     ready = contender.prepare(np.load(picture))
     milliseconds, faces = _milliseconds(times, lambda: contender.recognize(ready))
     return {"ms": milliseconds, "faces": faces}
 
 
 def do_answer(contender: Any, photo: str, crops: str) -> dict[str, Any]:
-    """The first answer: to a photo's file, or to a crop where the contender has no detector."""
+    """The first answer: for a photo's file, or for a crop if the library has no detector."""
     if hasattr(contender, "recognize"):
         contender.recognize(contender.read(photo))
     else:
@@ -173,14 +173,14 @@ def do_answer(contender: Any, photo: str, crops: str) -> dict[str, Any]:
 
 
 def do_folder(contender: Any, folder: str) -> dict[str, Any]:
-    """Seconds for every picture of a folder, and how many faces were found."""
+    """Seconds for all images of a folder, and the number of faces found."""
     start = time.perf_counter()
     faces = contender.recognize_folder(Path(folder))
     return {"seconds": time.perf_counter() - start, "faces": faces}
 
 
 def do_probabilities(contender: Any, crops: str, out: str, **options: str) -> dict[str, Any]:
-    """Write what the classifier says of every crop, float `(N, K)`, to a file; the answer names the K labels."""
+    """Write the probabilities of all crops, float `(N, K)`, to a file; the answer names the K labels."""
     every = np.load(crops)
     rows = [contender.classify(every[i : i + 32], **options) for i in range(0, len(every), 32)]
     np.save(out, np.concatenate(rows))
@@ -188,14 +188,14 @@ def do_probabilities(contender: Any, crops: str, out: str, **options: str) -> di
 
 
 def do_memory(contender: Any) -> dict[str, Any]:
-    """This process's memory, now and at most, in MB; as Linux tells it."""
+    """Current and peak memory of this process in MB, from Linux."""
     lines = Path("/proc/self/status").read_text().splitlines()
     told = dict(line.split(":", 1) for line in lines if ":" in line)
     return {name: int(told[key].split()[0]) * 1024 / 1e6 for name, key in (("now", "VmRSS"), ("peak", "VmHWM"))}
 
 
 def _milliseconds(times: int, call: Any) -> tuple[list[float], Any]:
-    """Milliseconds of each call, and what the last one gave; the first is not counted: others had the caches before."""
+    """Milliseconds of each call, and the last result; a first call, which refills the caches, is not counted."""
     call()
     taken = []
     for _ in range(times):
@@ -210,7 +210,7 @@ def main() -> None:
     if "--one-core" in sys.argv:  # before anything counts the cores
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # so that what libraries print does not mix with answers
     contender = None
     for line in sys.stdin:
         question = json.loads(line)
@@ -220,7 +220,7 @@ def main() -> None:
                 contender, answer = globals()[name](**options), {}
             else:
                 answer = globals()[f"do_{do}"](contender, **question)
-        except BaseException as error:  # whatever a library raises, SystemExit too, is its answer
+        except BaseException as error:  # report whatever a library raises, including SystemExit
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
 

@@ -1,4 +1,4 @@
-"""Environments: one for each library, made from `benchmarks/requirements/NAME.txt` and kept until that changes."""
+"""One environment per library, made from `benchmarks/requirements/NAME.txt` and kept until that file changes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 
 
 class CannotInstallError(Exception):
-    """An environment cannot be made; the line says why."""
+    """An environment cannot be made; the message says why."""
 
 
 def interpreter(name: str, folder: Path) -> Path:
-    """The Python of an environment in `folder`, which is made where it is missing or was made from other requirements.
+    """The Python of an environment in `folder`, which is made if it is missing or its requirements have changed.
 
     Raises:
         CannotInstallError: pip cannot install what is required.
@@ -41,7 +41,7 @@ def interpreter(name: str, folder: Path) -> Path:
 
 
 def installed_mb(python: Path) -> float:
-    """The size of all packages in an environment but pip, without what Python compiles of them."""
+    """Size of all packages in an environment, without pip and compiled bytecode."""
     (packages,) = python.parents[1].glob("lib/python*/site-packages")
     files = [path for path in packages.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     own = [path for path in files if not path.relative_to(packages).parts[0].startswith("pip")]

@@ -1,4 +1,4 @@
-"""A contender's process, as who asks it sees it; `contenders.py` is the program that runs there."""
+"""Runs `contenders.py` in a process and asks it questions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 from benchmarks.peers.environments import ROOT
 
 PROGRAM = Path(__file__).with_name("contenders.py")
-PATIENCE_S = 600  # for one answer; the first may have to fetch weights
+PATIENCE_S = 600  # for one answer; the first may have to download weights
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
 
 
 class NoAnswerError(Exception):
-    """A contender's process failed; the line says how."""
+    """A contender's process failed; the message says how."""
 
 
 class Process:
@@ -32,8 +32,8 @@ class Process:
         Args:
             python: The interpreter of its environment, or our own.
             kind: The class in `contenders.py`.
-            options: What that is made with.
-            one_core: Keep it to one core and one thread.
+            options: Its arguments.
+            one_core: Pin it to one core and one thread.
         """
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": ""}
         if python == Path(sys.executable):
@@ -57,11 +57,11 @@ class Process:
         """The answer to one question.
 
         Raises:
-            NoAnswerError: It says that it cannot, it ended, or it takes longer than `PATIENCE_S`.
+            NoAnswerError: It failed, exited, or took longer than `PATIENCE_S`.
         """
         assert self._process.stdin
         assert self._process.stdout
-        with contextlib.suppress(BrokenPipeError):  # it has ended: reading its answer will tell
+        with contextlib.suppress(BrokenPipeError):  # it has exited; reading its answer reports that
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
         if not select.select([self._process.stdout], [], [], PATIENCE_S)[0]:

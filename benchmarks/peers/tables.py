@@ -1,4 +1,4 @@
-"""The table, the ratios and the chart of `peers.json`."""
+"""The tables and the chart of `peers.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATIOS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (  # what, ours, the
     ("cold start", CNN, "fer, Haar", ("cold_s",)),
     ("memory", CNN, "fer, Haar", ("memory_mb",)),
 )
-PANELS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (  # title, where the figure is, factor, format
+PANELS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (  # title, path to the number, factor, format
     ("640x480 image with one face, ms", ONE, 1, ".1f"),
     ("cold start, s", ("cold_s",), 1, ".2f"),
     ("classifier, 1 crop on one core, ms", ("classifier_ms", "1"), 1, ".2f"),
@@ -28,7 +28,7 @@ PANELS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (  # title, where 
 
 
 def figure(contender: dict[str, Any], path: tuple[str, ...]) -> float | None:
-    """A figure of a contender; None where it was not measured. "first" is the first of what there is."""
+    """A measurement of a contender; None if there is none. "first" in a path stands for the first key."""
     found: Any = contender
     for name in path:
         if not isinstance(found, dict):
@@ -160,7 +160,7 @@ def notes(result: dict[str, Any]) -> str:
 
 
 def chart(result: dict[str, Any], path: Path) -> None:
-    """Bars side by side: ours in one colour, the others in another."""
+    """Bar charts, with DeepFER in one colour and the others in another."""
     from training import plots
     from training.plots import plt
 
