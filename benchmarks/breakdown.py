@@ -166,8 +166,8 @@ def markdown(result: dict[str, Any]) -> str:
 
 def chart(result: dict[str, Any], path: Path) -> None:
     """A panel of bars for each picture."""
-    from training import plots
-    from training.plots import plt
+    from training.report import plots
+    from training.report.plots import plt
 
     figure, panels = plt.subplots(1, len(PICTURES), figsize=(11, 3.2), squeeze=False)
     for column, (axes, (name, ms)) in enumerate(zip(panels[0], _pictures(result), strict=True)):

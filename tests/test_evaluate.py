@@ -10,9 +10,10 @@ from PIL import Image
 from deepfer import EmotionClassifier
 from deepfer.checkpoint import resolve
 from training import evaluate
-from training.data import Split, joined, load, pack
-from training.drawn import drawn
-from training.robustness import CHANGES, worsened
+from training.data.loading import load, pack
+from training.data.split import Split, joined
+from training.data.synthetic import synthetic_split
+from training.report.corruptions import CHANGES, worsened
 
 TWINS = 14  # of the validation images, the first, are training images
 
@@ -25,10 +26,10 @@ def classifier() -> EmotionClassifier:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "drawn.npz"
-    train, own = textured(drawn(42, 0), 10), textured(drawn(49, 1), 11)
+    train, own = textured(synthetic_split(42, 0), 10), textured(synthetic_split(49, 1), 11)
     validation = joined({"twins": train.take(np.arange(TWINS)), "own": own})
-    validation.majority[-7:] = -1  # the votes of these are divided
-    pack({"train": train, "validation": validation, "test": textured(drawn(21, 2), 12)}, path)
+    validation.ferplus_labels[-7:] = -1  # the votes of these are divided
+    pack({"train": train, "validation": validation, "test": textured(synthetic_split(21, 2), 12)}, path)
     return path
 
 
@@ -56,7 +57,7 @@ def test_what_is_measured_is_what_is_served(measured: Path, dataset: Path, class
     assert found["model"] == "cnn"
     assert found["dataset"] == "drawn"
     against = found["splits"]["validation"]
-    voted = split.majority >= 0
+    voted = split.ferplus_labels >= 0
     for m, p, rows in (
         (against["fer2013"]["head"], head, np.ones(len(split), bool)),
         (against["fer2013"]["served"], served, np.ones(len(split), bool)),
@@ -112,7 +113,7 @@ def test_other_data_of_the_same_name_replaces_all_figures(
     splits = load(dataset)
     labels = splits["validation"].labels.copy()
     labels[0] = (labels[0] + 1) % 7  # one label differs
-    pack({**splits, "validation": replace(splits["validation"], labels=labels, majority=labels * 0 - 1)}, other)
+    pack({**splits, "validation": replace(splits["validation"], labels=labels, ferplus_labels=labels * 0 - 1)}, other)
     assert run(other, out) == 0
     after = metrics(out)
     assert after["dataset"] == before["dataset"] == "drawn"
@@ -167,7 +168,7 @@ def test_another_dataset_where_emotions_are_missing(tmp_path: Path, classifier: 
     halves = class_folders(tmp_path / "halves", {"happy": "happy", "sad": "sad"}, per_class=10)
     assert run(halves, tmp_path / "held") == 0
     assert metrics(tmp_path / "held")["splits"]["validation"]["held_out"] == {"share": 0.1, "seed": 0}
-    pack({"test": drawn(21, 0).take(np.arange(3, 21, 7))}, tmp_path / "single.npz")
+    pack({"test": synthetic_split(21, 0).take(np.arange(3, 21, 7))}, tmp_path / "single.npz")
     assert run(tmp_path / "single.npz", tmp_path / "out1", split="all") == 0
     assert metrics(tmp_path / "out1")["splits"]["all"]["fer2013"]["served"]["per_class"]["happy"]["roc_auc"] is None
 
@@ -189,7 +190,7 @@ def test_worse_pictures(dataset: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_each_change_grows_with_its_strength() -> None:
-    images = drawn(14, 0).images
+    images = synthetic_split(14, 0).images
     before, harm = images.copy(), dict[str, list[float]]()
     for name, _, worse in worsened(images):
         assert worse.dtype == np.uint8
@@ -252,7 +253,7 @@ def test_what_cannot_be_done_is_said_in_a_line_and_at_once(
 
 
 def test_an_empty_split_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = drawn(7, 0).take(np.array([], int))
+    nothing = synthetic_split(7, 0).take(np.array([], int))
     pack({"validation": nothing}, tmp_path / "empty.npz")
     assert isinstance(nothing, Split)
     assert run(tmp_path / "empty.npz", tmp_path / "out") == 1

@@ -8,9 +8,10 @@ from PIL import Image
 
 from deepfer.face import LABELS
 from training import explore
-from training.data import Split, joined, pack
-from training.drawn import drawn
-from training.sheets import RUNS, require_private, sheet
+from training.data.loading import pack
+from training.data.split import Split, joined
+from training.data.synthetic import synthetic_split
+from training.report.image_grid import RUNS, require_private, sheet
 
 
 def run(dataset: Path, out: Path) -> int:
@@ -24,9 +25,9 @@ def figures(out: Path) -> dict[str, str]:
 
 
 def test_a_dataset_with_votes_and_twins(tmp_path: Path) -> None:
-    train, own = textured(drawn(70, 0), 1), textured(drawn(21, 1), 2)
+    train, own = textured(synthetic_split(70, 0), 1), textured(synthetic_split(21, 1), 2)
     twins = train.take(np.arange(7))
-    relabelled = Split(twins.images, np.roll(twins.labels, 1), twins.votes, twins.majority)
+    relabelled = Split(twins.images, np.roll(twins.labels, 1), twins.votes, twins.ferplus_labels)
     pack({"train": train, "validation": joined({"twins": relabelled, "own": own})}, tmp_path / "drawn.npz")
     assert run(tmp_path / "drawn.npz", tmp_path / "out") == 0
     shown = figures(tmp_path / "out")
@@ -76,7 +77,7 @@ def test_people_stay_out_of_the_checkout(tmp_path: Path, capsys: pytest.CaptureF
 def test_what_cannot_be_explored_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = class_folders(tmp_path / "faces", {"joy": "happy", "fear": "fear"})
     (tmp_path / "file").touch()
-    pack({"test": drawn(7, 0).take(np.array([], int))}, tmp_path / "empty.npz")
+    pack({"test": synthetic_split(7, 0).take(np.array([], int))}, tmp_path / "empty.npz")
     for dataset, out in (
         (tmp_path / "nothing", tmp_path / "out"),
         (folder, tmp_path / "file" / "out"),

@@ -16,8 +16,9 @@ from deepfer import LABELS, EmotionClassifier, EmotionRecognizer
 from deepfer.checkpoint import read
 from deepfer.classifier import softmax
 from training import export
-from training.data import Split, pack
-from training.models import build_cnn
+from training.data.loading import pack
+from training.data.split import Split
+from training.model.models import build_cnn
 
 OWN_ORDER = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")  # of the FER2013 CSV
 COLUMNS = [[name.lower() for name in OWN_ORDER].index(label) for label in LABELS]

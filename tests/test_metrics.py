@@ -3,8 +3,8 @@ import pytest
 
 from deepfer.classifier import softmax
 from deepfer.face import LABELS
-from training.data import Split
-from training.metrics import (
+from training.data.split import Split
+from training.report.metrics import (
     MIN_SCALE,
     blend_score,
     ece,

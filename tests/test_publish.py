@@ -22,8 +22,8 @@ from hub_server import READ_TOKEN, TOKEN, HubServer
 from deepfer import EmotionClassifier, __version__
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve
 from training import publish, results
-from training.data import load, pack
-from training.drawn import drawn
+from training.data.loading import load, pack
+from training.data.synthetic import synthetic_split
 
 # The client's own way to send a large file, which httpx2 would like otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -400,7 +400,8 @@ def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: H
     from training import train
 
     dataset, out = tmp_path / "drawn.npz", tmp_path / "runs" / "smoke"
-    pack({"train": drawn(70, 0), "validation": drawn(70, 1), "test": drawn(35, 2)}, dataset)
+    sizes = {"train": 70, "validation": 70, "test": 35}
+    pack({name: synthetic_split(size, seed) for seed, (name, size) in enumerate(sizes.items())}, dataset)
     asked = words("--model", "cnn", "--dataset", dataset, "--out", out, "--recipe", "smoke", "--epochs", 1)
     assert train.main(asked) == 0
     made = ["make", "-n", "-o", ".venv/test", "publish", f"RUN={out}", f"REPO={REPO}", f"DATASET={dataset}"]
@@ -436,13 +437,14 @@ def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: H
 def test_a_dataset_on_the_hub_is_read_at_its_revision(hub: HubServer, tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-    from training.data import LABELS, DataError
+    from deepfer.face import LABELS
+    from training.errors import DataError
 
     labels = ClassLabel(names=["happiness", "sadness", "anger", "disgust", "fear", "neutral", "surprise"])
     features = Features({"image": Image(), "label": labels, "note": Value("string")})
 
     def table(count: int, seed: int) -> Dataset:
-        split = drawn(count, seed)
+        split = synthetic_split(count, seed)
         named = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
         rows = [
             {"image": image, "label": labels.str2int(named.get(LABELS[label], LABELS[label])), "note": "drawn"}
@@ -457,8 +459,8 @@ def test_a_dataset_on_the_hub_is_read_at_its_revision(hub: HubServer, tmp_path: 
 
     splits = load(f"user/drawn@{first}")
     assert {name: len(split) for name, split in splits.items()} == {"train": 70, "validation": 21}
-    assert np.array_equal(splits["train"].images, drawn(70, 0).images)
-    assert np.array_equal(splits["train"].labels, drawn(70, 0).labels)
+    assert np.array_equal(splits["train"].images, synthetic_split(70, 0).images)
+    assert np.array_equal(splits["train"].labels, synthetic_split(70, 0).labels)
     assert len(load("user/drawn")["train"]) == 7
     for missing in ("user/nothing", "user/drawn@v9"):
         with pytest.raises(DataError, match="cannot load the dataset"):

@@ -126,7 +126,7 @@ def test_an_unknown_source_or_detector_names_the_forms() -> None:
 def test_the_embedded_model_gives_its_recorded_labels(fer2013: Path) -> None:
     """On at least 998 of the 1,000 recorded validation rows: the same answers on this machine as where it was made."""
     from deepfer.checkpoint import embedded_models, read_config
-    from training.data import load
+    from training.data.loading import load
 
     images = load(fer2013)["validation"].images
     for folder in embedded_models():

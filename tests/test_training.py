@@ -19,10 +19,12 @@ from deepfer import EmotionClassifier, EmotionRecognizer
 from deepfer.checkpoint import read
 from deepfer.face import LABELS
 from training import evaluate, export, teachers, train
-from training.data import Split, load, pack
-from training.drawn import drawn, drawn_face
-from training.models import HEADS, build_cnn, build_resnet50v2, fuse_normalization, start_from
-from training.recipes import RECIPES
+from training.data.loading import load, pack
+from training.data.split import Split
+from training.data.synthetic import synthetic_face, synthetic_split
+from training.model.distillation import load_soft_targets
+from training.model.models import HEADS, build_cnn, build_resnet50v2, fuse_normalization, start_from
+from training.model.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +32,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "drawn.npz"
-    pack({"train": drawn(700, 0), "validation": drawn(210, 1), "test": drawn(70, 2)}, path)
+    sizes = {"train": 700, "validation": 210, "test": 70}
+    pack({name: synthetic_split(size, seed) for seed, (name, size) in enumerate(sizes.items())}, path)
     return path
 
 
@@ -86,7 +89,7 @@ def test_a_run_is_resumed_as_itself_alone(
     again = ("--model", "cnn", "--out", trained, "--resume", "--dataset")
     assert train.main(words(*again, dataset, "--recipe", "smoke", "--epochs", 9)) == 0
     assert "is finished" in capsys.readouterr().err
-    pack({"train": drawn(70, 8), "validation": drawn(70, 9)}, tmp_path / "other.npz")
+    pack({"train": synthetic_split(70, 8), "validation": synthetic_split(70, 9)}, tmp_path / "other.npz")
     for other, said in (
         ((dataset, "--recipe", "seed"), "recipe is smoke, not seed"),
         ((dataset, "--recipe", "smoke", "--seed", 7), "seed is 0, not 7"),
@@ -187,7 +190,7 @@ def test_resnet50v2_trains_exports_and_is_served(resnet: Path, dataset: Path, tm
 
 def test_what_enters_the_base_is_what_resnet50v2_was_made_for() -> None:
     model = build_resnet50v2(enlarged=64, weights=None)
-    faces = drawn(4, 3).images[..., None].astype(np.float32)
+    faces = synthetic_split(4, 3).images[..., None].astype(np.float32)
     entering = keras.Model(model.inputs, model.get_layer("rgb").output).predict(faces, verbose=0)
     enlarged = keras.ops.convert_to_numpy(keras.ops.image.resize(faces, (64, 64), interpolation="bilinear"))
     expected = keras.applications.resnet_v2.preprocess_input(np.repeat(enlarged, 3, axis=3))
@@ -233,7 +236,7 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
         for i in range(24):
             path = tmp_path / "faces" / name / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), cv2.cvtColor(cv2.resize(drawn_face(label, rng), (80, 96)), cv2.COLOR_GRAY2BGR))
+            cv2.imwrite(str(path), cv2.cvtColor(cv2.resize(synthetic_face(label, rng), (80, 96)), cv2.COLOR_GRAY2BGR))
     out = tmp_path / "run"
     arguments = words("--model", "cnn", "--dataset", tmp_path / "faces", "--out", out, "--recipe", "finetune")
     arguments += words("--init", "cnn", "--epochs", 1, "--batch-size", 16, "--learning-rate", 1e-5)
@@ -342,10 +345,10 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
     assert teachers.main([*both, "--out", str(tmp_path / "both.npz")]) == 0
     assert "ferplus, 1 of 2 teachers" in capsys.readouterr().out
     assert teachers.main([*both[:2], *both[4:], "--out", str(tmp_path / "none.npz")]) == 1
-    assert "no teacher knows more" in capsys.readouterr().err
+    assert "no teacher is better" in capsys.readouterr().err
     split = load(dataset)["train"]
-    taught = teachers.load_teachers(file, split)
-    for head, said in teachers.load_teachers(tmp_path / "both.npz", split).items():
+    taught = load_soft_targets(file, split)
+    for head, said in load_soft_targets(tmp_path / "both.npz", split).items():
         assert np.array_equal(said, taught[head])
     assert np.mean(taught["fer2013"].argmax(axis=1) == split.labels) > 0.25  # 1 in 7 by chance
     voteless = Split(split.images, split.labels, np.zeros_like(split.votes), np.full(len(split), -1))
@@ -356,7 +359,7 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
     assert train.weights(wanted)["ferplus"].all()
     assert not train.weights(train.targets(voteless))["ferplus"].any()
     other = tmp_path / "other.npz"
-    pack({"train": drawn(70, 8), "validation": drawn(70, 9)}, other)
+    pack({"train": synthetic_split(70, 8), "validation": synthetic_split(70, 9)}, other)
     arguments = words("--model", "resnet50v2", "--dataset", other, "--out", tmp_path / "run", "--teachers", file)
     assert train.main(arguments) == 1
     assert "made for other images" in capsys.readouterr().err

@@ -30,10 +30,14 @@ from deepfer.detection import load_detector
 from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
 from deepfer.recognizer import EmotionRecognizer
-from training import duplicates, plots, robustness
-from training.data import DataError, Pictures, Split, Splits, joined, load, name_of, open_dataset
-from training.metrics import ece, measure
-from training.sheets import require_private, sheet
+from training.data import duplicates
+from training.data.dataset import LabelledImages, open_dataset
+from training.data.loading import load, name_of
+from training.data.split import Split, Splits, joined
+from training.errors import DataError
+from training.report import corruptions, plots
+from training.report.image_grid import require_private, sheet
+from training.report.metrics import ece, measure
 
 ALL = "all"  # every split of a dataset as one
 SPLITS = ("validation", "test", ALL)
@@ -111,7 +115,7 @@ def evaluate(
     if "fer2013" in outputs:
         draw("FER2013 head, the labels", f"{name}-fer2013", "fer2013", split.labels, against_labels["head"])
     truth, truth_name = best_truth(split)
-    if truth is split.majority:
+    if truth is split.ferplus_labels:
         found["ferplus"] = {"served": measured("served", truth)}
     m = (found["ferplus"] or found["fer2013"])["served"]
     draw(f"Served, {truth_name}", f"{name}-{'ferplus' if found['ferplus'] else 'served'}", "served", truth, m)
@@ -133,8 +137,8 @@ def evaluate(
 
 def best_truth(split: Split) -> tuple[np.ndarray, str]:
     """What the served output is held against, `(N,)`, and its name: FER+'s majority, -1 where it is none; or labels."""
-    if np.any(split.majority >= 0):
-        return split.majority, "FER+'s majority"
+    if np.any(split.ferplus_labels >= 0):
+        return split.ferplus_labels, "FER+'s majority"
     return split.labels, "the dataset's labels"
 
 
@@ -152,9 +156,9 @@ def withstand(classifier: EmotionClassifier, split: Split, seed: int = 0) -> dic
         "images": len(rows),
         "labels": truth_name,
         **measured(images),
-        "changes": {name: {"unit": c.unit, "strengths": []} for name, c in robustness.CHANGES.items()},
+        "changes": {name: {"unit": c.unit, "strengths": []} for name, c in corruptions.CHANGES.items()},
     }
-    for name, strength, worse in robustness.worsened(images, seed):
+    for name, strength, worse in corruptions.worsened(images, seed):
         found["changes"][name]["strengths"].append({"strength": strength, **measured(worse)})
     return found
 
@@ -244,7 +248,9 @@ def pipeline(recognizer: EmotionRecognizer, split: Split, seed: int = 0) -> dict
     return found
 
 
-def photographs(recognizer: EmotionRecognizer, pictures: Sequence[Pictures], seed: int = 0) -> dict[str, Any] | None:
+def photographs(
+    recognizer: EmotionRecognizer, pictures: Sequence[LabelledImages], seed: int = 0
+) -> dict[str, Any] | None:
     """The served output on a dataset's own pictures: as they are, and through detection and alignment.
 
     Of several faces the largest counts; a face that is not found counts as wrong. None where the pictures are too small

@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from deepfer.face import LABELS
-from training import duplicates, plots
-from training.data import DataError, Split, Splits, joined, load, name_of
-from training.recipes import RECIPES
+from training.data import duplicates
+from training.data.loading import load, name_of
+from training.data.split import Split, Splits, joined
+from training.errors import DataError
+from training.model.recipes import RECIPES
+from training.report import plots
+from training.report.image_grid import require_private, sheet
 from training.results import percent, table
-from training.sheets import require_private, sheet
 
 PAGE = "README.md"
 SAMPLES = 12  # faces of a class
@@ -91,13 +94,13 @@ def _faces(splits: Splits, out: Path, rng: np.random.Generator) -> str:
 def agreement(split: Split) -> np.ndarray:
     """Counts `(7, 8)` of each label by FER+'s majority; the last column is for no majority among the seven."""
     found = np.zeros((len(LABELS), len(LABELS) + 1), np.int64)
-    np.add.at(found, (split.labels, np.where(split.majority >= 0, split.majority, len(LABELS))), 1)
+    np.add.at(found, (split.labels, np.where(split.ferplus_labels >= 0, split.ferplus_labels, len(LABELS))), 1)
     return found
 
 
 def _agreement(splits: Splits, out: Path) -> str:
     every = joined(splits)
-    if not np.any(every.majority >= 0):
+    if not np.any(every.ferplus_labels >= 0):
         return "## FER+\n\nThis dataset holds no FER+ votes."
     counts = agreement(every)
     plots.confusion(

@@ -34,15 +34,18 @@ from deepfer.classifier import EmotionClassifier
 from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
 from deepfer.image_io import read_image
-from training.data import DataError, Split, label_index, load, resize
-from training.metrics import blend_score, fit_calibration, fit_temperature, held_out_accuracy
+from training.data.dataset import resize_to_square
+from training.data.labels import label_index
+from training.data.loading import load
+from training.data.split import Split
+from training.errors import DataError, KerasFileError, ParityError
+from training.report.metrics import blend_score, fit_calibration, fit_temperature, held_out_accuracy
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
-from training import keras_file
-from training.keras_file import KerasFileError
-from training.models import FEATURES, HEADS
+from training.convert import keras_file
+from training.model.models import FEATURES, HEADS
 
 MIN_AGREEMENT = 0.995  # of labels between Keras and the exported file, on validation
 MAX_ACCURACY_LOSS = 0.002
@@ -73,10 +76,6 @@ for face in recognizer.recognize(read_image("photo.jpg")):
     print(face.box, face.emotion, f"{{face.confidence:.0%}}")
 ```
 """
-
-
-class GateError(Exception):
-    """The exported file answers differently from the model it was made of."""
 
 
 def as_float32(model: keras.Model) -> keras.Model:
@@ -110,7 +109,7 @@ def calibrate(model: keras.Model, logits: dict[str, np.ndarray], validation: Spl
         For each head that validation has labels for: `scale`, `biases` by label, and `held_out_accuracy`, 0 to 1.
     """
     found = {}
-    for head, truth in (("fer2013", validation.labels), ("ferplus", validation.majority)):
+    for head, truth in (("fer2013", validation.labels), ("ferplus", validation.ferplus_labels)):
         rows = truth >= 0
         if not rows.any():
             continue
@@ -217,7 +216,7 @@ def rank_shares(logits: dict[str, np.ndarray], split: Split) -> list[float]:
         logits: Each head's `(N, 7)` on `split`.
         split: Validation.
     """
-    if not np.any(split.majority >= 0):
+    if not np.any(split.ferplus_labels >= 0):
         return [1.0]
     scores = {float(share): blend_score(logits, float(share), split) for share in np.round(np.linspace(0, 1, 21), 2)}
     best = max(scores, key=lambda share: scores[share])
@@ -279,7 +278,7 @@ def write(
         What the gate measured.
 
     Raises:
-        GateError: The file does not answer as the model does.
+        ParityError: The file does not answer as the model does.
         OSError: The folder cannot be written, or holds something else than a checkpoint.
     """
     new = prepare(folder)
@@ -319,7 +318,7 @@ def gate(answers: np.ndarray, expected: np.ndarray, truth: np.ndarray | None) ->
     """How the file's labels compare with its model's, `(N,)` each; no loss of accuracy where the truth is unknown.
 
     Raises:
-        GateError: They differ too much.
+        ParityError: They differ too much.
     """
     agreement, loss = float(np.mean(answers == expected)), None
     if truth is not None:
@@ -327,7 +326,7 @@ def gate(answers: np.ndarray, expected: np.ndarray, truth: np.ndarray | None) ->
         loss = float(np.mean((expected == truth)[rows]) - np.mean((answers == truth)[rows]))
     measured = {"images": len(answers), "label_agreement": agreement, "accuracy_loss": loss}
     if agreement < MIN_AGREEMENT or (loss is not None and loss > MAX_ACCURACY_LOSS):
-        raise GateError(f"the exported file differs too much from its model: {measured}; try --float32")
+        raise ParityError(f"the exported file differs too much from its model: {measured}; try --float32")
     return measured
 
 
@@ -359,7 +358,7 @@ def export(model: keras.Model, validation: Split, folder: Path, about: dict, qua
         What the gate measured.
 
     Raises:
-        GateError: With none of the first shares does the file answer as the model does.
+        ParityError: With none of the first shares does the file answer as the model does.
         OSError: The folder cannot be written, or holds something else than a checkpoint.
     """
     model = as_float32(model)
@@ -367,7 +366,7 @@ def export(model: keras.Model, validation: Split, folder: Path, about: dict, qua
     about = {**about, "calibration": calibrate(model, logits, validation)}
     shares = rank_shares(logits, validation)[:MAX_TRIES]
     truth = {
-        "logits": validation.majority if np.any(validation.majority >= 0) else validation.labels,
+        "logits": validation.ferplus_labels if np.any(validation.ferplus_labels >= 0) else validation.labels,
         "fer2013_logits": validation.labels,
     }
     for share in shares:
@@ -376,7 +375,7 @@ def export(model: keras.Model, validation: Split, folder: Path, about: dict, qua
             return write(
                 served_model(model, share), validation.images, truth, folder, fields, quantize=quantize
             )  # fmt: skip
-        except GateError:
+        except ParityError:
             if share == shares[-1]:
                 raise
     raise AssertionError("there is always a share")
@@ -410,7 +409,7 @@ def export_file(
         KerasFileError: It cannot be used, or its outputs are not the labels.
         DataError: Some names are none of the seven emotions.
         ImageError: One of `pictures` cannot be read.
-        GateError: The exported file does not answer as the model does.
+        ParityError: The exported file does not answer as the model does.
         OSError: The file cannot be read or the folder not be written.
     """
     labels = [LABELS[index] for index in label_index(names)]
@@ -422,7 +421,7 @@ def export_file(
         split = validation(size)
         images, truth, gate_on = split.images, {"logits": split.labels}, "validation"
     else:
-        given = [resize(cv2.cvtColor(read_image(picture), cv2.COLOR_RGB2GRAY), size) for picture in pictures]
+        given = [resize_to_square(cv2.cvtColor(read_image(picture), cv2.COLOR_RGB2GRAY), size) for picture in pictures]
         images, truth = np.concatenate([noise(size), np.reshape(np.array(given, np.uint8), (-1, size, size))]), {}
         gate_on = f"noise and {len(given)} pictures; no temperature was fitted"
     about = {"model": path.name, "converted": {"rescale": rescale, "gate": gate_on}}
@@ -486,7 +485,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.keep:
                 args.keep.parent.mkdir(parents=True, exist_ok=True)
                 as_float32(model).save(args.keep)
-    except (DataError, KerasFileError, GateError, DeepFERError, OSError, json.JSONDecodeError) as error:
+    except (DataError, KerasFileError, ParityError, DeepFERError, OSError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for head, fitted in read_config(args.out).get("calibration", {}).items():

@@ -39,6 +39,7 @@ from deepfer.errors import CheckpointError
 from deepfer.hub import HUB_ID, LOGIN, explain
 from deepfer.limits import HUB_TIMEOUT_S
 from training import results
+from training.errors import PublishError
 
 CARD = "README.md"
 KERAS = "model.keras"
@@ -46,10 +47,6 @@ STALE = ("plots/", KERAS)  # what goes from the repo where the folder has it no 
 TASK = "image-classification"
 
 Files = Mapping[str, bytes]
-
-
-class PublishError(Exception):
-    """It is not published, and in one line why not."""
 
 
 def check(folder: Path) -> dict[str, Any]:

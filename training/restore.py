@@ -24,13 +24,15 @@ import numpy as np
 from deepfer.checkpoint import read, read_config
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
-from training.data import DataError, Split, load
-from training.recipes import RECIPES
+from training.data.loading import load
+from training.data.split import Split
+from training.errors import DataError
+from training.model.recipes import RECIPES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
-from training.models import HEADS, build_resnet50v2
+from training.model.models import HEADS, build_resnet50v2
 
 KINDS = {
     "convolution": "kernel",

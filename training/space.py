@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 from packaging.requirements import Requirement
 
-from training.publish import CARD, Files, PublishError, parser, publish
+from training.errors import PublishError
+from training.publish import CARD, Files, parser, publish
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = "requirements.txt"

@@ -31,19 +31,21 @@ from deepfer.checkpoint import sha256
 from deepfer.errors import HubError
 from deepfer.face import LABELS
 from deepfer.hub import HUB_ID, pull
-from training.augment import mix
-from training.data import DataError, Split, load, name_of, require_trainable
-from training.plots import learning_curve
-from training.recipes import RECIPES, Phase, Recipe
+from training.data.loading import load, name_of
+from training.data.split import Split, require_trainable
+from training.errors import DataError
+from training.model.augment import mix
+from training.model.recipes import RECIPES, Phase, Recipe
+from training.report.plots import learning_curve
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # On CPUs without AVX-512 TensorFlow leaves oneDNN out, without which ResNet50V2 takes several times as long.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 
-from training import keras_file
-from training.models import build_cnn, build_resnet50v2, fuse_normalization, set_trainable, start_from
-from training.teachers import load_teachers
+from training.convert import keras_file
+from training.model.distillation import find_soft_targets
+from training.model.models import build_cnn, build_resnet50v2, fuse_normalization, set_trainable, start_from
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {"cnn": build_cnn, "resnet50v2": build_resnet50v2}
 CHECKPOINTS = Path(__file__).parent / "checkpoints"  # of ours, for fine-tuning
@@ -358,21 +360,6 @@ def find_init(source: str) -> Path:
     )
 
 
-def find_teachers(given: Path | None, train: Split) -> tuple[Path | None, Targets | None]:
-    """The teachers' predictions: of the file that was given, or of ours where they were made for these images.
-
-    Raises:
-        DataError: The file that was given does not fit.
-    """
-    try:
-        path = given or CHECKPOINTS / "teachers.npz"
-        return path, load_teachers(path, train)
-    except DataError:
-        if given:
-            raise
-        return None, None
-
-
 def require_same(before: dict[str, Any], run: dict[str, Any]) -> None:
     """Check that a run may go on as what is asked for now: with other epochs, rates or augmentation, but no other run.
 
@@ -441,7 +428,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_trainable(splits)
         source, taught = None, None
         if distils:
-            source, taught = find_teachers(args.teachers, splits["train"])
+            source, taught = find_soft_targets(args.teachers, splits["train"])
             if taught is None:
                 print("no teachers' predictions for this dataset: training on its labels alone", file=sys.stderr)
         if any(phase.mixed_precision for phase in recipe) and not has_bfloat16():

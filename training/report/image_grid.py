@@ -8,10 +8,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from training.data import DataError
-from training.plots import INK, MUTED, save
+from training.errors import DataError
+from training.report.plots import INK, MUTED, save
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUNS = ROOT / "runs"  # git ignores it
 GAP = 4  # pixels of a sheet between its faces
 

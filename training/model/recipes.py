@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from training.augment import Augmentation
+from training.model.augment import Augmentation
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Phase:
         trainable: "all"; "heads" alone; or a prefix of layer names, as "conv4": that layer and all above it, with
             batch normalization left as it is (what transfer learning needs).
         augmentation: How images are changed.
-        network: Arguments of the network's builder in `training.models`.
+        network: Arguments of the network's builder in `training.model.models`.
     """
 
     epochs: int

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 
 from deepfer.classifier import softmax
 from deepfer.face import LABELS
-from training.data import Split
+from training.data.split import Split
 
 ECE_BINS = 15
 RESAMPLES = 10_000  # of the bootstrap
@@ -155,7 +155,7 @@ def blend_score(
     """
     predicted = (share * logits["fer2013"][rows] + (1 - share) * logits["ferplus"][rows]).argmax(axis=1)
     scores = []
-    for truth in (split.labels[rows], split.majority[rows]):
+    for truth in (split.labels[rows], split.ferplus_labels[rows]):
         known = truth >= 0
         right = predicted[known] == truth[known]
         scores += [right.mean(), np.mean([right[truth[known] == label].mean() for label in np.unique(truth[known])])]

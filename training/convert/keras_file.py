@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 
 from deepfer.face import LABELS
+from training.errors import KerasFileError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
@@ -38,10 +39,6 @@ RESCALE: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "torch": lambda pixels: keras.applications.imagenet_utils.preprocess_input(pixels, mode="torch"),
 }
 PARTS = ("metadata.json", "config.json", "model.weights.h5")  # what a .keras archive is made of
-
-
-class KerasFileError(ValueError):
-    """The file cannot be used; one line says why."""
 
 
 def load(path: Path) -> keras.Model:

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_curve
 
 from deepfer.drawing import STYLES
 from deepfer.face import LABELS
-from training.metrics import reliability
+from training.report.metrics import reliability
 
 INK, MUTED, ACCENT = "#1f2933", "#7b8794", "#0072b2"
 SHADES = ("#9ecae1", "#4292c6", "#08519c")  # mild, strong, stronger
