@@ -26,14 +26,14 @@ format: .venv/test
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-results: .venv/test  ## rewrite the tables of README and cards from metrics.json and the measured figures
-	$(PY) -m training.results
+results: .venv/test  ## rewrite the tables of the README, the docs and the model cards from the measured files
+	$(PY) -m benchmarks.report
 
 benchmark: .venv/test  ## beside other libraries (each installed in benchmarks/environments), part by part, and as cost grows
 	$(PY) -m benchmarks.peers $(addprefix --yunet ,$(wildcard $(YUNET))) $(addprefix --dataset ,$(wildcard $(DATASET)))
 	$(PY) -m benchmarks.breakdown
 	$(PY) -m benchmarks.growth
-	$(PY) -m training.results
+	$(PY) -m benchmarks.report
 
 notebooks: .venv/test  ## run them anew, outputs and all
 	PATH="$(CURDIR)/.venv/bin:$$PATH" jupyter execute --inplace notebooks/*.ipynb

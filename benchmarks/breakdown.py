@@ -26,11 +26,12 @@ import numpy as np
 from PIL import Image
 
 import deepfer.face_search
-from benchmarks.pictures import crowd, portrait
-from benchmarks.speed import milliseconds, processor
+from benchmarks.images import crowd, portrait
+from benchmarks.speed import measured_on, milliseconds, processor
 from deepfer import EmotionClassifier, EmotionRecognizer, draw_faces, read_image
 from deepfer.checkpoint import resolve
 from deepfer.image_io import write_image
+from training.report.markdown import table
 
 OUT = Path(__file__).with_suffix(".json")
 CHART = Path(__file__).parents[1] / "docs" / "breakdown.png"
@@ -150,17 +151,15 @@ def peak(runs: int) -> dict[str, float]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The table of `breakdown.json`, and what the classifier makes of a core."""
-    from training.results import table
-
     rows = [(name, *(f"{ms[part]:.1f}" for part in PARTS), f"{sum(ms.values()):.1f}") for name, ms in _pictures(result)]
     m = result["peak"]
     share = m["classifier_giga_per_s"] / m["product_giga_per_s"]
     return (
-        table(("ms", *PARTS, "in all"), rows)
+        table(("ms", *PARTS, "total"), rows)
         + f"\n\nThe classifier's {m['multiplications'] / 1e6:.0f} million multiplications take "
-        f"{m['classifier_ms']:.2f} ms on one core, {m['classifier_giga_per_s']:.0f} billion a second: "
-        f"{100 * share:.0f} % of the {m['product_giga_per_s']:.0f} billion of a matrix product in the same runtime "
-        f"({ROWS}x{SIDE} by {SIDE}x{SIDE}, weights in int8). {result['processor']}; detector: {result['detector']}."
+        f"{m['classifier_ms']:.2f} ms on one core. That is {m['classifier_giga_per_s']:.0f} billion per second, "
+        f"{100 * share:.0f}% of the {m['product_giga_per_s']:.0f} billion that a plain matrix product reaches in the "
+        f"same runtime ({ROWS}x{SIDE} by {SIDE}x{SIDE}, int8 weights). {measured_on(result)}."
     )
 
 

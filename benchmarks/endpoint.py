@@ -26,9 +26,10 @@ import psutil
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
-from benchmarks.speed import processor
+from benchmarks.speed import measured_on, processor
 from benchmarks.webcam import AppServer, page_served, percentile
 from deepfer.detection import load_detector
+from training.report.markdown import table
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "ui" / "examples" / "astronaut.jpg"
@@ -149,28 +150,26 @@ def ask_and_leave(server: AppServer) -> None:
 
 def markdown(result: dict[str, Any]) -> str:
     """The tables of `endpoint.json`."""
-    lines = [
-        "| Clients at once | answers | per s | ms, p50 | p95 | told that it is full | errors |"
-        f" server MB before | during | {result['afterwards_s']:g} s after |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    rows = []
     for m in result["load"]:
         lag, memory = m["lag_ms"], m["memory_mb"]
-        lines.append(
-            f"| {m['clients']} | {m['answers']} | {m['answers_per_s']:.1f} | {lag['p50']:.0f} | {lag['p95']:.0f} |"
-            f" {m['busy']} | {len(m['errors'])} | {memory['before']:.0f} | {memory['during']:.0f} |"
-            f" {memory['after']:.0f} |"
-        )
+        rows.append(
+            (
+                m["clients"], m["answers"], f"{m['answers_per_s']:.1f}", f"{lag['p50']:.0f}", f"{lag['p95']:.0f}",
+                m["busy"], len(m["errors"]), *(f"{memory[when]:.0f}" for when in ("before", "during", "after")),
+            )
+        )  # fmt: skip
+    head = (
+        "Concurrent clients", "answers", "per s", "ms, p50", "p95", "queue full", "errors", "server MB before",
+        "during", f"{result['afterwards_s']:g} s after",
+    )  # fmt: skip
     m = result["awkward"]
-    lines += [
-        "",
-        f"Beside {m['clients']} clients that stop in the middle of an upload and {m['clients']} that leave before their"
-        f" answer comes, one waits {m['lag_ms']['beside']:.0f} ms instead of {m['lag_ms']['alone']:.0f}; afterwards"
-        f" the server has {m['open_files']['after']} open files, before {m['open_files']['before']}.",
-        "",
-        f"{result['processor']}, shared by server and clients; detector: {result['detector']}.",
-    ]
-    return "\n".join(lines)
+    return (
+        f"{table(head, rows)}\n\nWhile {m['clients']} clients stall in the middle of an upload and {m['clients']} "
+        f"others leave before their answer, one more client waits {m['lag_ms']['beside']:.0f} ms instead of "
+        f"{m['lag_ms']['alone']:.0f}. The server has {m['open_files']['before']} open files before and "
+        f"{m['open_files']['after']} afterwards.\n\n{measured_on(result)}. Server and clients share the machine."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -28,11 +28,12 @@ import psutil
 from PIL import Image
 
 from benchmarks.detection import make_folder
+from benchmarks.images import crowd, portrait
 from benchmarks.peers.environments import ROOT
 from benchmarks.peers.process import Process
-from benchmarks.pictures import crowd, portrait
-from benchmarks.speed import processor
+from benchmarks.speed import measured_on, processor
 from deepfer.detection import load_detector
+from training.report.markdown import table
 
 OUT = Path(__file__).with_suffix(".json")
 CHART = ROOT / "docs" / "growth.png"
@@ -169,7 +170,6 @@ def throughput(workers: dict[str, Any]) -> dict[int, float]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The tables of `growth.json`."""
-    from training.results import table
 
     def shown(run: dict[str, float]) -> str:
         return f"{run['ms']:.0f} ms, {run['memory_mb']:.0f} MB"
@@ -185,23 +185,24 @@ def markdown(result: dict[str, Any]) -> str:
         (f"{rate[int(count)]:.1f}" for count in workers["runs"]),
         (f"{run['memory_mb']:.0f}" for run in workers["runs"].values()),
     ]
-    named = zip(("pictures/s", "MB in all"), rows, strict=True)
+    named = zip(("images/s", "MB in total"), rows, strict=True)
     parts.append(table(("Workers", *workers["runs"]), [(name, *cells) for name, cells in named]))
-    told = f"The folder holds {workers['pictures']} pictures of 1 MP with {workers['faces']} faces."
+    told = f"The folder holds {workers['pictures']} images of 1 MP with {workers['faces']} faces."
     if workers["cores"] in rate:
         alone = workers["pictures"] / workers["one_core"]["seconds"]
         share = rate[workers["cores"]] / (workers["cores"] * alone)
         told += (
-            f" A single worker uses all cores for each picture; held to one core it does {alone:.1f} a second. "
-            f"{workers['cores']} workers on {workers['cores']} cores do {100 * share:.0f} % of so many times that (a "
-            f"plain loop on all cores at once: {100 * workers['plain_loop']:.0f} %)."
+            f" A single worker uses all cores for each image; pinned to one core it processes {alone:.1f} images/s. "
+            f"{workers['cores']} workers on {workers['cores']} cores reach {100 * share:.0f}% of "
+            f"{workers['cores']} times that; a plain loop on all cores reaches {100 * workers['plain_loop']:.0f}%."
         )
     many = result["many"]
     told += (
-        f" {many['pictures']:,} small pictures, {many['pictures'] / many['seconds']:.0f} a second, take up to "
-        f"{many['memory_first_mb']:.0f} MB in the first fifth of the time and {many['memory_last_mb']:.0f} in the last."
+        f" Over {many['pictures']:,} small images ({many['pictures'] / many['seconds']:.0f} per second), memory peaks "
+        f"at {many['memory_first_mb']:.0f} MB in the first fifth of the run and {many['memory_last_mb']:.0f} MB in "
+        "the last."
     )
-    parts.append(f"{told} {result['processor']}; detector: {result['detector']}.")
+    parts.append(f"{told} {measured_on(result)}.")
     return "\n\n".join(parts)
 
 
@@ -224,7 +225,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
         panels[0][column].legend()
     rate = throughput(result["workers"])
     panels[0][2].plot(list(rate), list(rate.values()), marker="o", markersize=4, color=plots.ACCENT)
-    panels[0][2].set_title("folder, pictures/s by workers", fontsize=10)
+    panels[0][2].set_title("folder, images/s by workers", fontsize=10)
     memory = [run["memory_mb"] for run in result["workers"]["runs"].values()]
     panels[1][2].plot(list(rate), memory, marker="o", markersize=4, color=plots.ACCENT)
     panels[1][2].set_title("MB by workers", fontsize=10)

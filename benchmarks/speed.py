@@ -18,13 +18,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.pictures import portrait
+from benchmarks.images import portrait
 from deepfer import EmotionRecognizer
+from training.report.markdown import table
 
 OUT = Path(__file__).with_name("speed.json")
 COLD_RUNS, WARM_RUNS = 9, 200
@@ -73,6 +75,26 @@ def processor() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores"
+
+
+def measured_on(result: dict[str, Any]) -> str:
+    """The machine and the detector of a result; says so if it is not the default detector."""
+    other = "" if result["detector"] == "deepfer" else ", not the current default"
+    return f"{result['processor']}; detector: {result['detector']}{other}"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table of `speed.json`."""
+    warm, cold, classifier = result["picture_640x480_ms"], result["cold"], result["classifier_ms"]
+    rows = [
+        ("`deepfer photo.jpg`, cold start", f"{cold['seconds']:.2f} s, {cold['peak_memory_mb']:.0f} MB"),
+        ("640x480 image with one face, warm", f"{warm['recognize']:.1f} ms"),
+        ("of which the detector", f"{warm['detect']:.1f} ms"),
+        ("total, relative to the detector", f"{warm['ratio']:.2f}x"),
+        ("classifier, 1 crop, one thread", f"{classifier['batch_1']:.2f} ms"),
+        ("classifier, 32 crops, one thread", f"{classifier['batch_32']:.1f} ms"),
+    ]
+    return f"{table(('Task', 'median'), rows)}\n\n{measured_on(result)}."
 
 
 def main() -> int:

@@ -17,14 +17,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from skimage.data import astronaut
 
-from benchmarks.speed import processor
+from benchmarks.speed import measured_on, processor
 from deepfer.detection import load_detector
 from deepfer.video_writer import video_suffix
+from training.report.markdown import table
 
 OUT = Path(__file__).with_name("video.json")
 WIDTH, HEIGHT, FPS = 1280, 720, 30
@@ -71,6 +73,22 @@ def measure(path: Path, detector: str, environment: dict[str, str]) -> dict[str,
     frames, people, wall, cores, peak = map(float, told)
     assert people == 2, f"two people expected, {people:.0f} found"
     return {"processing_to_playing": wall * FPS / frames, "cores": cores / wall, "peak_memory_mb": peak / 1000}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table of `video.json`."""
+    rows = [
+        (
+            f"{run['seconds']:g} s, annotated as {run['encoder']}",
+            f"{run['processing_to_playing']:.2f}",
+            f"{run['peak_memory_mb']:.0f} MB",
+        )
+        for run in result["runs"]
+    ]
+    load = result["load_before"]
+    busy = f"; load average {load:.1f} before the run" if load > 0.5 else ""
+    head = ("Video", "processing time / playing time", "peak memory")
+    return f"{table(head, rows)}\n\n{result['clip']}; {measured_on(result)}{busy}."
 
 
 def main() -> int:

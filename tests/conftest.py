@@ -60,9 +60,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for item in items:
-        # What a test tries to break goes into its report, like what `record_property` records.
-        for mark in item.iter_markers("tried"):
-            item.user_properties.append(("tried", mark.args[0]))
         if item.get_closest_marker("slow") and not (config.getoption("slow") or REQUIRE_ALL):
             item.add_marker(pytest.mark.skip(reason="slow: make test PYTEST=--slow"))
 

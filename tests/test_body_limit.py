@@ -62,7 +62,6 @@ def test_nobody_passes_the_line(server: AppServer, name: str) -> None:
         assert told.status_code == 404 or any(word in told.text for word in ("Cancelled", "Your picture")), told.text
 
 
-@pytest.mark.tried("More uploads than the folder may hold")
 def test_when_enough_is_kept_no_more_is_taken(server: AppServer) -> None:
     """Until what is kept is old; other requests are answered all the same."""
     statuses = [upload(server, i).status_code for i in range(6)]
@@ -80,7 +79,6 @@ def memory_mb(server: AppServer) -> float:
     return psutil.Process(server.process.pid).memory_info().rss / 1e6
 
 
-@pytest.mark.tried("800 requests, each of a session of its own")
 def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
     config = httpx.get(f"{server.url}config", timeout=60).json()
     (camera,) = (each["id"] for each in config["components"] if "server_fns" in each["props"])
@@ -94,7 +92,6 @@ def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
     assert memory_mb(server) < before + 40  # it would be 100
 
 
-@pytest.mark.tried("Requests that stop half way")
 def test_who_sends_nothing_more_is_sent_away(server: AppServer) -> None:
     port = int(server.url.rstrip("/").rsplit(":", 1)[1])
     head = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
@@ -126,7 +123,6 @@ def test_a_body_that_trickles_is_refused(server: AppServer) -> None:
     assert 2 <= time.monotonic() - start < 15
 
 
-@pytest.mark.tried("More clients than the line holds")
 def test_a_line_that_is_full_is_told_and_soon_free_again(server: AppServer, tmp_path: Path) -> None:
     """Many at once where few may wait: each is answered or told so, and then there is room again."""
     count = 8 + 2 * cores()

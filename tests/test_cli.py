@@ -359,7 +359,6 @@ def test_an_output_that_cannot_be_written(photo: Path, tmp_path: Path, capsys: p
     assert f"deepfer: {output} cannot be written: No such file or directory\n" in capsys.readouterr().err
 
 
-@pytest.mark.tried("A folder run killed in the middle, and resumed")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_in_the_middle_and_resumed(many: Path, tmp_path: Path, workers: int) -> None:
     for number in range(10, 40):
@@ -386,7 +385,6 @@ def test_killed_in_the_middle_and_resumed(many: Path, tmp_path: Path, workers: i
     assert sorted(path.name for path in out.glob("[!.]*")) == [f"{number:02}.jpg" for number in range(10)]
 
 
-@pytest.mark.tried("A clip killed in the middle, and done again")
 def test_a_clip_killed_in_the_middle_leaves_nothing_half_under_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -420,7 +418,6 @@ def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
     return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
 
 
-@pytest.mark.tried("A worker of a folder run killed")
 def test_a_killed_worker_costs_no_result(many: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     with started(many, "--output", output, "--workers", 2) as process:
@@ -661,7 +658,6 @@ def test_stdout_closed_early_is_no_fault_of_ours(many: Path) -> None:
     assert "Exception" not in noted
 
 
-@pytest.mark.tried("A full disk under the results")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_told_in_a_line(photo: Path) -> None:
     with open("/dev/full", "w") as full:

@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[1]
 REPO = "user/faces"
 
 
-@pytest.mark.tried("32 threads over one recognizer")
 @pytest.mark.alone
 @pytest.mark.parametrize("detector", ["deepfer", "haar"])
 def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray) -> None:
@@ -43,7 +42,6 @@ def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray) ->
     assert all(found == expected for found in answers.values())
 
 
-@pytest.mark.tried("8 processes over one empty cache")
 @pytest.mark.alone
 def test_8_processes_over_one_empty_cache(hub: HubServer, tmp_path: Path) -> None:
     """All of them want the model for the first time, and all at once."""

@@ -335,7 +335,6 @@ def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_lost(
     assert [path.name for path in own.iterdir()] == ["chapter.txt"]
 
 
-@pytest.mark.tried("A full disk under an export")
 def test_a_full_disk_is_told_and_the_old_folder_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "to_litert", lambda model, quantize: bytes(2000))  # TensorFlow itself writes on the way
     served = export.keras_file.as_served(classifier(), "0-1")

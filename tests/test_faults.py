@@ -86,7 +86,6 @@ def sealed(tmp_path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
 OWN = ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 
 
-@pytest.mark.tried("A home that cannot be written")
 def test_a_home_that_cannot_be_written(
     sealed: tuple[Path, tuple[str, ...]], hub: HubServer, expected: list[dict[str, Any]]
 ) -> None:
@@ -99,14 +98,12 @@ def test_a_home_that_cannot_be_written(
     assert line.startswith(f"deepfer: {home / 'out.jsonl'} cannot be written: ")
 
 
-@pytest.mark.tried("No home and no cache folder")
 def test_no_home_and_no_cache(tmp_path: Path, expected: list[dict[str, Any]]) -> None:
     for missing in ({"without": ("HOME", "USER", "LOGNAME", *OWN)}, {"HF_HOME": str(tmp_path / "no" / "cache")}):
         assert faces(deepfer(PHOTO, "--json", **missing)) == expected
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.tried("A network namespace without a way out")
 def test_no_network_at_all(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     before: tuple[str, ...] = ("unshare", "-n") if works("unshare", "-n", "true") else ()
     if not before:  # every connection that is tried, then, fails as it would
@@ -123,7 +120,6 @@ def test_no_network_at_all(expected: list[dict[str, Any]], tmp_path: Path) -> No
     assert f"cannot reach the Hub at {os.environ['HF_ENDPOINT']}" in line
 
 
-@pytest.mark.tried("Locale C; a path with spaces, quotes and emoji")
 def test_the_plainest_locale_and_the_oddest_path(tmp_path: Path, expected: list[dict[str, Any]]) -> None:
     folder = tmp_path / "a b 'c' \"d\" 🙂 größe"
     folder.mkdir()
@@ -139,7 +135,6 @@ def test_the_plainest_locale_and_the_oddest_path(tmp_path: Path, expected: list[
     assert "No such file" in told(deepfer(folder / "missing.jpg", **plain))
 
 
-@pytest.mark.tried("One core")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
 def test_one_core(expected: list[dict[str, Any]]) -> None:
     core = min(os.sched_getaffinity(0))
@@ -173,7 +168,6 @@ def limit_data_further() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY * 5 // 8, MEMORY * 5 // 8))
 
 
-@pytest.mark.tried("512 MB of memory")
 def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     Image.new("RGB", (3_000, 4_000), "gray").save(tmp_path / "12 megapixels.png")
     with little_memory() as setup:
@@ -181,7 +175,6 @@ def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> Non
         assert faces(deepfer(tmp_path / "12 megapixels.png", "--json", setup=setup)) == []
 
 
-@pytest.mark.tried("Less memory than a picture takes")
 def test_what_takes_more_memory_than_there_is_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (7_400, 7_400), "gray").save(tmp_path / "large.png", compress_level=1)
     line = told(deepfer(tmp_path / "large.png", setup=limit_data_further, OPENBLAS_NUM_THREADS="1"))

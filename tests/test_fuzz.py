@@ -540,8 +540,7 @@ def run(kind: str, seconds: float, seed: int, only: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_breaks(kind: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    record_property("tried", f"altered {kind}, seed {SEED}")
+def test_nothing_breaks(kind: str, tmp_path: Path) -> None:
     number = tmp_path / "number"
     number.touch()
     environment = os.environ | {
@@ -555,11 +554,6 @@ def test_nothing_breaks(kind: str, tmp_path: Path, record_property: Callable[[st
     at = f"{kind}, seed {SEED}, input {number.read_text()}, status {done.returncode}"
     assert done.returncode == 0, f"{at}:\n{done.stderr[-4000:]}"
     told = json.loads(done.stdout.splitlines()[-1])
-    record_property(
-        "tried",
-        f"{told['tried']:,} altered {kind}, seed {SEED}: {told['refused']:,} refused in a line, "
-        f"memory up to {told['peak'] / 1e6:.0f} MB",
-    )
     assert told["tried"] >= SECONDS
     assert 0 < told["refused"] < told["tried"]  # else one half of what is tried is missing
 

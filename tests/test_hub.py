@@ -255,7 +255,6 @@ def test_a_download_that_is_always_cut_leaves_nothing_behind(hub: HubServer) -> 
     assert [path.name for path in in_cache()] == [CONFIG]
 
 
-@pytest.mark.tried("A download killed in the middle, and done again")
 def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServer) -> None:
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="stall", after=800_000)
@@ -271,7 +270,6 @@ def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServ
     assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
 
 
-@pytest.mark.tried("A Hub that refuses, swallows, is silent or stops half way")
 @pytest.mark.alone
 def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer, tmp_path: Path) -> None:
     """At a port where nobody listens, one that swallows every packet, one that never answers, and in mid-download."""
@@ -414,7 +412,6 @@ def small_disk(folder: Path) -> Iterator[tuple[Path, int]]:
             subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.mark.tried("A full disk under the cache")
 @pytest.mark.parametrize("fills", ["before", "meanwhile"])
 def test_a_full_disk_is_told_and_nothing_half_is_kept(hub: HubServer, tmp_path: Path, fills: str) -> None:
     hub.commit(REPO, files())
@@ -464,7 +461,6 @@ def test_a_yunet_that_was_damaged_in_the_cache_is_fetched_anew(hub: HubServer, y
     assert kept.read_bytes() == yunet_file.read_bytes()
 
 
-@pytest.mark.tried("The first download by two processes at once")
 def test_two_at_once_get_the_same(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     found: list[str | None] = []

@@ -89,11 +89,3 @@ def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-P", "-c", code, photo], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.split() == ["1", "happy"], done.stderr
-
-
-@pytest.mark.parametrize("readme", [ROOT / "README.md", ROOT / "deepfer/checkpoints/cnn/README.md"])
-def test_tables_are_those_of_the_measured_files(readme: Path) -> None:
-    from training.results import stale
-
-    assert readme.exists()
-    assert stale() == []

@@ -142,7 +142,6 @@ def test_nothing_of_a_visit_stays_in_the_browser(seen: dict[str, Any]) -> None:
     assert "somebody" not in stored["local"] + stored["session"]
 
 
-@pytest.mark.tried("The page ended or killed with visitors' files on the disk")
 @pytest.mark.parametrize("end", ["terminate", "kill"])
 def test_nothing_stays_when_the_server_ends(tmp_path: Path, end: str) -> None:
     """Asked to end, it deletes what there is; killed, the next one does, once nobody can be using it."""

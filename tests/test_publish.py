@@ -73,7 +73,6 @@ def header(card: bytes) -> dict[str, Any]:
 # --- killed on the way ---
 
 
-@pytest.mark.tried("A publish killed, and done again")
 @pytest.mark.parametrize("during", ["PUT ", "POST .*/commit/"])
 def test_a_publish_that_is_killed_leaves_all_or_nothing_and_the_next_one_goes_on(
     hub: HubServer, folder: Path, during: str

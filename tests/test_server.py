@@ -54,7 +54,6 @@ def closed_after(connection: socket.socket, trickle: bytes = b"") -> float:
     return time.monotonic() - start
 
 
-@pytest.mark.tried("1,100 half-sent requests where a process may open 1,024 files")
 def test_half_sent_requests_keep_nobody_out(server: AppServer) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))

@@ -46,7 +46,7 @@ def test_fer2013(fer2013, number):
 
 def run(folder: Path, tests: str, *options: str, **settings: str) -> str:
     (folder / "test_made.py").write_text(tests)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    alone\n    slow\n    tried(what)\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    alone\n    slow\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DEEPFER_")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", *options]
     done = subprocess.run(

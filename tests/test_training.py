@@ -70,7 +70,6 @@ def checkpoint(trained: Path, dataset: Path, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-@pytest.mark.tried("A training run killed in an epoch, and resumed")
 def test_a_killed_run_goes_on_where_it_was(trained: Path) -> None:
     epochs = [int(line.split(",")[0]) for line in (trained / "log.csv").read_text().splitlines()[1:]]
     assert epochs == list(range(8))

@@ -293,7 +293,6 @@ def test_a_camera_that_is_unplugged_and_comes_back(page: Any) -> None:
     until(page, "live")
 
 
-@pytest.mark.tried("A server that restarts under a live webcam, a network that goes")
 def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppServer) -> None:
     page.evaluate("window.loaded = true")
     start(page)

@@ -20,7 +20,7 @@ from training.errors import DataError
 from training.model.recipes import RECIPES
 from training.report import plots
 from training.report.image_grid import require_private, sheet
-from training.results import percent, table
+from training.report.markdown import percent, table
 
 PAGE = "README.md"
 SAMPLES = 12  # faces of a class

@@ -38,8 +38,8 @@ from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
 from deepfer.hub import HUB_ID, LOGIN, explain
 from deepfer.limits import HUB_TIMEOUT_S
-from training import results
 from training.errors import PublishError
+from training.report.model_card import accuracy, per_class, render
 
 CARD = "README.md"
 KERAS = "model.keras"
@@ -101,15 +101,15 @@ def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
 def model_card(folder: Path, metrics: Mapping[str, Any], repo: str) -> str:
     """The card for `repo`: its header with the results, its plots shown.
 
-    That of a model from `training.train` is made by `training.results`. A converted file of one's own has the card that
-    `training.export` began and its owner goes on with; licence and words are theirs.
+    For a model from `training.train` it is rendered anew. A converted Keras file keeps the card that `training.export`
+    began and its owner completed, with the owner's licence and words.
     """
     if "converted" in read_config(folder):
         own = (folder / CARD).read_text(encoding="utf-8").rstrip()
         own = own.replace(f'from_pretrained("{folder.name}")', f'from_pretrained("{repo}")')
-        card = ModelCard(f"{own}\n\n## Results\n\n{results.accuracy(folder)}\n\n{results.per_class(folder)}")
+        card = ModelCard(f"{own}\n\n## Results\n\n{accuracy(folder)}\n\n{per_class(folder)}")
     else:
-        card = ModelCard(results.card(folder, source=repo))
+        card = ModelCard(render(folder, source=repo))
     header: dict[str, Any] = {"library_name": "litert", "tags": ["facial-emotion-recognition", "litert"]}
     header |= {"datasets": [metrics["dataset"].partition("@")[0]], "metrics": ["accuracy", "f1"]}
     header |= card.data.to_dict()

@@ -29,10 +29,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import detection
-from benchmarks.peers import report
+from benchmarks.images import crowd, portrait
+from benchmarks.peers import tables
 from benchmarks.peers.environments import ROOT, CannotInstallError, installed_mb, interpreter, version
 from benchmarks.peers.process import NoAnswerError, Process
-from benchmarks.pictures import crowd, portrait
 from benchmarks.speed import processor
 from deepfer.detection import HAAR_SIDE, PHOTO
 from deepfer.face import LABELS
@@ -315,8 +315,8 @@ def main(argv: list[str] | None = None) -> int:
         ],
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
-    report.chart(result, args.chart)
-    print(report.markdown(result))
+    tables.chart(result, args.chart)
+    print(tables.markdown(result))
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Metrics, plots and image grids."""
+"""What evaluation produces: metrics, plots, tables and model cards."""

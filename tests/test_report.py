@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import report
 from deepfer.checkpoint import EMBEDDED, embedded_models
-from training import results
+from training.report import model_card
 
 CNN = EMBEDDED / "cnn"
 
@@ -23,39 +24,39 @@ def change(folder: Path, name: str, **fields: object) -> None:
     (folder / name).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 
 
-def test_every_embedded_model_is_in_the_readmes_table() -> None:
-    text = results.models()
+def test_every_embedded_model_is_in_the_table() -> None:
+    text = report.models()
     for folder in embedded_models():
         measured = json.loads((folder / "metrics.json").read_text())["splits"]
-        assert text.count(f"[`{folder.name}`](deepfer/checkpoints/{folder.name}/README.md)") == len(measured)
+        assert text.count(f"[`{folder.name}`](../deepfer/checkpoints/{folder.name}/README.md)") == len(measured)
         head = measured["validation"]["fer2013"]["head"]
         low, high = (f"{100 * bound:.1f}" for bound in head["accuracy_interval"])
         assert f"| {100 * head['accuracy']:.1f} ({low}–{high}) |" in text
 
 
-def test_every_picture_of_a_card_is_there() -> None:
+def test_every_image_of_a_card_exists() -> None:
     for folder in embedded_models():
-        shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", results.card(folder))
+        shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", model_card.render(folder))
         assert shown
         assert all((folder / path).is_file() for _, path in shown)
 
 
-def test_a_card_of_a_checkpoint_that_was_not_measured_in_every_way(checkpoint: Path) -> None:
+def test_a_card_says_what_was_not_measured(checkpoint: Path) -> None:
     change(checkpoint, "metrics.json", robustness=None, pipeline=None, explanation=None)
-    text = results.card(checkpoint)
+    text = model_card.render(checkpoint)
     assert text.count("Not measured.") == 3
     assert "$" not in text
 
 
-def test_a_card_tells_what_the_heads_calibration_is_worth(checkpoint: Path) -> None:
+def test_a_card_gives_the_cross_validated_accuracy(checkpoint: Path) -> None:
     change(
         checkpoint,
         "config.json",
         calibration={"fer2013": {"held_out_accuracy": 0.6612}, "ferplus": {"held_out_accuracy": 0.851}},
     )
-    assert "for 66.1 % (FER2013 head) and 85.1 % (FER+ head).\nThe served logits" in results.card(checkpoint)
+    assert "validation: 66.1% (FER2013 head) and 85.1% (FER+ head).\nThe served logits" in model_card.render(checkpoint)
     change(checkpoint, "config.json", calibration=None)
-    assert "### Calibration\n\nThe served logits" in results.card(checkpoint)
+    assert "### Calibration\n\nThe served logits" in model_card.render(checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +81,13 @@ def test_a_card_tells_what_the_heads_calibration_is_worth(checkpoint: Path) -> N
                 "teachers": {"file": "teachers.npz", "sha256": "cd34"},
                 "resumed": [{"from_epoch": 3, "phases": [{"epochs": 8}]}],
             },
-            "8 epochs in 1 minutes on cpu:0. It started from cnn (sha256 ab12). It was distilled from its "
-            "teachers' predictions, teachers.npz (sha256 cd34). It was interrupted and resumed after epoch 3.",
+            "8 epochs in 1 minutes on cpu:0. It started from cnn (sha256 ab12). It was distilled from the "
+            "soft targets in teachers.npz (sha256 cd34). It was interrupted and resumed after epoch 3.",
         ),
         (
             {"epochs": 22, "seconds": 60, "device": "cpu:0", "resumed": [{"from_epoch": 16, "before": {"epochs": 26}}]},
-            "22 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 16, its schedule changed "
-            "from 26 epochs.",
+            "22 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 16; before that, its "
+            "schedule was 26 epochs.",
         ),
         (
             {
@@ -96,18 +97,22 @@ def test_a_card_tells_what_the_heads_calibration_is_worth(checkpoint: Path) -> N
                     {"from_epoch": 5, "phases": [{"epochs": 5}], "teachers": {"file": "t.npz", "sha256": "ef56"}}
                 ],
             },
-            "5 + 9 epochs in 1 minutes on cpu:0. It was distilled from its teachers' predictions, t.npz (sha256 cd34). "
-            "It was interrupted and resumed after epoch 5, its schedule changed from 5 epochs, its teachers' "
-            "predictions from t.npz (sha256 ef56).",
+            "5 + 9 epochs in 1 minutes on cpu:0. It was distilled from the soft targets in t.npz (sha256 cd34). It was "
+            "interrupted and resumed after epoch 5; before that, its schedule was 5 epochs and its soft targets were "
+            "t.npz (sha256 ef56).",
         ),
     ],
 )  # fmt: skip
 def test_how_a_model_was_trained(recorded: dict, said: str) -> None:
-    assert results.training(recorded) == said
+    assert model_card.training(recorded) == said
 
 
-def test_the_recipe_of_a_card_is_the_models_own(checkpoint: Path) -> None:
+def test_a_card_names_its_own_models_command(checkpoint: Path) -> None:
     change(checkpoint, "config.json", model="resnet50v2")
-    text = results.card(checkpoint)
+    text = model_card.render(checkpoint)
     assert "# DeepFER resnet50v2" in text
     assert "make train-resnet50v2 DATASET=" in text
+
+
+def test_tables_match_the_measured_files() -> None:
+    assert report.stale(report.pages()) == []
