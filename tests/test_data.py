@@ -11,7 +11,7 @@ from PIL import Image as PIL
 
 from deepfer.face import LABELS
 from training.data.__main__ import main
-from training.data.dataset import open_dataset, # fmt: skip     resize_to_square
+from training.data.dataset import open_dataset, resize_to_square
 from training.data.labels import FERPLUS_COLUMNS, ferplus_targets, label_index
 from training.data.loading import load, name_of
 from training.data.split import Split, require_trainable, stratified
