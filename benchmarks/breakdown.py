@@ -125,7 +125,7 @@ def matrix_product() -> bytes:
     """A LiteRT model of one matrix product, with weights in int8 and activations as our models have them."""
     import keras
 
-    from training.export import to_litert
+    from training.convert.litert import to_litert
 
     inputs = keras.Input((SIDE,), batch_size=ROWS)
     return to_litert(keras.Model(inputs, keras.layers.Dense(SIDE)(inputs)), quantize=True)

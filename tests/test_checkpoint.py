@@ -199,7 +199,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     It answers by the mean colour, so that what is due can be worked out without it.
     """
-    from training.export import keras, to_litert
+    from training.convert.litert import keras, to_litert
 
     pixels = keras.Input((64, 64, 3))
     scores = keras.layers.Dense(7, use_bias=False)

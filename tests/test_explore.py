@@ -11,7 +11,7 @@ from training import explore
 from training.data.loading import pack
 from training.data.split import Split, joined
 from training.data.synthetic import synthetic_split
-from training.report.image_grid import RUNS, require_private, sheet
+from training.report.image_grid import RUNS, image_grid, require_private
 
 
 def run(dataset: Path, out: Path) -> int:
@@ -89,7 +89,7 @@ def test_what_cannot_be_explored_is_said_in_a_line(tmp_path: Path, capsys: pytes
 
 def test_a_sheet_shows_its_faces(tmp_path: Path) -> None:
     dark, light = np.full((3, 48, 48), 10, np.uint8), np.full((2, 48, 48), 200, np.uint8)
-    sheet(
+    image_grid(
         [dark, light], tmp_path / "a.png", "Two rows", names=["dark", "light"], captions=[["a", "b", "c"], ["d", "e"]]
     )
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from training.convert import keras_file
+from training.convert.litert import predict_logits
 from training.data.loading import load, pack
 from training.data.synthetic import synthetic_split
-from training.export import predict_logits
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = re.compile(

@@ -19,7 +19,7 @@ from training.data.split import Split, Splits, joined
 from training.errors import DataError
 from training.model.recipes import RECIPES
 from training.report import plots
-from training.report.image_grid import require_private, sheet
+from training.report.image_grid import image_grid, require_private
 from training.report.markdown import percent, table
 
 PAGE = "README.md"
@@ -72,7 +72,7 @@ def _faces(splits: Splits, out: Path, rng: np.random.Generator) -> str:
     every = joined(splits)
     rows = [np.flatnonzero(every.labels == i) for i in range(len(LABELS))]
     there = [(label, own) for label, own in zip(LABELS, rows, strict=True) if len(own)]
-    sheet(
+    image_grid(
         [every.images[rng.permutation(own)[:SAMPLES]] for _, own in there],
         out / "samples.png",
         "Some of each class",
@@ -81,7 +81,7 @@ def _faces(splits: Splits, out: Path, rng: np.random.Generator) -> str:
     means = np.stack([every.images[own].mean(axis=0) for _, own in there])
     means = np.rint(255 * (means - means.min()) / max(np.ptp(means), 1)).astype(np.uint8)  # they are all flat otherwise
     captions = [[f"{label}\n{len(own)}" for label, own in there]]
-    sheet([means], out / "mean_faces.png", "The mean face of each class", captions=captions)
+    image_grid([means], out / "mean_faces.png", "The mean face of each class", captions=captions)
     return "\n\n".join(
         [
             "## Faces",
@@ -149,7 +149,7 @@ def _near_duplicates(splits: Splits, out: Path, rng: np.random.Generator) -> str
     if shown:
         chosen = [shown[i] for i in rng.permutation(len(shown))[:PAIRS]]
         upper, lower, *captions = zip(*chosen, strict=True)
-        sheet(
+        image_grid(
             [np.stack(upper), np.stack(lower)], out / "near_duplicates.png",
             "Near-duplicates, one above the other, and their labels", captions=captions,
         )  # fmt: skip
@@ -163,7 +163,7 @@ def _augmentation(splits: Splits, out: Path, rng: np.random.Generator) -> str:
     faces = every.images[[rng.choice(own) for own in firsts if len(own)]]
     augment = RECIPES["cnn"]["default"][-1].augmentation
     variants = [np.rint(augment(faces, rng)).astype(np.uint8) for _ in range(VARIANTS)]
-    sheet(
+    image_grid(
         list(np.stack([faces, *variants], axis=1)),
         out / "augmentation.png",
         f"As stored, and as the CNN's training sees it in {VARIANTS} epochs",

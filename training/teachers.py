@@ -22,9 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
 from training.convert import keras_file
+from training.convert.calibration import fit_temperature
 from training.model.distillation import save_soft_targets
 from training.model.models import HEADS
-from training.report.metrics import fit_temperature
 
 
 def predict(model: keras.Model, train: Split, validation: Split) -> dict[str, np.ndarray]:

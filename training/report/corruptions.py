@@ -1,22 +1,30 @@
-"""Robustness: crops made worse in the ways that cameras and detectors do it, at set strengths."""
+"""Corruptions: crops degraded as cameras and detectors do it, at set strengths, and the accuracy on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
+from deepfer.classifier import EmotionClassifier
+from training.data.split import Split
+from training.report.evaluation import best_truth, probabilities
+from training.report.metrics import measure
+
+MAX_IMAGES = 1500
+
 
 @dataclass(frozen=True)
-class Change:
-    """One way to make a crop worse.
+class Corruption:
+    """One way to degrade a crop.
 
     Attributes:
-        unit: What a strength is.
+        unit: The meaning of a strength.
         strengths: From mild to strong.
-        apply: uint8 `(S, S)`, strength and generator to uint8 `(S, S)`.
+        apply: Maps uint8 `(S, S)`, a strength and a random generator to uint8 `(S, S)`.
     """
 
     unit: str
@@ -69,23 +77,44 @@ def _zoom(image: np.ndarray, scale: float, _rng: np.random.Generator) -> np.ndar
     return _warp(image, scale, 0, np.zeros(2))
 
 
-CHANGES = {
-    "blur": Change("sigma, share of the side", (0.02, 0.04), _blur),
-    "noise": Change("standard deviation, gray levels", (10, 25), _noise),
-    "dark": Change("brightness, factor", (0.5, 0.25), _light),
-    "bright": Change("brightness, factor", (1.5, 2.0), _light),
-    "low resolution": Change("side, pixels", (24, 16), _coarsen),
-    "occlusion": Change("share of the crop", (0.1, 0.25), _cover),
-    "rotation": Change("degrees, either way", (10, 20, 30), _rotate),
-    "shifted crop": Change("share of the side, any way", (0.05, 0.1), _shift),
-    "loose crop": Change("scale", (0.9, 0.8), _zoom),
-    "tight crop": Change("scale", (1.1, 1.2), _zoom),
+CORRUPTIONS = {
+    "blur": Corruption("sigma, share of the side", (0.02, 0.04), _blur),
+    "noise": Corruption("standard deviation, gray levels", (10, 25), _noise),
+    "dark": Corruption("brightness, factor", (0.5, 0.25), _light),
+    "bright": Corruption("brightness, factor", (1.5, 2.0), _light),
+    "low resolution": Corruption("side, pixels", (24, 16), _coarsen),
+    "occlusion": Corruption("share of the crop", (0.1, 0.25), _cover),
+    "rotation": Corruption("degrees, either way", (10, 20, 30), _rotate),
+    "shifted crop": Corruption("share of the side, any way", (0.05, 0.1), _shift),
+    "loose crop": Corruption("scale", (0.9, 0.8), _zoom),
+    "tight crop": Corruption("scale", (1.1, 1.2), _zoom),
 }
 
 
-def worsened(images: np.ndarray, seed: int = 0) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Each change at each of its strengths, and uint8 `(N, S, S)` images changed so; the same for the same seed."""
-    for name, change in CHANGES.items():
-        for strength in change.strengths:
+def corrupt(images: np.ndarray, seed: int = 0) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Yield each corruption's name and strength with the corrupted images, uint8 `(N, S, S)`, the same for a seed."""
+    for name, corruption in CORRUPTIONS.items():
+        for strength in corruption.strengths:
             rng = np.random.default_rng(seed)
-            yield name, strength, np.stack([change.apply(image, strength, rng) for image in images])
+            yield name, strength, np.stack([corruption.apply(image, strength, rng) for image in images])
+
+
+def evaluate_corruptions(classifier: EmotionClassifier, split: Split, seed: int = 0) -> dict[str, Any]:
+    """Measure the served output on the same images, uncorrupted and with each corruption."""
+    truth, truth_name = best_truth(split)
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(truth >= 0))[:MAX_IMAGES]
+    images, truth = split.images[rows], truth[rows]
+
+    def measured(images: np.ndarray) -> dict[str, float]:
+        m = measure(probabilities(classifier, images), truth)
+        return {key: m[key] for key in ("accuracy", "balanced_accuracy", "ece")}
+
+    found: dict[str, Any] = {
+        "images": len(rows),
+        "labels": truth_name,
+        **measured(images),
+        "changes": {name: {"unit": c.unit, "strengths": []} for name, c in CORRUPTIONS.items()},
+    }
+    for name, strength, corrupted in corrupt(images, seed):
+        found["changes"][name]["strengths"].append({"strength": strength, **measured(corrupted)})
+    return found
