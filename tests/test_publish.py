@@ -218,7 +218,7 @@ def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
 ) -> None:
     (tmp_path / "best.keras").write_bytes(b"anything")
     assert run(folder, "--keras", tmp_path / "best.keras") == 1
-    assert "best.keras is no .keras file" in capsys.readouterr().err
+    assert "best.keras is not a .keras file" in capsys.readouterr().err
     (tmp_path / "best.keras").write_bytes(KERAS_FILE)
     assert run(folder, "--keras", tmp_path / "best.keras") == 0
     first = hub.repos[REPO].refs["main"]
@@ -232,7 +232,7 @@ def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
 
     hub.requests.clear()
     assert run(folder) == 1
-    assert f"has a {TAG} of another content already: name a new version with --tag" in capsys.readouterr().err
+    assert f"already has a {TAG} with other content: choose a new version with --tag" in capsys.readouterr().err
     assert sent(hub) == []
     assert run(folder, "--tag", "v9.0.0") == 0
     held = hub.files(REPO)
@@ -261,7 +261,7 @@ def test_private(hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str
     assert hub.repos[REPO].private
     hub.reset({REPO: {"README.md": b"for everybody"}})
     assert run(folder, "--private") == 1
-    assert "is public already" in capsys.readouterr().err
+    assert "is already public" in capsys.readouterr().err
     assert sent(hub) == []
 
 
@@ -287,12 +287,12 @@ def test_a_pull_request_leaves_main_as_it_is(
         (lambda f: (f / MODEL).write_bytes((f / MODEL).read_bytes()[:-1] + b"?"), "sha256 differs"),
         (lambda f: (f / MODEL).unlink(), f"holds no {MODEL}"),
         (lambda f: (f / CONFIG).write_text("{}"), "'format_version' is missing"),
-        (lambda f: edit(f / CONFIG, lambda c: c.pop("gate")), "records no gate"),
-        (lambda f: edit(f / CONFIG, lambda c: c.pop("recorded_labels")), "records no labels"),
+        (lambda f: edit(f / CONFIG, lambda c: c.pop("gate")), "records no parity check"),
+        (lambda f: edit(f / CONFIG, lambda c: c.pop("recorded_labels")), "records no predicted labels"),
         (lambda f: edit(f / CONFIG, lambda c: c["outputs"].update(logits="other")), "has no output 'other'"),
         (lambda f: (f / "metrics.json").unlink(), "holds no metrics.json: measure it"),
         (lambda f: (f / "metrics.json").write_text("{"), "is not JSON"),
-        (lambda f: edit(f / "metrics.json", lambda m: m.pop("splits")), "is not what training.evaluate writes"),
+        (lambda f: edit(f / "metrics.json", lambda m: m.pop("splits")), "was not written by training.evaluate"),
         (lambda f: edit(f / "metrics.json", lambda m: m.update(model_sha256="0" * 64)), "of another model file"),
         (lambda f: edit(f / "metrics.json", lambda m: m["splits"].pop("validation")), "lacks the validation split"),
     ],
@@ -358,7 +358,7 @@ def test_a_change_by_somebody_else_meanwhile_is_noticed(
     hub.commit(REPO, {"README.md": b"as it was"})
     hub.fail("POST.*/commit/", before=lambda: hub.commit(REPO, {"README.md": b"theirs"}))
     assert run(folder) == 1
-    assert "somebody else changed user/faces meanwhile, so nothing was published" in capsys.readouterr().err
+    assert "someone else changed user/faces in the meantime, so nothing was published" in capsys.readouterr().err
     assert hub.files(REPO) == {"README.md": b"theirs"}
     assert run(folder) == 0
 
@@ -375,7 +375,7 @@ def test_a_tag_that_fails_is_made_by_the_next_run(
     hub.fail("POST.*/tag/", status=500)
     assert run(folder) == 1
     commit = hub.repos[REPO].refs["main"]
-    assert f"is at {commit}, but without the tag {TAG}: run this again" in capsys.readouterr().err
+    assert f"is at {commit} but lacks the tag {TAG}: run this again" in capsys.readouterr().err
     assert run(folder) == 0
     assert hub.repos[REPO].refs["main"] == commit
     assert hub.repos[REPO].tags == {TAG: commit}
