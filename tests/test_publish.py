@@ -21,9 +21,10 @@ from hub_server import READ_TOKEN, TOKEN, HubServer
 
 from deepfer import EmotionClassifier, __version__
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve
-from training import publish, results
+from training import publish
 from training.data.loading import load, pack
 from training.data.synthetic import synthetic_split
+from training.report import model_card
 
 # The client's own way to send a large file, which httpx2 would like otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -147,7 +148,7 @@ def test_the_card_tells_the_figures_of_metrics_json(hub: HubServer, folder: Path
         head = against["fer2013"]["head"]
         assert found[split, "own labels", "f1"] == pytest.approx(head["macro_f1"], abs=5e-5)
         assert f"{100 * served['accuracy']:.1f}" in card.decode()
-    for words_of_it in (f'EmotionRecognizer.from_pretrained("{REPO}")', "no licence of its pictures is known"):
+    for words_of_it in (f'EmotionRecognizer.from_pretrained("{REPO}")', "no licence for its images is known"):
         assert words_of_it in card.decode()
     for path in (folder / "plots").iterdir():
         assert f"(plots/{path.name})" in card.decode()
@@ -160,7 +161,7 @@ def test_a_card_claims_nothing_of_fer2013_for_other_data(hub: HubServer, folder:
     assert header(card)["datasets"] == ["user/smiles"]
     named = {(r["dataset"]["type"], r["dataset"]["revision"]) for r in header(card)["model-index"][0]["results"]}
     assert named == {("user/smiles", "0123abc")}
-    assert "its training pictures, user/smiles@0123abc" in card.decode()
+    assert "its training images, user/smiles@0123abc" in card.decode()
     for told in ("Goodfellow", "FER2013's own", "ten strangers"):
         assert told not in card.decode()
     assert "| served, the dataset's labels | validation |" in card.decode()
@@ -176,7 +177,7 @@ def test_a_card_of_a_model_without_votes_claims_none(folder: Path) -> None:
     edit(folder / CONFIG, lambda c: c["calibration"].pop("ferplus"))  # nobody voted: `training.export` fits none
     edit(folder / CONFIG, lambda c: c["training"].update(init={"source": "cnn", "sha256": "0"}))
     shutil.rmtree(folder / "plots")
-    card = results.card(folder)
+    card = model_card.render(folder)
     assert "FER" not in card.replace("FER2013 head", "").replace("DeepFER", "")
     assert "test measured" not in card
     assert "--recipe finetune --init cnn" in card
