@@ -7,7 +7,7 @@ SPLITS ?= validation test
 PHOTOS ?= ../shared/data/faces
 YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onnx)
 
-.PHONY: app test lint format results benchmark notebooks train-cnn train-resnet50v2 train-detector publish space clean
+.PHONY: app test lint format results benchmark notebooks train-cnn train-resnet50v2 train-detector finetune publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -42,6 +42,9 @@ train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
 	$(PY) -m training.train --model $* --dataset $(DATASET) --out runs/$*
 	$(PY) -m training.export --run runs/$* --dataset $(DATASET) --out runs/$*/checkpoint
 	$(PY) -m training.evaluate --checkpoint runs/$*/checkpoint --dataset $(DATASET) --split validation --out runs/$*/checkpoint
+
+finetune: .venv/test  ## DATASET=folder with one subfolder of images per emotion [OUT=runs/finetuned]
+	$(PY) -m training.finetune --dataset $(DATASET) --out $(or $(OUT),runs/finetuned)
 
 train-detector: .venv/test  ## PHOTOS=folder of Parquet files, DATASET=FER2013, YUNET=the teacher's .onnx file
 	$(PY) -m training.detector label --photos $(PHOTOS) --crops $(DATASET) --yunet $(YUNET)

@@ -111,22 +111,32 @@ def _summary(value: Any) -> Any:
     return {k: _summary(v) for k, v in value.items() if k not in ("per_class", "confusion_matrix")}
 
 
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """Do what the command line asks for, and return what was added to `metrics.json`.
+
+    Raises:
+        DataError, DeepFERError, ValueError, OSError: The message says what to change.
+    """
+    if args.mistakes:
+        require_private(args.mistakes)
+        args.mistakes.mkdir(parents=True, exist_ok=True)
+    classifier = EmotionClassifier(resolve(args.checkpoint, args.revision))
+    name = name_of(args.dataset)
+    metrics_file.read(args.out / METRICS, name)  # fails early if it cannot be updated
+    splits = load(args.dataset, classifier.input_size)
+    subject = metrics_file.describe(classifier.checkpoint, name, splits)
+    add = measure_asked(classifier, args, splits)
+    metrics = metrics_file.update(args.out / METRICS, subject, add)
+    if args.robustness:
+        plots.robustness(metrics["robustness"], args.out / PLOTS / ROBUSTNESS)
+    return add
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate from the command line."""
     args = parse(argv)
     try:
-        if args.mistakes:
-            require_private(args.mistakes)
-            args.mistakes.mkdir(parents=True, exist_ok=True)
-        classifier = EmotionClassifier(resolve(args.checkpoint, args.revision))
-        name = name_of(args.dataset)
-        metrics_file.read(args.out / METRICS, name)  # fails early if it cannot be updated
-        splits = load(args.dataset, classifier.input_size)
-        subject = metrics_file.describe(classifier.checkpoint, name, splits)
-        add = measure_asked(classifier, args, splits)
-        metrics = metrics_file.update(args.out / METRICS, subject, add)
-        if args.robustness:
-            plots.robustness(metrics["robustness"], args.out / PLOTS / ROBUSTNESS)
+        add = evaluate(args)
     except (DataError, DeepFERError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

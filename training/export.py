@@ -185,16 +185,32 @@ def _validation(dataset: str, size: int) -> Split:
     return splits["validation"]
 
 
-def _export_run(args: argparse.Namespace) -> dict:
-    run = RunFolder(args.run)
+def export_run(
+    run: RunFolder, dataset: str | None, folder: Path, quantize: bool = True, keep: Path | None = None
+) -> dict:
+    """Export a run's best epoch.
+
+    Args:
+        run: The run folder of `training.train`.
+        dataset: Its validation split is used; the run's own dataset if None.
+        folder: The folder to write.
+        quantize: Store int8 weights rather than float32.
+        keep: Also save the float32 model here.
+
+    Returns:
+        The measurements of the parity check.
+
+    Raises:
+        DataError, KerasFileError, ParityError, OSError: The message says what to change.
+    """
     record = run.read()
     about = _about(record)
     model = keras_file.load(run.best)
-    validation = _validation(args.dataset or record.get("dataset_source", ""), model.input_shape[1])
-    measured = export(model, validation, args.out, about, quantize=not args.float32)
-    if args.keep:
-        args.keep.parent.mkdir(parents=True, exist_ok=True)
-        as_float32(model).save(args.keep)
+    validation = _validation(dataset or record.get("dataset_source", ""), model.input_shape[1])
+    measured = export(model, validation, folder, about, quantize)
+    if keep:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        as_float32(model).save(keep)
     return measured
 
 
@@ -222,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args.keras, args.labels.split(","), args.rescale, args.out, validation, args.pictures, not args.float32
             )
         else:
-            measured = _export_run(args)
+            measured = export_run(RunFolder(args.run), args.dataset, args.out, not args.float32, args.keep)
     except (DataError, KerasFileError, ParityError, DeepFERError, OSError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
