@@ -8,11 +8,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from deepfer.checkpoint import EMBEDDED, Checkpoint
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
+from deepfer.interpreter import load_interpreter
 from deepfer.limits import MAX_TENSOR_BYTES
 from deepfer.model_probe import probe
 
@@ -147,7 +147,7 @@ class _Runner:
         self._file = checkpoint.model_file
         expected = (1, checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._interpreter = load_interpreter(content, threads=1)
             self._check_size(checkpoint)  # as the file claims
             self._interpreter.allocate_tensors()
             self._check_size(checkpoint)  # as its operations make of it; nothing has touched that memory yet

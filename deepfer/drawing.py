@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from deepfer.face import Box, Face, area, clip_box, format_percent
+from deepfer.face import Box, Face, area, clip_box
 from deepfer.image_io import check_image
+from deepfer.text import format_percent
 
 Colour = tuple[int, int, int]
 
