@@ -114,7 +114,7 @@ def test_a_detector_by_its_folder(photo: Path, tmp_path: Path, capsys: pytest.Ca
     assert run(photo, "--json", "--detector", folder) == 0
     assert lines(capsys.readouterr().out) == [expected]
     assert run(photo, "--json", "--model", folder) == 1
-    assert "this is a face detector, not a model of emotions" in capsys.readouterr().err
+    assert "this is a face detector, not an emotion model" in capsys.readouterr().err
 
 
 def test_yunet_by_its_file(photo: Path, yunet_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +232,7 @@ def test_odd_names(tmp_path: Path, photo: Path, name: bytes, capfdbinary: pytest
         (["x.jpg", "--model", "nonsense"], "nonsense"),
         ([""], "empty"),
         (["nul\0.jpg"], "NUL"),
-        (["x.jpg", "--model", "x" * 300], "give 'cnn'"),
+        (["x.jpg", "--model", "x" * 300], "pass 'cnn'"),
         (["x.jpg", "--detector", "nonsense"], "give 'auto', 'deepfer', 'yunet', 'haar'"),
         (["x.jpg", "--detector", "x" * 300], "give 'auto', 'deepfer', 'yunet', 'haar'"),
         (["x.jpg", "--detector", ""], "give 'auto', 'deepfer', 'yunet', 'haar'"),

@@ -36,7 +36,8 @@ from deepfer import __version__
 from deepfer.checkpoint import CONFIG, METRICS, MODEL, encode_config, read, read_config, read_metrics, sha256
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
-from deepfer.hub import HUB_ID, LOGIN, explain
+from deepfer.hub import HUB_ID
+from deepfer.hub_errors import LOGIN, explain
 from deepfer.limits import HUB_TIMEOUT_S
 from training import results
 

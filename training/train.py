@@ -30,7 +30,7 @@ from deepfer.arguments import bounded_int
 from deepfer.checkpoint import sha256
 from deepfer.errors import HubError
 from deepfer.face import LABELS
-from deepfer.hub import HUB_ID, pull
+from deepfer.hub import HUB_ID, download
 from training.augment import mix
 from training.data import DataError, Split, load, name_of, require_trainable
 from training.plots import learning_curve
@@ -350,7 +350,7 @@ def find_init(source: str) -> Path:
         if file.is_file():
             return file
     if not path.exists() and HUB_ID.fullmatch(source):
-        folder, _commit = pull(source, ["model.keras"])
+        folder, _commit = download(source, ["model.keras"])
         return folder / "model.keras"
     names = ", ".join(repr(file.stem) for file in sorted(CHECKPOINTS.glob("*.keras")))
     raise DataError(
