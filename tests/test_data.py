@@ -11,7 +11,7 @@ from PIL import Image as PIL
 
 from deepfer.face import LABELS
 from training.data.__main__ import main
-from training.data.dataset import open_dataset, resize_to_square
+from training.data.dataset import open_dataset
 from training.data.labels import FERPLUS_COLUMNS, ferplus_targets, label_index
 from training.data.loading import load, name_of
 from training.data.split import Split, require_trainable, stratified
@@ -241,8 +241,3 @@ def test_the_held_out_split_is_stratified() -> None:
     assert isinstance(kept, Split)
     kept, held = stratified(synthetic_split(21, 0), 0.1, seed=1)  # at least one per label
     assert np.bincount(held.labels).tolist() == [1] * 7
-
-
-def test_shrinking_averages() -> None:
-    checkers = (np.indices((96, 96)).sum(axis=0) % 2 * 254).astype(np.uint8)
-    assert np.all(resize_to_square(checkers, 48) == 127)

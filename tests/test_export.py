@@ -303,10 +303,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.Ca
     refused(file, out, "cannot be loaded", capsys)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("hello.txt", "hello")
-    refused(file, out, "holds no metadata.json", capsys)
+    refused(file, out, "it lacks metadata.json", capsys)
     model = classifier()
     model.save_weights(tmp_path / "own.weights.h5")
-    refused(tmp_path / "own.weights.h5", out, "weights alone", capsys)
+    refused(tmp_path / "own.weights.h5", out, "contains only weights", capsys)
 
 
 def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

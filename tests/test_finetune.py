@@ -53,9 +53,7 @@ def test_unusable_folders_are_reported(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "faces", SEVEN, per_class=MIN_IMAGES)
     for path in (folder / "sad").iterdir():
         path.unlink()
-    with pytest.raises(
-        DataError, match=r"images of each emotion; it has sad 0. Add a folder named sad \(or sadness"
-    ):
+    with pytest.raises(DataError, match=r"images of each emotion; it has sad 0. Add a folder named sad \(or sadness"):
         list_images(folder)
     (folder / "sad").rmdir()
     (folder / "smirk").mkdir()

@@ -286,12 +286,12 @@ def test_a_pull_request_leaves_main_as_it_is(
     ("spoil", "said"),
     [
         (lambda f: (f / MODEL).write_bytes((f / MODEL).read_bytes()[:-1] + b"?"), "sha256 differs"),
-        (lambda f: (f / MODEL).unlink(), f"holds no {MODEL}"),
+        (lambda f: (f / MODEL).unlink(), f"contains no {MODEL}"),
         (lambda f: (f / CONFIG).write_text("{}"), "'format_version' is missing"),
         (lambda f: edit(f / CONFIG, lambda c: c.pop("gate")), "records no parity check"),
         (lambda f: edit(f / CONFIG, lambda c: c.pop("recorded_labels")), "records no predicted labels"),
         (lambda f: edit(f / CONFIG, lambda c: c["outputs"].update(logits="other")), "has no output 'other'"),
-        (lambda f: (f / "metrics.json").unlink(), "holds no metrics.json: measure it"),
+        (lambda f: (f / "metrics.json").unlink(), "contains no metrics.json: create it"),
         (lambda f: (f / "metrics.json").write_text("{"), "is not JSON"),
         (lambda f: edit(f / "metrics.json", lambda m: m.pop("splits")), "was not written by training.evaluate"),
         (lambda f: edit(f / "metrics.json", lambda m: m.update(model_sha256="0" * 64)), "of another model file"),
@@ -329,7 +329,7 @@ def test_without_the_right_to_write_it_says_so(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"pattern": "POST.*/commit/", "status": 500}, "a fault of its own (500)"),
+        ({"pattern": "POST.*/commit/", "status": 500}, "an internal error (500)"),
         ({"pattern": "PUT /lfs/", "status": 400}, "refused user/faces"),
         ({"pattern": "POST.*/preupload/", "status": 403}, "does not give access"),
         ({"pattern": "GET /api/models/user/faces$", "status": 429, "headers": {"Retry-After": "100"}}, "wait 100 s"),

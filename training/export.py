@@ -22,11 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from deepfer.alignment import resize_crop
 from deepfer.checkpoint import MODEL, read_config
 from deepfer.errors import DeepFERError
 from deepfer.face import LABELS
 from deepfer.image_io import read_image
-from training.data.dataset import resize_to_square
 from training.data.labels import label_index
 from training.data.loading import load
 from training.data.split import Split
@@ -136,7 +136,7 @@ def export_file(
         split = validation(size)
         compared, truth, compared_on = split.images, {"logits": split.labels}, "validation"
     else:
-        faces = [resize_to_square(cv2.cvtColor(read_image(image), cv2.COLOR_RGB2GRAY), size) for image in images]
+        faces = [resize_crop(cv2.cvtColor(read_image(image), cv2.COLOR_RGB2GRAY), size) for image in images]
         compared, truth = np.concatenate([noise(size), np.reshape(np.array(faces, np.uint8), (-1, size, size))]), {}
         compared_on = f"noise and {len(faces)} images; no temperature was fitted"
     about = {"model": path.name, "converted": {"rescale": rescale, "gate": compared_on}}

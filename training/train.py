@@ -27,7 +27,8 @@ import numpy as np
 from deepfer.arguments import bounded_int
 from deepfer.checkpoint import sha256
 from deepfer.errors import HubError
-from deepfer.hub import HUB_ID, pull
+from deepfer.hub import HUB_ID, download
+from deepfer.text import first_line
 from training.data.loading import load, name_of
 from training.data.split import Split, Splits, require_trainable
 from training.errors import DataError
@@ -79,7 +80,7 @@ def fit(
             try:
                 start_from(model, keras_file.load(start))
             except (OSError, ValueError) as error:
-                raise DataError(f"cannot start {model.name} from {start}: {str(error).splitlines()[0]}") from error
+                raise DataError(f"cannot start {model.name} from {start}: {first_line(error)}") from error
         fit_phase(model, splits, recipe, index, run, seed, soft_targets)
         run.mark_ended(index)
 
@@ -97,7 +98,7 @@ def find_init(source: str) -> Path:
         if file.is_file():
             return file
     if not path.exists() and HUB_ID.fullmatch(source):
-        folder, _commit = pull(source, ["model.keras"])
+        folder, _commit = download(source, ["model.keras"])
         return folder / "model.keras"
     raise DataError(
         f"nothing to start from at {source!r}: pass 'cnn' (ours), a .keras file, a run folder, or a Hub repo with a "

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from deepfer.alignment import resize_crop
 from deepfer.errors import ImageError
 from deepfer.image_io import read_image
 from training.data.labels import label_index
@@ -93,7 +94,7 @@ class LabelledImages:
         broken = []
         for row, cell in enumerate(self._cells):
             try:
-                images[row] = resize_to_square(cv2.cvtColor(self._decode(cell), cv2.COLOR_RGB2GRAY), size)
+                images[row] = resize_crop(cv2.cvtColor(self._decode(cell), cv2.COLOR_RGB2GRAY), size)
             except ImageError as error:
                 broken.append(f"row {row}, {error}")
         if broken:
@@ -105,14 +106,6 @@ class LabelledImages:
         if cell is None:
             raise ImageError("no image")
         return read_image(cell["path"] if cell["bytes"] is None else cell["bytes"])
-
-
-def resize_to_square(gray: np.ndarray, size: int) -> np.ndarray:
-    """Resize a grayscale image of any shape to `size` x `size`, by area averaging if it shrinks."""
-    if gray.shape == (size, size):
-        return gray
-    shrinks = min(gray.shape) > size
-    return cv2.resize(gray, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def open_dataset(dataset: str | Path) -> dict[str, LabelledImages]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from training.data.dataset import resize_to_square
+from deepfer.alignment import resize_crop
 from training.data.split import Split
 
 SIDE = 48  # pixels at which pictures are compared
@@ -92,7 +92,7 @@ def find(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """
     if not len(images) or not len(others):
         return np.full(len(images), -1, np.int64)
-    images, others = (np.stack([resize_to_square(image, SIDE) for image in group]) for group in (images, others))
+    images, others = (np.stack([resize_crop(image, SIDE) for image in group]) for group in (images, others))
     views = (images, np.ascontiguousarray(images[:, :, ::-1]))
     rows, alike = _propose(views, others)
 

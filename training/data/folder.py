@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepfer.alignment import resize_crop
 from deepfer.errors import ImageError
 from deepfer.face import LABELS, Face
 from deepfer.image_io import read_image
-from training.data.dataset import resize_to_square
 from training.data.labels import LABEL_OF_NAME, label_index
 from training.data.split import Split, Splits, stratified
 from training.errors import DataError
@@ -67,7 +67,7 @@ def load_faces(
             left_out.append(str(error))
             continue
         if min(image.shape[:2]) < CROP_SIDE:
-            crops.append(resize_to_square(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size))
+            crops.append(resize_crop(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size))
         elif faces := detect(image):
             crops.append(crop(image, faces[0], size))
         else:

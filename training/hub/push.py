@@ -13,8 +13,9 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Re
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from deepfer.hub import LOGIN, explain
+from deepfer.hub_errors import LOGIN, explain
 from deepfer.limits import HUB_TIMEOUT_S
+from deepfer.text import first_line
 from training.errors import PublishError
 
 CARD = "README.md"
@@ -70,7 +71,7 @@ def push(target: Target, files: Files, message: str) -> Pushed:
     try:
         return _push(HfApi(), target, files, message)
     except HFValidationError as error:
-        raise PublishError(f"{repo!r} is not a valid repo name: {str(error).splitlines()[0]}") from error
+        raise PublishError(f"{repo!r} is not a valid repo name: {first_line(error)}") from error
     except (OSError, HTTPError, JSONDecodeError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 412:
             raise PublishError(
@@ -146,7 +147,7 @@ def _validate(readme: str, kind: str) -> None:
         try:
             reason = "; ".join(fault["message"] for fault in json.loads(str(error))["errors"])
         except (ValueError, KeyError, TypeError):
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
         raise PublishError(f"the Hub does not accept the header of {CARD}: {reason}") from error
 
 

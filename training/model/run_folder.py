@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepfer.atomic import atomic_write
 from training.data.split import Split
 from training.errors import DataError
 from training.model.recipes import Recipe
@@ -128,7 +129,6 @@ def fingerprint(splits: dict[str, Split]) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write to a temporary file and rename it, so that a killed process leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Write a file that a killed process leaves old or new, but never cut off."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deepfer.atomic import atomic_write
 from deepfer.checkpoint import MODEL, Checkpoint, read_config
 from training.data.split import Split
 from training.errors import DataError
@@ -68,9 +69,8 @@ def update(path: Path, subject: dict[str, Any], add: dict[str, Any]) -> dict[str
         metrics = {**subject, "splits": {}}
     for key, value in add.items():
         metrics[key] = {**metrics.get(key, {}), **value}
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(metrics, indent=1) + "\n")
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=1) + "\n")
     for plot in (path.parent / PLOTS).glob("*.png"):
         split = next((name for name in SPLITS if plot.name.startswith(f"{name}-")), None)
         if (split and split not in metrics["splits"]) or (plot.name == ROBUSTNESS and "robustness" not in metrics):
