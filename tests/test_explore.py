@@ -38,18 +38,18 @@ def test_a_dataset_with_votes_and_twins(tmp_path: Path) -> None:
     }
     assert all(len(alt) > 20 for alt in shown.values())
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "| fear | 10 (14.3 %) | 4 (14.3 %) |" in page
+    assert "| fear | 10 (14.3%) | 4 (14.3%) |" in page
     assert "| all | 70 | 28 |" in page
     assert "| validation, in train | 28 | 7 | 25.0 | 7 |" in page
-    assert "(98 of 98 pictures), it is the label in 92.9 %" in page
+    assert "98 of 98 images. It is the label on 92.9% of them." in page
 
 
 def test_class_folders_without_some_emotions_votes_and_validation(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "faces", {"joy": "happy", "anger": "angry"}, per_class=20, size=(70, 64))
     assert run(folder, tmp_path / "out") == 0
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "| fear | 0 (0.0 %) | 0 (0.0 %) |" in page
-    assert "| happy | 18 (50.0 %) | 2 (50.0 %) |" in page
+    assert "| fear | 0 (0.0%) | 0 (0.0%) |" in page
+    assert "| happy | 18 (50.0%) | 2 (50.0%) |" in page
     assert "held out with seed 0" in page
     assert "no FER+ votes" in page
     assert "agreement.png" not in figures(tmp_path / "out")
@@ -69,7 +69,7 @@ def test_people_stay_out_of_the_checkout(tmp_path: Path, capsys: pytest.CaptureF
     repository = RUNS.parent
     for inside in (repository, repository / "docs", repository / "runs" / ".." / "docs"):
         assert run(folder, inside) == 1
-        assert "give a folder under runs/" in capsys.readouterr().err
+        assert "choose a folder under runs/" in capsys.readouterr().err
     require_private(RUNS / "explore")
     require_private(tmp_path)
 

@@ -230,11 +230,11 @@ def of_two() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: classifier(outputs=6), "6 outputs, but 7 labels"),
+        (lambda: classifier(outputs=6), "6 outputs, but there are 7 labels"),
         (lambda: classifier(activation="sigmoid"), "do not sum to 1"),
-        (lambda: classifier(shape=(48, 32, 1)), "square pictures"),
-        (lambda: classifier(shape=(None, None, 3)), "square pictures"),
-        (lambda: keras.Sequential([keras.Input((48, 48, 1)), layers.Conv2D(7, 3)]), "no classifier"),
+        (lambda: classifier(shape=(48, 32, 1)), "must be square"),
+        (lambda: classifier(shape=(None, None, 3)), "must be square"),
+        (lambda: keras.Sequential([keras.Input((48, 48, 1)), layers.Conv2D(7, 3)]), "not a classifier"),
         (of_two, "2 inputs"),
     ],
 )

@@ -87,12 +87,12 @@ def test_what_cannot_be_restored_is_told(dataset: Path, tmp_path: Path, capsys: 
     untrained = tmp_path / "untrained.npz"
     pack({"validation": synthetic_split(14, 1)}, untrained)
     for checkpoint, data, says in (
-        (EMBEDDED / "cnn", dataset, "is no ResNet50V2"),
-        (one_head, dataset, "is no ResNet50V2"),
-        (renamed, dataset, "is no ResNet50V2"),
+        (EMBEDDED / "cnn", dataset, "is not a ResNet50V2"),
+        (one_head, dataset, "is not a ResNet50V2"),
+        (renamed, dataset, "is not a ResNet50V2"),
         (damaged, dataset, "model.tflite"),
-        (tmp_path, dataset, "is no checkpoint folder"),
-        (SERVED, untrained, "has no training pictures"),
+        (tmp_path, dataset, "is not a checkpoint folder"),
+        (SERVED, untrained, "has no training images"),
     ):
         out = tmp_path / "out.keras"
         assert restore.main(["--checkpoint", str(checkpoint), "--dataset", str(data), "--out", str(out)]) == 1

@@ -197,7 +197,7 @@ def _check_weights(path: Path, file: h5py.File) -> None:
 
     def check_link(name: str, link: object) -> None:
         if isinstance(link, h5py.ExternalLink):
-            raise KerasFileError(f"{path}: {name} is a link to another file")
+            raise KerasFileError(f"{path}: {name} is a link into another file")
 
     def add(name: str, item: object) -> None:
         nonlocal total
