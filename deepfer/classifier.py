@@ -13,7 +13,7 @@ from deepfer.alignment import resize_crop
 from deepfer.checkpoint import EMBEDDED, Checkpoint
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
-from deepfer.interpreter import load_interpreter
+from deepfer.interpreter import QuietInterpreter
 from deepfer.limits import MAX_TENSOR_BYTES
 from deepfer.model_probe import probe
 from deepfer.text import first_line
@@ -144,7 +144,7 @@ class _Runner:
         self._file = checkpoint.model_file
         expected = (1, checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
         try:
-            self._interpreter = load_interpreter(content, threads=1)
+            self._interpreter = QuietInterpreter(model_content=content, num_threads=1)
             self._check_size(checkpoint)  # with the shapes in the file
             self._interpreter.allocate_tensors()
             self._check_size(checkpoint)  # with the computed shapes; this memory is not in use yet

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from deepfer.interpreter import load_interpreter
+from deepfer.interpreter import QuietInterpreter
 
 STRIDES = (8, 16, 32)  # pixels per cell of each grid; the network's input sides are multiples of the last
 COLUMNS = 15  # of a detection: box (x, y, width, height), five landmarks (x, y), score
@@ -96,7 +96,7 @@ class _Runner:
 
     def __init__(self, model: bytes, padding: int) -> None:
         threads = min(max(1, cv2.getNumThreads()), MAX_THREADS)
-        self._interpreter = load_interpreter(model, threads)
+        self._interpreter = QuietInterpreter(model_content=model, num_threads=threads)
         self._padding = padding
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]

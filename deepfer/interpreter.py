@@ -1,4 +1,4 @@
-"""LiteRT interpreters, without the line that LiteRT writes to the process's stderr when it loads the first model."""
+"""QuietInterpreter: LiteRT without the line that it writes to stderr when a process allocates its first model."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from contextlib import contextmanager
 
 from ai_edge_litert.interpreter import Interpreter
 
-_lock = threading.Lock()
-_loaded = False
+_lock = threading.RLock()
+_announced = False  # LiteRT announces its delegate once
 
 
-def load_interpreter(model: bytes, threads: int) -> Interpreter:
-    """An interpreter for a LiteRT file, with its tensors not allocated yet.
+class QuietInterpreter(Interpreter):
+    """A LiteRT interpreter that writes nothing to stderr."""
 
-    Raises:
-        ValueError: LiteRT cannot load it.
-    """
-    global _loaded
-    if _loaded:
-        return Interpreter(model_content=model, num_threads=threads)
-    with stderr_silenced():
-        interpreter = Interpreter(model_content=model, num_threads=threads)
-        _loaded = True
-    return interpreter
+    def allocate_tensors(self) -> None:
+        """As in `Interpreter`."""
+        global _announced
+        if _announced:
+            super().allocate_tensors()
+            return
+        with stderr_silenced():
+            super().allocate_tensors()
+        _announced = True
 
 
 @contextmanager
