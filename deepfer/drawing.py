@@ -51,15 +51,9 @@ SUBPIXEL_BITS = 4  # points are passed to OpenCV in sixteenths of a pixel
 def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """Draw a box around each face and, if it is classified, a tag such as "happy 93%".
 
-<<<<<<< HEAD
-    The tag of a face with a track id is "#1 happy 93%". Line width and text size grow with the image and the face. A tag
-    is placed above its face, or below or inside if it would leave the image or cover another face or tag. It is omitted
-    if the image is too small.
-=======
     With a track id, the tag is "#1 happy 93%". Line width and text size grow with the image and the face. A tag is
     placed above its face, or below or inside if it would leave the image or cover another face or tag. It is omitted if
     the image is too small.
->>>>>>> pkg
 
     Args:
         rgb: RGB, `uint8 (H, W, 3)`.
