@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from drawn_faces import class_folders
@@ -23,7 +22,7 @@ SEVEN = {"Happiness": "happy", **{label: label for label in LABELS if label != "
 
 def test_photos_are_cropped_and_small_images_are_used_whole(tmp_path: Path, astronaut: np.ndarray) -> None:
     folder = class_folders(tmp_path / "faces", SEVEN, per_class=MIN_IMAGES)
-    Image.fromarray(astronaut).save(folder / "Happiness" / "photo.jpg")
+    Image.fromarray(astronaut).save(folder / "Happiness" / "photo.png")
     Image.new("RGB", (200, 200)).save(folder / "sad" / "black.png")
     (folder / "fear" / "notes.txt").write_text("not an image")
     split, left_out = load_faces(folder, load_detector("auto").detect, GEOMETRY.crop, 48)
@@ -34,8 +33,8 @@ def test_photos_are_cropped_and_small_images_are_used_whole(tmp_path: Path, astr
     assert left_out[1].endswith("sad/black.png: no face found")
     (face,) = load_detector("auto").detect(astronaut)
     happy = split.images[split.labels == LABELS.index("happy")]
-    served = GEOMETRY.crop(cv2.imread(str(folder / "Happiness" / "photo.jpg"))[:, :, ::-1], face, 48)
-    assert np.abs(happy.astype(int) - served).mean(axis=(1, 2)).min() < 3
+    served = GEOMETRY.crop(astronaut, face, 48)
+    assert any(np.array_equal(crop, served) for crop in happy)
 
 
 def test_every_part_has_every_emotion(tmp_path: Path) -> None:
