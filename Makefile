@@ -8,7 +8,7 @@ PHOTOS ?= ../shared/data/faces
 PROSE = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs/*.md training/report/model_card.md
 YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onnx)
 
-.PHONY: app test coverage lint format docs results benchmark notebooks train-cnn train-resnet50v2 train-detector publish space clean
+.PHONY: app test coverage lint format docs results benchmark notebooks train-cnn train-resnet50v2 train-detector finetune publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -50,6 +50,9 @@ train-cnn train-resnet50v2: train-%: .venv/test  ## DATASET=path or Hub id
 	$(PY) -m training.train --model $* --dataset $(DATASET) --out runs/$*
 	$(PY) -m training.export --run runs/$* --dataset $(DATASET) --out runs/$*/checkpoint
 	$(PY) -m training.evaluate --checkpoint runs/$*/checkpoint --dataset $(DATASET) --split validation --out runs/$*/checkpoint
+
+finetune: .venv/test  ## DATASET=folder with one subfolder of images per emotion [OUT=runs/finetuned]
+	$(PY) -m training.finetune --dataset $(DATASET) --out $(or $(OUT),runs/finetuned)
 
 train-detector: .venv/test  ## PHOTOS=folder of Parquet files, DATASET=FER2013, YUNET=the teacher's .onnx file
 	$(PY) -m training.detector label --photos $(PHOTOS) --crops $(DATASET) --yunet $(YUNET)

@@ -12,8 +12,9 @@ from deepfer import DeepFERError, EmotionRecognizer, LimitError
 from deepfer.arguments import bounded_int
 from deepfer.checkpoint import DEFAULT
 from deepfer.drawing import STYLES
-from deepfer.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S, check_limits
+from deepfer.limits import check_limits
 from ui.folder import open_folder, start_cleaner
+from ui.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S
 
 try:
     check_limits()

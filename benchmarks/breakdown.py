@@ -125,7 +125,7 @@ def matrix_product() -> bytes:
     """A LiteRT model of one matrix product, quantized like our models."""
     import keras
 
-    from training.export import to_litert
+    from training.convert.litert import to_litert
 
     inputs = keras.Input((SIDE,), batch_size=ROWS)
     return to_litert(keras.Model(inputs, keras.layers.Dense(SIDE)(inputs)), quantize=True)
@@ -165,8 +165,8 @@ def markdown(result: dict[str, Any]) -> str:
 
 def chart(result: dict[str, Any], path: Path) -> None:
     """A panel of bars for each image."""
-    from training import plots
-    from training.plots import plt
+    from training.report import plots
+    from training.report.plots import plt
 
     figure, panels = plt.subplots(1, len(IMAGES), figsize=(11, 3.2), squeeze=False)
     for column, (axes, (name, ms)) in enumerate(zip(panels[0], _images(result), strict=True)):

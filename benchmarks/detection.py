@@ -5,8 +5,9 @@
     python -m benchmarks.detection --yunet FILE.onnx --pictures 2 --out /tmp/detection.json    # a quick trial
 
 The images are made from a seed; nothing is downloaded. Faces: the astronaut Eileen Collins (NASA, public domain, from
-`skimage.data`), mirrored, lit, blurred and grayed in many ways, and heads of `training.drawn_heads`. Our detector was
-trained on a few drawn heads too, though not on these, and never on the astronaut: both are counted on their own. A
+`skimage.data`), mirrored, lit, blurred and grayed in many ways, and heads of
+`training.data.synthetic_heads`. Our detector was trained on a few of them, though not on these, and never on the
+astronaut: both are counted on their own. A
 face's size is its height from hairline to chin, as YuNet boxes it. A third of the faces are turned by up to 45 degrees,
 a tenth hang over the border by up to a fifth; in images of their own, all are turned by 46 to 180 degrees.
 Backgrounds, with and without faces: public-domain textures and photographs of `skimage.data`, gradients, noise, text.
@@ -39,7 +40,7 @@ from benchmarks.speed import processor
 from deepfer.detection import load_detector
 from deepfer.face import Face, iou
 from deepfer.recognizer import FRAME_SIDE
-from training.drawn_heads import Region, draw_head
+from training.data.synthetic_heads import Region, draw_head
 
 OUT = Path(__file__).with_suffix(".json")
 SEED = 20240

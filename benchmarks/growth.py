@@ -211,8 +211,8 @@ def markdown(result: dict[str, Any]) -> str:
 
 def chart(result: dict[str, Any], path: Path) -> None:
     """Time above, memory below; a column for each of what grows."""
-    from training import plots
-    from training.plots import plt
+    from training.report import plots
+    from training.report.plots import plt
 
     figure, panels = plt.subplots(2, 3, figsize=(11, 5.6))
     colours = {"photo": plots.ACCENT, "frame": plots.MUTED}

@@ -37,7 +37,7 @@ from benchmarks.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, fi
 from benchmarks.speed import processor
 from deepfer.detection import load_detector
 from deepfer.face import iou
-from deepfer.limits import VISITOR_SILENCE_S
+from ui.limits import VISITOR_SILENCE_S
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # which start the page and the browser in the same way
 from app_server import AppServer, serve

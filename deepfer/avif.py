@@ -1,4 +1,4 @@
-"""The items of an AVIF file, looked through before any of it is decoded (ISO/IEC 23008-12, AV1 bitstream)."""
+"""A check of the items in an AVIF file before it is decoded (ISO/IEC 23008-12, AV1 bitstream)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from io import BytesIO
 from deepfer.exif import is_honest
 from deepfer.mp4 import boxes, find
 
-MAX_EXTENTS = 10_000  # pieces in which the items are stored; a grid of 64 megapixels has about 250
-MAX_OBUS = 1_000  # units of one coded image; encoders write three or four
-_FRAME_HEADER, _FRAME = 3, 6  # kinds of them
+MAX_EXTENTS = 10_000  # pieces of all items; a grid of 64 megapixels has about 250
+MAX_OBUS = 1_000  # units of a coded image; encoders write three or four
+_FRAME_HEADER, _FRAME = 3, 6  # OBU types
 
 
 def frames_in_an_image(data: bytes) -> int:
-    """The most AV1 frames that are coded in any of the file's images, at least 1.
+    """The largest number of AV1 frames in any of the file's images, at least 1.
 
-    A decoder goes through hidden frames, too, before it comes to the one that is shown. An honest image has one frame,
-    or up to four layers.
+    A decoder decodes hidden frames before the one that is shown. A normal image has one frame, or up to four layers.
 
     Raises:
-        ValueError: It has more pieces than any honest file, or EXIF data that would ask for gigabytes.
+        ValueError: It has more pieces than any normal file, or EXIF data that would take gigabytes.
     """
     most, left = 1, 2 * len(data)
     for kind, pieces in _images(data):
@@ -36,7 +35,7 @@ def frames_in_an_image(data: bytes) -> int:
 
 
 def _images(data: bytes) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
-    """Every item, and the first image of every track: (kind, its pieces as (place, size))."""
+    """Every item, and the first image of every track: (type, its pieces as (offset, size))."""
     file = BytesIO(data)
     for kind, start, end in boxes(file, 0, len(data)):
         if kind == b"meta":
@@ -63,7 +62,7 @@ def _items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, list[tupl
 
 
 def _places(data: bytes, at: int) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
-    """What an item location box says: (item, its pieces as (method, place, size)); method 1 counts from the idat."""
+    """An item location box: (item, its pieces as (method, offset, size)); method 1 is relative to idat."""
     version, sizes, more = data[at], data[at + 4], data[at + 5]
     place_bytes, size_bytes, base_bytes, index_bytes = sizes >> 4, sizes & 15, more >> 4, more & 15 if version else 0
     wide = 4 if version == 2 else 2
@@ -88,7 +87,7 @@ def _places(data: bytes, at: int) -> Iterator[tuple[int, list[tuple[int, int, in
 
 
 def _first_sample(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
-    """Where the first image of a track is."""
+    """The pieces of the first image of a track."""
     file, inner = BytesIO(data), [(start, end)]
     for kind in (b"mdia", b"minf", b"stbl"):
         inner = [box[1:] for at, until in inner for box in find(file, kind, at, until)]

@@ -1,4 +1,4 @@
-"""Checkpoint: a folder with a served model and all that is needed to use it, local or on the Hugging Face Hub."""
+"""Checkpoint: a folder with a model and everything needed to use it, local or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from deepfer.alignment import CropGeometry
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
-from deepfer.hub import HUB_ID, pull
+from deepfer.hub import HUB_ID, download
 from deepfer.limits import MAX_CONFIG_BYTES, MAX_MODEL_BYTES
 
 FORMAT_VERSION = 1
@@ -25,7 +25,7 @@ EMBEDDED = Path(__file__).parent / "checkpoints"
 DEFAULT = "cnn"
 DETECTOR = "detector"  # the kind of a face detector's folder, and the name of the embedded one
 CONVERT = (
-    "only LiteRT files are served, which run no code: a .keras or .h5 file of your own is converted with "
+    "only LiteRT files are served, because they run no code: convert your own .keras or .h5 file with "
     "`python -m training.export --keras`"
 )
 
@@ -35,16 +35,15 @@ class Checkpoint:
     """A checked checkpoint folder.
 
     Attributes:
-        folder: Where its files are.
-        name: What was asked for: "cnn", a path, or "user/name".
-        revision: The commit on the Hub that it came from; None for a local one.
+        folder: The folder.
+        name: As it was requested: "cnn", a path, or "user/name".
+        revision: The commit on the Hub; None for a local folder.
         labels: The model's own order of the seven labels.
         input_size: Side of the square input, pixels.
         channels: 1 (gray) or 3.
-        outputs: Our name of each output ("logits", and where there are any "fer2013_logits", "activation_map") to the
-            model's own.
-        temperature: What each logits output is divided by before softmax (Guo et al. 2017).
-        geometry: How faces are cut out.
+        outputs: Our name of each output ("logits"; optionally "fer2013_logits", "activation_map") to the model's own.
+        temperature: The divisor of each logits output before softmax (Guo et al. 2017).
+        geometry: How faces are cropped.
     """
 
     folder: Path
@@ -64,160 +63,193 @@ class Checkpoint:
 
 
 def resolve(source: str | Path | None, revision: str | None = None, local_files_only: bool = False) -> Checkpoint:
-    """Find a checkpoint, fetch it where it is on the Hub, and check it.
+    """Find a checkpoint, download it if it is on the Hub, and check it.
 
     Args:
         source: None for the embedded default; the name of an embedded checkpoint; an existing folder; or "user/name" on
             the Hub.
         revision: A branch, tag or commit on the Hub.
-        local_files_only: Take a Hub checkpoint from the cache, without any connection.
+        local_files_only: Use a cached Hub checkpoint without opening a connection.
 
     Raises:
-        ValueError: `source` is none of these, or has no revisions.
-        CheckpointError: The folder is no checkpoint that this version can serve.
+        ValueError: `source` is not one of these, or has no revisions.
+        CheckpointError: The folder is not a checkpoint that this version can serve.
         HubError: The Hub, the repo or the revision cannot be reached.
     """
     name = DEFAULT if source is None else str(source)
     if revision is not None and (os.path.exists(name) or not HUB_ID.fullmatch(name)):
-        raise ValueError(f"revision {revision!r}: models on the Hub alone have one, and {name!r} is not there")
+        raise ValueError(f"revision {revision!r}: only models on the Hub have revisions, and {name!r} is not one")
     embedded = [folder.name for folder in embedded_models()]
     if name in embedded:
         return read(EMBEDDED / name, name)
     if name == DETECTOR and not os.path.exists(name):
-        raise ValueError(f"{name!r} is the face detector, not a model of emotions: give it as the detector")
-    if os.path.exists(name):  # which says no, and no more, to what can be no path
+        raise ValueError(f"{name!r} is the face detector, not an emotion model: pass it as the detector")
+    if os.path.exists(name):  # False, not an error, for an impossible path
         return read(Path(name), name)
     if HUB_ID.fullmatch(name):
-        folder, commit = pull(name, [CONFIG, MODEL], revision, local_files_only, advice=CONVERT)
+        folder, commit = download(name, [CONFIG, MODEL], revision, local_files_only, advice=CONVERT)
         try:
             return read(folder, name, commit)
-        except _OtherFileError:  # damaged on the way or in the cache: a second copy tells it from a faulty repo
+        except _HashError:  # damaged in transit or in the cache, unless a second download is the same
             if local_files_only:
                 raise
-            folder, commit = pull(name, [CONFIG, MODEL], commit, anew=True)
+            folder, commit = download(name, [CONFIG, MODEL], commit, force=True)
             return read(folder, name, commit)
     raise ValueError(
-        f"no model {name!r}: give {' or '.join(map(repr, embedded)) or 'an embedded name'}, "
+        f"no model {name!r}: pass {' or '.join(map(repr, embedded)) or 'an embedded name'}, "
         "an existing checkpoint folder, or 'user/name' on the Hugging Face Hub"
     )
 
 
 def embedded_models() -> list[Path]:
-    """The folders of the embedded models of emotions, by name; the face detector beside them is not one."""
+    """The folders of the embedded emotion models, sorted by name; the face detector is not one."""
     return sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG}") if path.parent.name != DETECTOR)
 
 
-class _OtherFileError(CheckpointError):
+class _HashError(CheckpointError):
     """A file is not the one that was written: its sha256 differs."""
+
+
+class _FieldError(ValueError):
+    """A field of `config.json` is missing or invalid."""
 
 
 def read(folder: Path, name: str | None = None, revision: str | None = None) -> Checkpoint:
     """Read and check a checkpoint folder.
 
     Raises:
-        CheckpointError: A file or field is missing, damaged or out of range; the line says which.
+        CheckpointError: A file or field is missing, damaged or out of range; the message says which.
     """
     config = read_config(folder)
-
-    def fail(what: str) -> CheckpointError:
-        return CheckpointError(f"{folder / CONFIG}: {what if len(what) < 400 else what[:399] + '…'}")
-
-    if config.get("kind") == DETECTOR:
-        raise fail("this is a face detector, not a model of emotions: give it as the detector")
-    version = config.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:  # before the fields, any of which another format may lack
-        raise fail(f"format_version {version!r}, but this version reads {FORMAT_VERSION}: update deepfer")
     try:
-        _, size, channels = config["format_version"], config["input"]["size"], config["input"]["channels"]
-        labels, outputs, temperature = tuple(config["labels"]), dict(config["outputs"]), dict(config["temperature"])
-        crop, hashes = config["crop"], dict(config["sha256"])
-        changed = CONFIG in hashes and hashes[CONFIG] != config_sha256(config)
+        checkpoint = _parse(config, folder, name or str(folder), revision)
+        _check_outputs(checkpoint)
+        _check_geometry(checkpoint.geometry)
+        changed = CONFIG in config["sha256"] and config["sha256"][CONFIG] != config_sha256(config)
+    except (_FieldError, RecursionError) as error:
+        message = str(error)
+        raise CheckpointError(f"{folder / CONFIG}: {message if len(message) < 400 else message[:399] + '…'}") from error
+    _check_files(folder, config["sha256"], changed)
+    return checkpoint
+
+
+def _parse(config: dict[str, Any], folder: Path, name: str, revision: str | None) -> Checkpoint:
+    if config.get("kind") == DETECTOR:
+        raise _FieldError("this is a face detector, not an emotion model: pass it as the detector")
+    version = config.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:  # first, because another format may lack any of the fields
+        raise _FieldError(f"format_version {version!r}, but this version reads {FORMAT_VERSION}: update deepfer")
+    try:
+        config["format_version"], config["sha256"].items()
+        crop = config["crop"]
+        center_x, center_y = crop["center"]
         template = tuple((float(x), float(y)) for x, y in crop["template"])
-        x, y = crop["center"]
-        geometry = CropGeometry(template, float(crop["margin"]), (float(x), float(y)))
+        geometry = CropGeometry(template, float(crop["margin"]), (float(center_x), float(center_y)))
+        return Checkpoint(
+            folder,
+            name,
+            revision,
+            tuple(config["labels"]),
+            config["input"]["size"],
+            config["input"]["channels"],
+            dict(config["outputs"]),
+            dict(config["temperature"]),
+            geometry,
+        )
     except KeyError as error:
-        raise fail(f"the field {error} is missing") from error
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise fail(f"a field has another form than it should: {error}") from error
+        raise _FieldError(f"the field {error} is missing") from error
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise _FieldError(f"a field has the wrong type: {error}") from error
+
+
+def _check_outputs(checkpoint: Checkpoint) -> None:
+    labels, size, channels = checkpoint.labels, checkpoint.input_size, checkpoint.channels
     if sorted(map(str, labels)) != sorted(LABELS):
-        raise fail(f"labels {list(labels)} are not the seven of {list(LABELS)}")
+        raise _FieldError(f"the labels are {list(labels)} instead of {list(LABELS)}")
     if not (type(size) is type(channels) is int and 8 <= size <= 1024 and channels in (1, 3)):
-        raise fail(f"input of {size!r} pixels and {channels!r} channels; 8 to 1024 and 1 or 3 are served")
-    if not all(isinstance(own_name, str) and len(own_name) <= 200 for own_name in outputs.values()):
-        raise fail("outputs name each of ours by one of the model's own")
-    if "logits" not in outputs or set(temperature) != {key for key in outputs if key.endswith("logits")}:
-        raise fail("outputs need 'logits', and each logits output a temperature")
-    # Past these bounds, which no honest one comes near, probabilities and places would overflow.
-    if not all(isinstance(t, int | float) and 1e-3 < t < 1e6 for t in temperature.values()):
-        raise fail("a temperature is not a positive number, or one out of all proportion")
+        raise _FieldError(
+            f"the input has {size!r} pixels and {channels!r} channels; it must be 8 to 1024 pixels and 1 or 3 channels"
+        )
+    if not all(isinstance(own_name, str) and len(own_name) <= 200 for own_name in checkpoint.outputs.values()):
+        raise _FieldError("outputs must map our names to the model's")
+    if "logits" not in checkpoint.outputs:
+        raise _FieldError("outputs must contain 'logits'")
+    if set(checkpoint.temperature) != {key for key in checkpoint.outputs if key.endswith("logits")}:
+        raise _FieldError("each logits output needs a temperature")
+    # Beyond these bounds, which are far from any real value, probabilities would overflow.
+    if not all(isinstance(t, int | float) and 1e-3 < t < 1e6 for t in checkpoint.temperature.values()):
+        raise _FieldError("a temperature is not a number between 0.001 and 1,000,000")
+
+
+def _check_geometry(geometry: CropGeometry) -> None:
     if len(geometry.template) != 5 or not 0.1 < geometry.margin < 10:
-        raise fail("crop needs a template of 5 points, and a margin from 0.1 to 10")
+        raise _FieldError("crop needs a template of 5 points and a margin between 0.1 and 10")
     if not all(abs(x) <= 10 for point in (*geometry.template, geometry.center) for x in point):
-        raise fail("a place in crop is far from it, or not a number")
+        raise _FieldError("a point in crop is not a number from -10 to 10")
     if max(math.dist(point, geometry.template[0]) for point in geometry.template) < 0.05:
-        raise fail("the template's points lie in one place")
+        raise _FieldError("the points of the template coincide")
+
+
+def _check_files(folder: Path, hashes: dict[str, Any], changed: bool) -> None:
     if changed:
-        raise _OtherFileError(
+        raise _HashError(
             f"{folder / CONFIG} was changed after it was written: its sha256 differs; fetch or export it again (if you "
             f"changed it on purpose, remove {CONFIG!r} from the hashes in it)"
         )
     if not (folder / MODEL).is_file():
-        raise CheckpointError(f"{folder} holds no {MODEL}; {CONVERT}")
+        raise CheckpointError(f"{folder} contains no {MODEL}; {CONVERT}")
     if (folder / MODEL).stat().st_size > MAX_MODEL_BYTES:
         raise CheckpointError(f"{folder / MODEL} is larger than {MAX_MODEL_BYTES / 1e6:g} MB")
     if sha256(folder / MODEL) != hashes.get(MODEL):
-        raise _OtherFileError(
+        raise _HashError(
             f"{folder / MODEL} is not the file that {CONFIG} names: its sha256 differs; fetch or export it again, "
-            "and if that does not help, tell who made it"
+            "and if that does not help, tell its author"
         )
-    return Checkpoint(
-        folder, name or str(folder), revision, labels, size, channels, outputs, temperature, geometry
-    )  # fmt: skip
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A checkpoint folder's `config.json` as it is.
+    """The content of a checkpoint folder's `config.json`.
 
     Raises:
-        CheckpointError: It is not there, or no JSON object.
+        CheckpointError: It is missing or not a JSON object.
     """
     try:
         return _read_object(folder / CONFIG)
     except OSError as error:
         raise CheckpointError(
-            f"{folder} is no checkpoint folder: {CONFIG} cannot be read ({error.strerror})"
+            f"{folder} is not a checkpoint folder: {CONFIG} cannot be read ({error.strerror})"
         ) from error
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """A checkpoint folder's `metrics.json` as it is, where it is of the model file that `config.json` names.
+    """The content of a checkpoint folder's `metrics.json`.
 
     Raises:
-        CheckpointError: It is not there, no JSON object, or of another model file.
+        CheckpointError: It is missing, not a JSON object, or was measured with another model file.
     """
     try:
         metrics = _read_object(folder / METRICS)
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{folder} holds no {METRICS}: measure it with training.evaluate --out {folder}"
+            f"{folder} contains no {METRICS}: create it with training.evaluate --out {folder}"
         ) from error
     except OSError as error:
         raise CheckpointError(f"{folder / METRICS} cannot be read: {error.strerror}") from error
     hashes = read_config(folder).get("sha256")
     if not isinstance(hashes, dict) or metrics.get("model_sha256") != hashes.get(MODEL):
-        raise CheckpointError(f"{folder / METRICS} is of another model file: measure this one with training.evaluate")
+        raise CheckpointError(f"{folder / METRICS} is for another model file: measure this one with training.evaluate")
     return metrics
 
 
 def measured(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What was measured of a checkpoint, as `read_metrics` has it; of one on the Hub it is fetched.
+    """The metrics of a checkpoint; those of one on the Hub are downloaded.
 
     Raises:
-        CheckpointError: As `read_metrics`.
-        HubError: It holds none, or they cannot be fetched.
+        CheckpointError: As for `read_metrics`.
+        HubError: The repo contains none, or cannot be reached.
     """
     if checkpoint.revision:
-        return read_metrics(pull(checkpoint.name, [METRICS], checkpoint.revision)[0])
+        return read_metrics(download(checkpoint.name, [METRICS], checkpoint.revision)[0])
     return read_metrics(checkpoint.folder)
 
 
@@ -226,24 +258,24 @@ def _read_object(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: It cannot be read.
-        CheckpointError: It is no JSON object, or larger than one of ours would be.
+        CheckpointError: It is not a JSON object, or too large.
     """
     if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise CheckpointError(f"{path} is larger than {MAX_CONFIG_BYTES // 1000} kB: none of ours")
+        raise CheckpointError(f"{path} is larger than {MAX_CONFIG_BYTES // 1000} kB")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a JSON object")
-    return found
+    return content
 
 
 def encode_config(config: Mapping[str, Any]) -> bytes:
-    """The content of a new `config.json`: the config and, among its hashes, one of itself, which `read` checks.
+    """The content of a new `config.json`, with a hash of the config itself, which `read` checks.
 
-    So a label order or a temperature that somebody changes later does not pass unnoticed. The hash does not protect
-    from a deliberate forgery, as anyone can compute a new one; a pinned commit on the Hub does.
+    The hash detects accidental changes, to the label order for example. It does not detect a forgery, because anyone
+    can compute a new hash; a pinned commit on the Hub does.
 
     Args:
         config: All fields, with the sha256 of each model file in `config["sha256"]`.
@@ -253,7 +285,7 @@ def encode_config(config: Mapping[str, Any]) -> bytes:
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
-    """The sha256 of a config's content without its own hash; the order of keys and the white space do not matter."""
+    """The sha256 of a config without its own hash, independent of key order and white space."""
     hashes = {name: value for name, value in config["sha256"].items() if name != CONFIG}
     return hashlib.sha256(json.dumps({**config, "sha256": hashes}, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""EmotionClassifier: face crops -> calibrated probabilities, by a checkpoint's LiteRT model."""
+"""EmotionClassifier: face crops to calibrated probabilities, by a checkpoint's LiteRT model."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Any
 
 import cv2
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
+from deepfer.alignment import resize_crop
 from deepfer.checkpoint import EMBEDDED, Checkpoint
 from deepfer.errors import CheckpointError
 from deepfer.face import LABELS
+from deepfer.interpreter import QuietInterpreter
 from deepfer.limits import MAX_TENSOR_BYTES
 from deepfer.model_probe import probe
+from deepfer.text import first_line
 
-HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head -> our name of its output
-LARGEST = 1e30  # of a logit: larger ones, or NaN, come of damaged weights
+HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head to our name of its output
+MAX_OUTPUT = 1e30  # only corrupt weights give larger values or NaN
 
 
 class EmotionClassifier:
     """Classifies face crops; safe to call from many threads.
 
-    A crop is classified on its own, whatever it is batched with: its answer never depends on its companions, and no
-    time goes into resizing the interpreter for each number of faces.
+    Crops are classified one by one, so a result never depends on the rest of the batch, and the interpreter is never
+    resized for another number of faces.
     """
 
     labels = LABELS
@@ -33,12 +35,12 @@ class EmotionClassifier:
         """Load the model.
 
         Raises:
-            CheckpointError: It is no LiteRT model, or not one of the shape that its config tells.
+            CheckpointError: It is not a LiteRT model, or does not match its config.
         """
         self.checkpoint = checkpoint
         self.input_size = checkpoint.input_size
-        # An interpreter serves one call at a time. Idle ones wait here; a new one is made only when none is idle, so
-        # there are never more than calls at once.
+        # An interpreter serves one call at a time. Another one is made only when none is idle, so there are never more
+        # than simultaneous calls.
         self._idle: SimpleQueue[_Runner] = SimpleQueue()
         self._content = checkpoint.model_file.read_bytes()
         self._columns = [checkpoint.labels.index(label) for label in LABELS]
@@ -57,17 +59,17 @@ class EmotionClassifier:
             float32 `(N, 7)`, columns in the order of `LABELS`, rows summing to 1.
 
         Raises:
-            ValueError: Crops of another dtype or shape, or a head that the model does not have.
-            CheckpointError: The model's answer is no number.
+            ValueError: The crops have another dtype or shape, or the model does not have this head.
+            CheckpointError: The model is corrupt: its outputs are not finite.
         """
         output = HEADS.get(head, "")
         if output not in self.checkpoint.outputs:
-            raise ValueError(f"no head {head!r} in this model: it is one of {', '.join(HEADS)}")
+            raise ValueError(f"this model has no head {head!r}; the heads are {', '.join(HEADS)}")
         (logits,) = self._run(crops, (output,))
         return softmax(logits / self.checkpoint.temperature[output])
 
     def logits(self, crops: np.ndarray) -> dict[str, np.ndarray]:
-        """Every head that the model has in one pass, before temperature and softmax: to measure, not to show.
+        """The logits of every head, before temperature and softmax, in one pass, for evaluation.
 
         Args:
             crops: As for `predict`.
@@ -76,14 +78,14 @@ class EmotionClassifier:
             Head to float32 `(N, 7)`.
 
         Raises:
-            ValueError: Crops of another dtype or shape.
-            CheckpointError: The model's answer is no number.
+            ValueError: The crops have another dtype or shape.
+            CheckpointError: The model is corrupt: its outputs are not finite.
         """
         heads = {head: output for head, output in HEADS.items() if output in self.checkpoint.outputs}
         return dict(zip(heads, self._run(crops, tuple(heads.values())), strict=True))
 
     def explain(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities, and where in each crop they come from.
+        """Probabilities and the class activation maps that explain them.
 
         Args:
             crops: As for `predict`.
@@ -93,11 +95,11 @@ class EmotionClassifier:
             contribution to each label's logit, which is the mean over the cells.
 
         Raises:
-            ValueError: Crops of another dtype or shape, or a model without activation maps.
-            CheckpointError: The model's answer is no number.
+            ValueError: The crops have another dtype or shape, or the model has no activation maps.
+            CheckpointError: The model is corrupt: its outputs are not finite.
         """
         if "activation_map" not in self.checkpoint.outputs:
-            raise ValueError("this model gives no activation maps")
+            raise ValueError("this model has no activation maps")
         logits, maps = self._run(crops, ("logits", "activation_map"))
         return softmax(logits / self.checkpoint.temperature["logits"]), maps
 
@@ -111,29 +113,24 @@ class EmotionClassifier:
             rows = [runner(pixels[i : i + 1], outputs) for i in range(len(pixels))]
         finally:
             self._idle.put(runner)
-        shapes = [runner.shapes[name] for name in outputs]
-        found = [
-            np.concatenate([row[i] for row in rows]) if rows else np.empty((0, *shape), np.float32)
-            for i, shape in enumerate(shapes)
-        ]
-        return [values[..., self._columns] for values in found]
+        empty = [np.empty((0, *runner.shapes[name]), np.float32) for name in outputs]
+        columns = [np.concatenate(values) for values in zip(empty, *rows, strict=True)]
+        return [values[..., self._columns] for values in columns]
 
     def prepare(self, crops: np.ndarray) -> np.ndarray:
-        """Crops as the model takes them: float32 `(N, S, S, C)`, 0 to 255.
+        """Convert crops to the model's input: float32 `(N, S, S, C)`, 0 to 255.
 
         Raises:
-            ValueError: Crops of another dtype or shape.
+            ValueError: The crops have another dtype or shape.
         """
         crops = np.asarray(crops)
         colour = crops.ndim == 4 and crops.shape[3] == 3
         if crops.dtype != np.uint8 or not (crops.ndim == 3 or colour) or 0 in crops.shape[1:]:
-            raise ValueError(f"crops must be uint8 (N, H, W) or (N, H, W, 3); these are {crops.dtype} {crops.shape}")
+            raise ValueError(f"crops must be uint8 (N, H, W) or (N, H, W, 3), got {crops.dtype} {crops.shape}")
         size, channels = self.checkpoint.input_size, self.checkpoint.channels
         out = np.empty((len(crops), size, size, channels), np.float32)
         for crop, target in zip(crops, out, strict=True):
-            if crop.shape[:2] != (size, size):
-                shrinks = min(crop.shape[:2]) > size
-                crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+            crop = resize_crop(crop, size)
             if colour and channels == 1:
                 crop = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
             target[:] = crop if crop.ndim == 3 else crop[..., None]
@@ -141,60 +138,58 @@ class EmotionClassifier:
 
 
 class _Runner:
-    """One interpreter, at batch size 1 and on one thread: the fastest on shared hosts."""
+    """An interpreter with batch size 1 and one thread, which is fastest on shared hosts."""
 
     def __init__(self, content: bytes, checkpoint: Checkpoint) -> None:
         self._file = checkpoint.model_file
         expected = (1, checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=1)
-            self._check_size(checkpoint)  # as the file claims
+            self._interpreter = QuietInterpreter(model_content=content, num_threads=1)
+            self._check_size(checkpoint)  # with the shapes in the file
             self._interpreter.allocate_tensors()
-            self._check_size(checkpoint)  # as its operations make of it; nothing has touched that memory yet
+            self._check_size(checkpoint)  # with the computed shapes; this memory is not in use yet
             (signature,) = self._interpreter.get_signature_list() or [None]
             runner = self._interpreter.get_signature_runner(signature)
-            inputs, found = list(runner.get_input_details().values()), runner.get_output_details()
-            kept = {int(details["index"]) for details in self._interpreter.get_output_details()}
-        except (ValueError, RuntimeError, TypeError) as error:  # the interpreter's, for a damaged or foreign file
-            raise CheckpointError(
-                f"{checkpoint.model_file} is no LiteRT model: {str(error).splitlines()[0]}"
-            ) from error
+            inputs, available = list(runner.get_input_details().values()), runner.get_output_details()
+            outputs = {int(details["index"]) for details in self._interpreter.get_output_details()}
+        except (ValueError, RuntimeError, TypeError) as error:  # LiteRT's, for a damaged or foreign file
+            raise CheckpointError(f"{checkpoint.model_file} is not a LiteRT model: {first_line(error)}") from error
         if len(inputs) != 1 or tuple(inputs[0]["shape"]) != expected or inputs[0]["dtype"] != np.float32:
-            raise CheckpointError(f"{checkpoint.model_file} does not take float32 {expected}, as its config tells")
+            raise CheckpointError(f"{checkpoint.model_file} does not take float32 {expected}, as its config says")
         self._input = inputs[0]["index"]
         self._outputs: dict[str, int] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for name, own_name in checkpoint.outputs.items():
-            details: dict[str, Any] = found.get(own_name, {"shape": (), "index": -1})
+            details: dict[str, Any] = available.get(own_name, {"shape": (), "index": -1})
             shape = tuple(int(n) for n in details["shape"])
-            # Of a tensor that is none of the graph's outputs, the memory may have gone to others.
-            form = len(shape) == (4 if name == "activation_map" else 2) and shape[-1] == len(LABELS)
-            if details["index"] not in kept or not form:
+            # The memory of a tensor that is not an output of the graph may have been reused.
+            matches = len(shape) == (4 if name == "activation_map" else 2) and shape[-1] == len(LABELS)
+            if details["index"] not in outputs or not matches:
                 raise CheckpointError(f"{checkpoint.model_file} has no output {own_name!r} of {len(LABELS)} labels")
             self._outputs[name], self.shapes[name] = details["index"], shape[1:]
-        del runner  # the interpreter runs only while nobody else holds it
+        del runner  # it holds a reference that stops the interpreter from running
         try:
             self(np.zeros(expected, np.float32), tuple(self._outputs))
-        except (ValueError, RuntimeError) as error:  # it could be loaded, but its graph leads nowhere
-            raise CheckpointError(f"{checkpoint.model_file} does not run: {str(error).splitlines()[0]}") from error
+        except (ValueError, RuntimeError) as error:  # it loads, but its graph is invalid
+            raise CheckpointError(f"{checkpoint.model_file} does not run: {first_line(error)}") from error
 
     def _check_size(self, checkpoint: Checkpoint) -> None:
         tensors = self._interpreter.get_tensor_details()
         size = sum(math.prod(map(int, t["shape"])) * np.dtype(t["dtype"]).itemsize for t in tensors)
         if size > MAX_TENSOR_BYTES:
             raise CheckpointError(
-                f"{checkpoint.model_file} asks for {size:,} bytes of memory; {MAX_TENSOR_BYTES:,} are given"
+                f"{checkpoint.model_file} needs {size:,} bytes of memory; the limit is {MAX_TENSOR_BYTES:,}"
             )
 
     def __call__(self, pixels: np.ndarray, outputs: tuple[str, ...]) -> list[np.ndarray]:
         self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
-        answers = [self._interpreter.get_tensor(self._outputs[name]) for name in outputs]
-        if any(answer.shape != (1, *self.shapes[name]) for name, answer in zip(outputs, answers, strict=True)):
-            raise CheckpointError(f"{self._file} is damaged: it answers in other shapes than it says")
-        if not all((np.abs(answer) < LARGEST).all() for answer in answers):
-            raise CheckpointError(f"{self._file} is damaged: it answers with numbers past all bounds, or with none")
-        return answers
+        values = [self._interpreter.get_tensor(self._outputs[name]) for name in outputs]
+        if any(value.shape != (1, *self.shapes[name]) for name, value in zip(outputs, values, strict=True)):
+            raise CheckpointError(f"{self._file}: corrupt model: outputs do not have the declared shapes")
+        if not all((np.abs(value) < MAX_OUTPUT).all() for value in values):
+            raise CheckpointError(f"{self._file}: corrupt model: outputs are not finite")
+        return values
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

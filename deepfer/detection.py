@@ -21,7 +21,7 @@ from deepfer.errors import DetectorError
 from deepfer.face import Face, clip_box
 from deepfer.face_search import SearchConfig, largest_first, same_face, search
 from deepfer.grid_network import GridNetwork
-from deepfer.hub import pull
+from deepfer.hub import download
 from deepfer.image_io import check_image
 from deepfer.limits import MAX_MODEL_BYTES
 from deepfer.yunet import load_yunet
@@ -182,10 +182,10 @@ def _is_pinned(path: Path) -> bool:
 
 
 def _fetch_yunet(local_files_only: bool) -> Path:
-    folder, commit = pull(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
+    folder, commit = download(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
     path = folder / YUNET_FILE
     if not _is_pinned(path) and not local_files_only:  # damaged on the way or in the cache
-        pull(YUNET_REPO, [YUNET_FILE], commit, anew=True)
+        download(YUNET_REPO, [YUNET_FILE], commit, force=True)
     if not _is_pinned(path):
         raise DetectorError(
             f"{path.resolve()} is not the pinned {YUNET_FILE} (sha256 {YUNET_SHA256[:12]}…): it is damaged, or "

@@ -1,4 +1,4 @@
-"""Faces drawn onto a picture, and the one table of each emotion's colour and emoji."""
+"""Draws faces onto an image; and the colour and emoji of each emotion."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from deepfer.face import Box, Face, area, clip_box, format_percent
+from deepfer.face import Box, Face, area, clip_box
 from deepfer.image_io import check_image
+from deepfer.text import format_percent
 
 Colour = tuple[int, int, int]
 
 
 class Style(NamedTuple):
-    """How an emotion looks, everywhere."""
+    """How an emotion is shown, here and on the page."""
 
     colour: Colour  # RGB
     emoji: str
 
     @property
     def hex(self) -> str:
-        """The colour as CSS writes it, such as "#e9ad11"."""
+        """The colour in CSS, such as "#e9ad11"."""
         return "#{:02x}{:02x}{:02x}".format(*self.colour)
 
 
-# The Okabe-Ito palette, moved by search until the two most alike of the seven are as far apart as they can be for
-# normal and for each kind of colour-blind sight (CIEDE2000 at least 15.5 where Okabe-Ito's own have 6), while every one
-# keeps a contrast of 2:1 or more to white and 3:1 or more to a dark page. tests/test_drawing.py holds it to that.
+# The Okabe-Ito palette, optimized so that the two most similar of the seven colours differ as much as possible in
+# normal vision and in each kind of colour blindness (CIEDE2000 >= 15.5; the original has 6), with a contrast of at
+# least 2:1 to white and 3:1 to a dark page. tests/test_drawing.py checks this.
 STYLES: dict[str, Style] = {
     "angry": Style((217, 83, 19), "😠"),  # vermilion
     "disgust": Style((10, 157, 101), "🤢"),  # green
@@ -43,32 +44,31 @@ STYLES: dict[str, Style] = {
 UNCLASSIFIED: Colour = (255, 255, 255)  # a face without probabilities
 DARK: Colour = (16, 16, 20)  # outlines, and text on light colours
 
-MIN_TEXT = 9  # pixels: smaller letters cannot be read
-SUBPIXEL_BITS = 4  # OpenCV takes points in sixteenths of a pixel
+MIN_TEXT = 9  # pixels: smaller text is illegible
+SUBPIXEL_BITS = 4  # points are passed to OpenCV in sixteenths of a pixel
 
 
 def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """A copy of a picture with a box around each face and, where it is classified, a tag such as "happy 93 %".
+    """Draw a box around each face and, if it is classified, a tag such as "happy 93%".
 
-    Where a face has a track's number, that goes first: "#1 happy 93 %".
-
-    Lines and letters grow with the picture and the face. A tag lies above its face or, where it would leave the picture
-    or cover another face or tag, below or inside; in a picture too small for letters it is left out.
+    With a track id, the tag is "#1 happy 93%". Line width and text size grow with the image and the face. A tag is
+    placed above its face, or below or inside if it would leave the image or cover another face or tag. It is omitted if
+    the image is too small.
 
     Args:
         rgb: RGB, `uint8 (H, W, 3)`.
-        faces: Their boxes are in pixels of `rgb`; what lies outside it is not drawn.
+        faces: Their boxes are in pixels of `rgb` and are clipped to it.
 
     Returns:
-        RGB, `uint8 (H, W, 3)`.
+        A copy: RGB, `uint8 (H, W, 3)`.
 
     Raises:
-        ValueError: `rgb` is no image.
+        ValueError: `rgb` is not an image.
     """
     check_image(rgb)
-    canvas = np.array(rgb, order="C")  # as OpenCV draws into it
+    canvas = np.array(rgb, order="C")  # the layout that OpenCV draws into
     height, width = canvas.shape[:2]
-    scale = (height * width) ** 0.5  # the side of a square of this size: what "large" means in this picture
+    scale = (height * width) ** 0.5  # the side of a square of the same area
     boxes = [clip_box(face.box, width, height) for face in faces]
     for face, box in zip(faces, boxes, strict=True):
         if area(box):
@@ -82,9 +82,9 @@ def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
         text = _text(f"{number}{face.emotion} {format_percent(face.confidence)}", max(size, MIN_TEXT))
         if text.shape[0] > height or text.shape[1] > width:
             continue
-        spot = _free_spot(text.shape, box, [*tags, *(other for other in boxes if other != box)], (height, width))
-        _draw_tag(canvas, text, spot, _colour(face))
-        tags.append(spot)
+        place = _free_place(text.shape, box, [*tags, *(other for other in boxes if other != box)], (height, width))
+        _draw_tag(canvas, text, place, _colour(face))
+        tags.append(place)
     return canvas
 
 
@@ -92,49 +92,50 @@ def _colour(face: Face) -> Colour:
     return STYLES[face.emotion].colour if face.emotion else UNCLASSIFIED
 
 
-def _rim(colour: Colour) -> Colour:
-    """A darker shade, for the edge of what is drawn in a colour."""
+def _darker(colour: Colour) -> Colour:
+    """A darker shade, for outlines."""
     red, green, blue = (round(value * 0.35) for value in colour)
     return red, green, blue
 
 
 def _draw_box(canvas: np.ndarray, box: Box, colour: Colour, scale: float) -> None:
-    """A line inside the edges of `box`, between two thin darker ones that keep it visible on any ground."""
+    """A line inside `box`, between two thin darker ones that keep it visible on any background."""
     side = min(box[2] - box[0], box[3] - box[1])
     line = max(1, round(min(max(side / 50, scale / 320), scale / 130)))
-    rim = max(1, line // 3)
-    # One pixel more, as OpenCV draws its smooth lines that much wider.
-    points = _rounded(box, inset=min(line / 2 + rim + 1, side / 2), radius=side * 0.07)
-    cv2.polylines(canvas, [points], True, _rim(colour), line + 2 * rim, cv2.LINE_AA, SUBPIXEL_BITS)
+    outline = max(1, line // 3)
+    # One more pixel because OpenCV's antialiased lines are that much wider.
+    points = _rounded(box, inset=min(line / 2 + outline + 1, side / 2), radius=side * 0.07)
+    cv2.polylines(canvas, [points], True, _darker(colour), line + 2 * outline, cv2.LINE_AA, SUBPIXEL_BITS)
     cv2.polylines(canvas, [points], True, colour, line, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def _draw_tag(canvas: np.ndarray, text: np.ndarray, spot: Box, colour: Colour) -> None:
-    x1, y1, x2, y2 = spot
+def _draw_tag(canvas: np.ndarray, text: np.ndarray, place: Box, colour: Colour) -> None:
+    x1, y1, x2, y2 = place
     radius = (y2 - y1) * 0.22
-    cv2.fillPoly(canvas, [_rounded(spot, 0, radius)], _rim(colour), cv2.LINE_AA, SUBPIXEL_BITS)
-    cv2.fillPoly(canvas, [_rounded(spot, max(1, (y2 - y1) / 24), radius)], colour, cv2.LINE_AA, SUBPIXEL_BITS)
-    ground = canvas[y1:y2, x1:x2]
-    ground[:] = np.rint(ground + text[:, :, None] * (np.array(text_colour(colour), np.float32) - ground))
+    cv2.fillPoly(canvas, [_rounded(place, 0, radius)], _darker(colour), cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.fillPoly(canvas, [_rounded(place, max(1, (y2 - y1) / 24), radius)], colour, cv2.LINE_AA, SUBPIXEL_BITS)
+    background = canvas[y1:y2, x1:x2]
+    text_rgb = np.array(text_colour(colour), np.float32)
+    background[:] = np.rint(background + text[:, :, None] * (text_rgb - background))
 
 
-def text_colour(ground: Colour) -> Colour:
-    """White or near-black, whichever is easier to read on a colour (WCAG contrast)."""
-    channels = np.array(ground) / 255
+def text_colour(background: Colour) -> Colour:
+    """White or near-black, whichever has the higher contrast to the background (WCAG)."""
+    channels = np.array(background) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)
-    return DARK if luminance > 0.19 else UNCLASSIFIED  # where both have the same contrast
+    return DARK if luminance > 0.19 else UNCLASSIFIED  # the luminance at which both have the same contrast
 
 
 def _rounded(box: Box, inset: float, radius: float) -> np.ndarray:
-    """The outline of a rounded rectangle, `inset` pixels inside `box`, as OpenCV takes it: int32 (N, 1, 2)."""
+    """A rounded rectangle, `inset` pixels inside `box`, as an OpenCV contour: int32 (N, 1, 2)."""
     x1, y1, x2, y2 = box[0] + inset, box[1] + inset, box[2] - inset, box[3] - inset
     radius = min(radius, (x2 - x1) / 2, (y2 - y1) / 2)
-    angles = np.radians(np.arange(0, 360, 90)[:, None] + np.arange(0, 91, 15))  # of each corner, 7 along its arc
+    angles = np.radians(np.arange(0, 360, 90)[:, None] + np.arange(0, 91, 15))  # 7 points along the arc of each corner
     centres = [(x2 - radius, y2 - radius), (x1 + radius, y2 - radius), (x1 + radius, y1 + radius)]
     centres.append((x2 - radius, y1 + radius))
     points = np.array(centres)[:, None] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=2)
-    # A box's numbers are pixels' edges; OpenCV's are pixels' centres.
+    # A box counts from pixel edges, OpenCV from pixel centres.
     return np.rint((points.reshape(-1, 1, 2) - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
@@ -143,32 +144,32 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _text(words: str, size: int) -> np.ndarray:
-    """How much of each pixel of a tag the letters cover: float32 (H, W), 0 to 1, with a margin around them."""
+def _text(text: str, size: int) -> np.ndarray:
+    """The coverage of each pixel of a tag by its text: float32 (H, W), 0 to 1, with a margin."""
     font = _font(size)
-    width = round(font.getlength(words) + size * 0.9)
+    width = round(font.getlength(text) + size * 0.9)
     height = round(size * 1.6)
     image = Image.new("L", (width, height))
-    # Anchored at the baseline, which is then at the same height for every word.
-    ImageDraw.Draw(image).text((width / 2, height / 2 + size * 0.36), words, 255, font, anchor="ms")
+    # Anchored at the baseline, so that all tags have it at the same height.
+    ImageDraw.Draw(image).text((width / 2, height / 2 + size * 0.36), text, 255, font, anchor="ms")
     return np.asarray(image, dtype=np.float32) / 255
 
 
-def _free_spot(tag: tuple[int, ...], box: Box, others: list[Box], picture: tuple[int, int]) -> Box:
-    """Where a tag of (height, width) goes: inside the picture, by its box, over as little of `others` as can be."""
+def _free_place(tag: tuple[int, ...], box: Box, others: list[Box], image: tuple[int, int]) -> Box:
+    """The place next to `box`, in the image, where a tag of (height, width) covers the least of `others`."""
     tag_height, tag_width = tag
     x1, y1, x2, y2 = box
-    spots: list[Box] = []
+    places: list[Box] = []
     for y in (y1 - tag_height, y2, y1, y2 - tag_height):  # above, below, inside at the top, inside at the bottom
-        if 0 <= y <= picture[0] - tag_height:
+        if 0 <= y <= image[0] - tag_height:
             for x in (x1, x2 - tag_width):
-                left = min(max(x, 0), picture[1] - tag_width)
-                spots.append((left, y, left + tag_width, y + tag_height))
-    if not spots:  # a face lower than its tag, at an edge
-        top = min(max(y1, 0), picture[0] - tag_height)
-        left = min(x1, picture[1] - tag_width)
+                left = min(max(x, 0), image[1] - tag_width)
+                places.append((left, y, left + tag_width, y + tag_height))
+    if not places:  # a face at an edge that is lower than its tag
+        top = min(max(y1, 0), image[0] - tag_height)
+        left = min(x1, image[1] - tag_width)
         return left, top, left + tag_width, top + tag_height
-    low = np.maximum(np.array(spots)[:, None, :2], np.array(others).reshape(-1, 4)[:, :2])
-    high = np.minimum(np.array(spots)[:, None, 2:], np.array(others).reshape(-1, 4)[:, 2:])
+    low = np.maximum(np.array(places)[:, None, :2], np.array(others).reshape(-1, 4)[:, :2])
+    high = np.minimum(np.array(places)[:, None, 2:], np.array(others).reshape(-1, 4)[:, 2:])
     covered = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
-    return spots[int(covered.argmin())]  # the first of equals
+    return places[int(covered.argmin())]  # the first of equals

@@ -1,32 +1,32 @@
-"""The faults that DeepFER expects, each with one line that says what to do; anything else that is raised is a bug."""
+"""The errors that DeepFER expects, each with a message of one line. Any other exception is a bug."""
 
 
 class DeepFERError(Exception):
-    """Base of them all."""
+    """Base class of all expected errors."""
 
 
 class ImageError(DeepFERError):
-    """A file is no picture that can be read, or one past a limit."""
+    """A file is not a readable image, or exceeds a limit."""
 
 
 PictureError = ImageError  # its former public name
 
 
 class DetectorError(DeepFERError):
-    """A face detector is not there, or is not what it should be."""
+    """A face detector is missing or invalid."""
 
 
 class CheckpointError(DeepFERError):
-    """A checkpoint folder is incomplete, damaged, or made for something else."""
+    """A checkpoint folder is incomplete, damaged or made for something else."""
 
 
 class HubError(DeepFERError):
-    """The Hugging Face Hub, or what was asked of it, cannot be reached."""
+    """The Hugging Face Hub, or a repo on it, cannot be reached."""
 
 
 class LimitError(DeepFERError):
-    """The environment sets a limit to what is no number, or none that can be."""
+    """A DEEPFER_* limit in the environment is not a valid number."""
 
 
 class VideoError(DeepFERError):
-    """A file is no clip that can be read, or one past a limit, or the annotated clip cannot be written."""
+    """A file is not a readable video or exceeds a limit, or the annotated video cannot be written."""

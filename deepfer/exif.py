@@ -1,4 +1,4 @@
-"""The directory of an EXIF block, looked through before Pillow reads it."""
+"""A check of an EXIF block's directory before Pillow reads it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 
 
 def is_honest(block: bytes) -> bool:
-    """Whether an EXIF block's tags hold about as much as the block has.
+    """Whether the values of an EXIF block's tags take about as much space as the block has.
 
-    Pillow copies what each tag points to, so that a block of 64 kB whose tags all point to the same bytes takes
-    350 MB, and one of a megabyte everything there is.
+    Pillow copies the bytes that each tag points to. A block of 64 kB whose tags all point to the same bytes takes
+    350 MB, and one of a megabyte takes all memory.
     """
     while block.startswith(b"Exif\0\0"):
         block = block[6:]
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if not order or len(block) < 8:
-        return True  # Pillow reads nothing of it
+        return True  # Pillow ignores it
     (start,) = struct.unpack_from(f"{order}I", block, 4)
     (count,) = struct.unpack(f"{order}H", block[start : start + 2].rjust(2, b"\0"))
     entries = block[start + 2 : start + 2 + 12 * count]

@@ -1,4 +1,4 @@
-"""Face: one detected face and what it shows, and the geometry of boxes."""
+"""Face: a detected face and its emotion, and the geometry of boxes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Face:
 
     Attributes:
         box: `(x1, y1, x2, y2)` in pixels, half-open, inside the image.
-        detection_score: The detector's confidence from 0 to 1, or None where the detector has none.
-        landmarks: Five points `(x, y)` in pixels (right eye, left eye, nose, right and left corner of
-            the mouth, the person's own right and left), or `()` where the detector finds none.
+        detection_score: The detector's confidence from 0 to 1, or None if the detector gives none.
+        landmarks: Five points `(x, y)` in pixels (right eye, left eye, nose, right and left corner of the mouth; the
+            person's own right and left), or `()` if the detector gives none.
         probabilities: Label to calibrated probability, in the order of `LABELS`; empty until classified.
-        track_id: The number that follows this person through a video, or None for a single picture.
+        track_id: The person's number in a video, or None for a single image.
     """
 
     box: Box
@@ -44,7 +44,7 @@ class Face:
         return max(self.probabilities.values()) if self.probabilities else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for `json.dumps`: the same in Python, on the command line and from the endpoints."""
+        """Plain types, ready for `json.dumps`: the same in Python, on the command line and from the endpoints."""
         return {
             "box": list(self.box),
             "detection_score": self.detection_score,
@@ -54,14 +54,6 @@ class Face:
             "probabilities": dict(self.probabilities),
             "track_id": self.track_id,
         }
-
-
-def format_percent(probability: float | None) -> str:
-    """A probability or share, 0 to 1, as a person reads it: "93 %", and neither none nor all where it is only near."""
-    value = 100 * (probability or 0)
-    if 0 < value < 0.5:
-        return "<1 %"
-    return ">99 %" if 99.5 <= value < 100 else f"{value:.0f} %"
 
 
 def area(box: Box) -> int:
@@ -83,6 +75,6 @@ def intersection(a: Box, b: Box) -> int:
 
 
 def clip_box(box: tuple[float, float, float, float], width: int, height: int) -> Box:
-    """Round a box to whole pixels and cut it to an image of `width` x `height`; it may come out empty."""
+    """Round a box to whole pixels and clip it to an image of `width` x `height`; the result may be empty."""
     x1, y1, x2, y2 = (round(value) for value in box)
     return min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height)

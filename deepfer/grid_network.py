@@ -1,4 +1,4 @@
-"""GridNetwork: a LiteRT model that says, for every cell of three grids over an image, whether a face is there."""
+"""GridNetwork: a LiteRT model that predicts for each cell of three grids over an image whether a face is there."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
-STRIDES = (8, 16, 32)  # pixels between the cells of each grid; sides of what the network sees are multiples of the last
-COLUMNS = 15  # of a row: box (x, y, width, height), five landmarks (x, y), score
-OVERLAP = 0.3  # intersection over union from where the weaker of two boxes is the same face
-SMALL_PIXELS = 256 * 256  # up to this size, an interpreter is kept for each shape: a few megabytes each
-MAX_SMALL = 4  # such shapes at once
+from deepfer.interpreter import QuietInterpreter
+
+STRIDES = (8, 16, 32)  # pixels per cell of each grid; the network's input sides are multiples of the last
+COLUMNS = 15  # of a detection: box (x, y, width, height), five landmarks (x, y), score
+OVERLAP = 0.3  # intersection over union above which the weaker of two boxes is suppressed
+SMALL_PIXELS = 256 * 256  # up to this size, an interpreter of a few megabytes is kept for each shape
+MAX_SMALL = 4  # such interpreters
 MAX_THREADS = 4  # the layers are too small to keep more threads busy
-FAR = 1e6  # pixels: damaged weights may point past any image
-MAX_CANDIDATES = 5000  # cells that are compared with each other: a bound on time in images full of texture
+FAR = 1e6  # pixels: corrupt weights may give such coordinates
+MAX_CANDIDATES = 5000  # cells compared with each other, which bounds the time in highly textured images
 
 Decode = Callable[[np.ndarray, int, float], np.ndarray]
 
 
 class GridNetwork:
-    """A detector network of any input size; safe to call from many threads, one of which runs at a time."""
+    """A detector network for any input size. It is safe to call from many threads, but runs in one at a time."""
 
     def __init__(self, model: bytes, decode: Decode, padding: int = 0) -> None:
         """Load the model.
 
         Args:
             model: A LiteRT file: RGB float32 `(1, H, W, 3)`, 0 to 255, to a grid for each stride, `(1, h, w, C)`.
-            decode: A grid `(h, w, C)`, its stride and the least score to rows float32 `(N, 15)`, in pixels.
-            padding: Rows above and columns to the left of the image that the model expects.
+            decode: Converts a grid `(h, w, C)`, its stride and a minimum score to rows float32 `(N, 15)`, in pixels.
+            padding: Rows above and columns to the left of the image in the model's input.
 
         Raises:
             ValueError: LiteRT cannot load it.
@@ -41,18 +42,18 @@ class GridNetwork:
         self._small: dict[tuple[int, ...], _Runner] = {}  # by shape, the least recently used first
 
     def detect(self, rgb: np.ndarray, threshold: float) -> np.ndarray:
-        """What may be a face, best first.
+        """Candidates for faces, best first.
 
         Args:
             rgb: uint8 `(H, W, 3)`.
-            threshold: The least score.
+            threshold: The minimum score.
 
         Returns:
             float32 `(N, 15)`: x, y, width and height of the box, x and y of right eye, left eye, nose, right and left
             corner of the mouth, score; in pixels.
 
         Raises:
-            MemoryError: There is too little for an image of this size.
+            MemoryError: There is too little memory for an image of this size.
         """
         cells = zip(self.grids(rgb), STRIDES, strict=True)
         rows = np.concatenate([self._decode(grid, stride, threshold) for grid, stride in cells])
@@ -61,10 +62,10 @@ class GridNetwork:
         return rows[np.asarray(kept, int)]
 
     def grids(self, rgb: np.ndarray) -> list[np.ndarray]:
-        """The network's answer for an RGB uint8 `(H, W, 3)` image: a grid `(h, w, C)` for each stride, finest first.
+        """The network's output for an RGB uint8 `(H, W, 3)` image: a grid `(h, w, C)` for each stride, finest first.
 
         Raises:
-            MemoryError: There is too little for an image of this size.
+            MemoryError: There is too little memory for an image of this size.
         """
         height, width = rgb.shape[:2]
         pad, step = self._padding, STRIDES[-1]
@@ -72,14 +73,14 @@ class GridNetwork:
         with self._lock:
             try:
                 grids = self._runner(shape)(rgb, shape)
-            except (RuntimeError, MemoryError) as error:  # LiteRT raises RuntimeError where it gets no memory
+            except (RuntimeError, MemoryError) as error:  # LiteRT raises RuntimeError if an allocation fails
                 self._small.clear()
-                self._large = _Runner(self._model, pad)  # the old interpreter may be half resized
-                raise MemoryError(f"too little memory to look for faces in {width}x{height}") from error
-        return sorted(grids, key=lambda grid: -len(grid))  # a file may name its outputs in any order
+                self._large = _Runner(self._model, pad)  # the old interpreter may be partly resized
+                raise MemoryError(f"too little memory to detect faces in {width}x{height}") from error
+        return sorted(grids, key=lambda grid: -len(grid))  # a file may list its outputs in any order
 
     def _runner(self, shape: tuple[int, ...]) -> _Runner:
-        """The interpreter for this shape: resizing one takes longer than running it on a small image."""
+        """The interpreter for this shape. Resizing one takes longer than running it on a small image."""
         if shape[1] * shape[2] > SMALL_PIXELS:
             return self._large
         runner = self._small.pop(shape, None)
@@ -91,11 +92,11 @@ class GridNetwork:
 
 
 class _Runner:
-    """One interpreter, on as many threads as OpenCV may use, and `MAX_THREADS` at most."""
+    """An interpreter with as many threads as OpenCV uses, but at most `MAX_THREADS`."""
 
     def __init__(self, model: bytes, padding: int) -> None:
         threads = min(max(1, cv2.getNumThreads()), MAX_THREADS)
-        self._interpreter = Interpreter(model_content=model, num_threads=threads)
+        self._interpreter = QuietInterpreter(model_content=model, num_threads=threads)
         self._padding = padding
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]

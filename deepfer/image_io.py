@@ -1,9 +1,8 @@
-"""A picture file of any common kind -> RGB `uint8 (H, W, 3)`, upright; and back to a file."""
+"""Image files of any common format to upright RGB `uint8 (H, W, 3)`, and back."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import struct
 import warnings
@@ -14,32 +13,36 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from deepfer.atomic import atomic_write
 from deepfer.decode_budget import BudgetedFile, decoding_s
 from deepfer.errors import ImageError
 from deepfer.exif import is_honest
 from deepfer.jpeg import read_scans, with_honest_exif
 from deepfer.limits import MAX_DECODE_S, MAX_FILE_BYTES, MAX_PIXELS
+from deepfer.text import first_line, printable
 
-# Named, because Pillow would also try readers that have no business here: EPS, for one, starts Ghostscript.
-# Left out too: TGA, which has no signature, so that noise passes for it; ICO, whose header hides the true size.
+ImageSource = np.ndarray | Image.Image | str | Path  # what `as_rgb` accepts
+
+# Pillow would also try unsafe formats: EPS starts Ghostscript. TGA is missing because it has no signature, so noise
+# passes for it, and ICO because its header hides the true size.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
-# What a folder is searched for. A file given by name may be called anything: its content decides.
+# A folder is searched for these. A file given by name may have any suffix: its content decides.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 
-BAND_PIXELS = 2_000_000  # that pass through a conversion at once; each has its cost, a hundredth of a second for Lab
+BAND_PIXELS = 2_000_000  # converted at a time; each conversion has a fixed cost, up to 10 ms for Lab
 
-# What Pillow 12 raises on damaged files of FORMATS, found by cutting and altering some 500,000 of them.
+# What Pillow 12 raises on damaged files of FORMATS, found by truncating and altering about 500,000 of them.
 _DAMAGE = (
-    OSError,  # data that ends early or does not decode: nearly every reader
-    SyntaxError,  # a PNG's chunks, an AVIF's boxes, the header of an EXIF block
-    ValueError,  # numbers in a PPM's, TIFF's or BMP's header, a PNG's IHDR, an AVIF's EXIF
-    RuntimeError,  # AVIF: libavif's own complaints
-    TypeError,  # a TIFF whose tags hold bytes where numbers belong
-    OverflowError,  # a BigTIFF whose offsets are larger than any memory
-    struct.error,  # an EXIF directory that ends early
+    OSError,  # truncated or undecodable data: nearly every reader
+    SyntaxError,  # PNG chunks, AVIF boxes, the header of an EXIF block
+    ValueError,  # numbers in PPM, TIFF and BMP headers, a PNG's IHDR, an AVIF's EXIF
+    RuntimeError,  # libavif
+    TypeError,  # TIFF tags that hold bytes instead of numbers
+    OverflowError,  # huge BigTIFF offsets
+    struct.error,  # a truncated EXIF directory
 )
 
-_UPRIGHT = {  # EXIF orientation -> what turns the stored pixels the right way up; 1 needs nothing
+_UPRIGHT = {  # EXIF orientation to the operation that makes the image upright; 1 needs none
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -49,110 +52,124 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels the right way u
     8: Image.Transpose.ROTATE_90,
 }
 
-WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # suffix -> Pillow's format and its options
-    ".jpg": ("JPEG", {"quality": 92, "subsampling": 0}),  # full colour resolution: thin coloured lines stay sharp
+WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # suffix to Pillow's format and options
+    ".jpg": ("JPEG", {"quality": 92, "subsampling": 0}),  # full colour resolution keeps thin lines sharp
     ".jpeg": ("JPEG", {"quality": 92, "subsampling": 0}),
-    ".png": ("PNG", {"compress_level": 4}),  # 6, the default, takes twice as long for 3 % less
+    ".png": ("PNG", {"compress_level": 4}),  # the default, 6, takes twice as long and saves 3%
 }
 
 
 def read_image(
     source: str | Path | bytes | BinaryIO, *, max_side: int | None = None, max_decode_s: float = MAX_DECODE_S
 ) -> np.ndarray:
-    """Read a picture of any common kind.
+    """Read an image of any common format.
 
-    It comes out upright (EXIF orientation applied), what is transparent in front of white, the first frame of what is
-    animated, and 16-bit, 32-bit or float gray scaled to 8 bits.
+    EXIF orientation is applied, transparent pixels are blended with white, only the first frame of an animation is
+    read, and 16-bit, 32-bit and float gray is scaled to 8 bits.
 
     Args:
         source: A path, a file's bytes, or an open binary file, which is read to its end.
-        max_side: The most pixels that it may be wide or high, where that is less than the limit for all pictures.
-        max_decode_s: The most seconds that decoding it may take, as estimated from its header.
+        max_side: The maximum width and height in pixels, if stricter than `MAX_PIXELS`.
+        max_decode_s: The maximum time to decode it in seconds, as estimated from its header.
 
     Returns:
         RGB, `uint8 (H, W, 3)`.
 
     Raises:
-        ImageError: There is no such file, it is no picture, it is damaged, or it is past a limit; one line that names
-            the file and the reason.
+        ImageError: The file is missing, not an image, damaged, or exceeds a limit. The message names the file and the
+            reason.
     """
     name, data = _read_bytes(source)
-    image = _decode(name, data, max_side, max_decode_s)
+    return _to_array(_decode(name, data, max_side, max_decode_s))
+
+
+def as_rgb(image: ImageSource) -> np.ndarray:
+    """An RGB array as it is; a PIL image or a file converted as by `read_image`.
+
+    A PIL image is decoded by Pillow without the limit on time, so pass untrusted files as paths.
+
+    Returns:
+        RGB, `uint8 (H, W, 3)`.
+
+    Raises:
+        ImageError: A file is not a readable image, or an image exceeds a limit.
+        ValueError: `image` is something else, or an array of another dtype or shape.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(_too_large("image", image.size))
+        try:
+            return _to_array(_upright(image))
+        except _DAMAGE as error:
+            raise ImageError(f"image: damaged or truncated ({first_line(error)})") from error
+    check_image(image)
+    return image
+
+
+def _to_array(image: Image.Image) -> np.ndarray:
     rgb = np.empty((image.height, image.width, 3), np.uint8)
     deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
     scale = _scale(image) if deep else (0.0, 255.0)
-    for top, bottom in _bands(image):  # passing through whole copies takes several times the memory
+    for top, bottom in _bands(image):  # converting it as a whole takes several times the memory
         band = image.crop((0, top, image.width, bottom))
         rgb[top:bottom] = _to_8_bits(band, *scale)[:, :, None] if deep else np.asarray(_to_rgb(band))
     return rgb
 
 
 def write_image(path: str | Path, rgb: np.ndarray) -> None:
-    """Write a picture aside and rename it, so that no half-written file ever stands under `path`.
+    """Write an image atomically.
 
     Args:
-        path: Where to; its suffix, one of `WRITERS`, decides the format.
+        path: Its suffix, one of `WRITERS`, determines the format.
         rgb: RGB, `uint8 (H, W, 3)`.
 
     Raises:
-        ValueError: The suffix is none of `WRITERS`, or `rgb` is no image.
-        OSError: It cannot be written there.
+        ValueError: The suffix is not one of `WRITERS`, or `rgb` is not an image.
+        OSError: The file cannot be written.
     """
     path = Path(path)
     check_image(rgb)
     if path.suffix.lower() not in WRITERS:
-        raise ValueError(f"{path}: a picture is written as {', '.join(WRITERS)}")
-    picture_format, options = WRITERS[path.suffix.lower()]
-    part = aside(path)
-    try:
-        Image.fromarray(rgb).save(part, picture_format, **options)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def aside(path: Path) -> Path:
-    """A new hidden name beside `path`, and of the same kind, for what is not whole yet."""
-    return path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
+        raise ValueError(f"{path}: the name must end in {', '.join(WRITERS)}")
+    image_format, options = WRITERS[path.suffix.lower()]
+    with atomic_write(path) as temporary:
+        Image.fromarray(rgb).save(temporary, image_format, **options)
 
 
 def check_image(image: object) -> None:
-    """Raise a `ValueError` that says what was expected, unless `image` is RGB `uint8 (H, W, 3)` with H, W >= 1."""
+    """Raise a `ValueError` unless `image` is RGB `uint8 (H, W, 3)` with H, W >= 1."""
     expected = "expected an RGB image, a numpy array of dtype uint8 and shape (H, W, 3)"
     if not isinstance(image, np.ndarray):
-        raise ValueError(f"{expected}; got {type(image).__name__} (read_image(path) gives such an array)")
+        raise ValueError(f"{expected}; got {type(image).__name__} (read_image(path) returns such an array)")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         nan = " with NaN" if image.dtype.kind == "f" and np.isnan(image).any() else ""
         raise ValueError(f"{expected}, H and W at least 1; got {image.dtype}{nan}, shape {image.shape}")
 
 
-def printable(name: str | Path) -> str:
-    """A file's name as it fits into one line: as it is, or quoted and escaped if it holds control characters."""
-    return str(name) if str(name).isprintable() else ascii(str(name))
-
-
 def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
-    """(what to call it in an error, its bytes), within MAX_FILE_BYTES."""
+    """(its name for messages, its bytes)."""
     if isinstance(source, bytes):
-        name, data = "picture", source
+        name, data = "image", source
     elif isinstance(source, (str, Path)):
         name = printable(source)
         try:
-            # Asked before opening: to open a FIFO would wait for a writer for ever, and some devices never end.
+            # Checked before opening: opening a FIFO waits for a writer forever, and some devices never end.
             mode = os.stat(source).st_mode
             if stat.S_ISDIR(mode):
-                raise ImageError(f"{name}: a folder, not a picture")
+                raise ImageError(f"{name}: a folder, not an image")
             if not stat.S_ISREG(mode):
                 raise ImageError(f"{name}: not a regular file")
             with open(source, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
             raise ImageError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     elif not hasattr(source, "read"):
         raise TypeError(f"expected a path, a file's bytes or an open binary file; got {type(source).__name__}")
     else:
-        label = getattr(source, "name", None)  # an int where the file was opened by number
-        name = printable(label) if isinstance(label, str) else "picture"
+        label = getattr(source, "name", None)  # an int if the file was opened by descriptor
+        name = printable(label) if isinstance(label, str) else "image"
         data = source.read(MAX_FILE_BYTES + 1)
     if not data:
         raise ImageError(f"{name}: the file is empty")
@@ -162,14 +179,10 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
 
 
 def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -> Image.Image:
-    """The picture's first frame, upright, in whatever mode it is stored.
-
-    If it is too large or would take too long to decode, its header is all that is read.
-    """
-    too_large = f"{name}: more than {MAX_PIXELS / 1e6:g} megapixels"
+    """The image's first frame, upright, in the mode in which it is stored. Limits are checked before decoding."""
     try:
         with warnings.catch_warnings():
-            # Of Pillow alone, as threads share the filters: what Pillow warns of is either refused here or harmless.
+            # Pillow's warnings are about what is refused here or harmless. Only Pillow's, as threads share filters.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             scans = None
             if data.startswith(b"\xff\xd8"):
@@ -180,38 +193,46 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
             if max_side and max(width, height) > max_side:
                 raise ImageError(f"{name}: wider or higher than {max_side} pixels ({width}x{height})")
             if width * height > MAX_PIXELS:
-                raise ImageError(f"{too_large} ({width}x{height})")
+                raise ImageError(_too_large(name, image.size))
             if _tile_pixels(image) > MAX_PIXELS:
-                raise ImageError(f"{too_large} in a tile")
-            if (takes_s := decoding_s(image, data, scans)) > max_decode_s:
+                raise ImageError(f"{_too_large(name)} in a tile")
+            seconds = decoding_s(image, data, scans)
+            if seconds > max_decode_s:
                 raise ImageError(
-                    f"{name}: would take about {takes_s:.2g} s to decode ({width}x{height} {image.format}); "
+                    f"{name}: would take about {seconds:.2g} s to decode ({width}x{height} {image.format}); "
                     "make it smaller, or save it as a plain JPEG"
                 )
             image.load()
-            turn = _UPRIGHT.get(_orientation(image))
-            return image.transpose(turn) if turn is not None else image
+            return _upright(image)
     except UnidentifiedImageError as error:
-        kinds = ", ".join(FORMATS)
-        raise ImageError(f"{name}: not a picture of a kind that is read ({kinds}), or cut off") from error
+        formats = ", ".join(FORMATS)
+        raise ImageError(f"{name}: not an image of a supported format ({formats}), or truncated") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(too_large) from error
+        raise ImageError(_too_large(name)) from error
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{name}: damaged or cut short ({reason})") from error
+        raise ImageError(f"{name}: damaged or truncated ({first_line(error)})") from error
+
+
+def _too_large(name: str, size: tuple[int, int] | None = None) -> str:
+    return f"{name}: more than {MAX_PIXELS / 1e6:g} megapixels" + (f" ({size[0]}x{size[1]})" if size else "")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    operation = _UPRIGHT.get(_orientation(image))
+    return image if operation is None else image.transpose(operation)
 
 
 def _tile_pixels(image: Image.Image) -> int:
-    """The size of a TIFF's tiles, which are decoded whole even where the picture is smaller; 0 where there are none."""
+    """Pixels in a tile of a TIFF, which is decoded whole even if the image is smaller; 0 if there are no tiles."""
     tags = getattr(image, "tag_v2", {})
     width, height = tags.get(322), tags.get(323)  # TileWidth, TileLength
     return width * height if isinstance(width, int) and isinstance(height, int) else 0
 
 
 def _orientation(image: Image.Image) -> Any:
-    """What EXIF says, 1 to 8 if it is sane; None where it says nothing or is damaged, as the pixels may be fine."""
+    """The EXIF orientation, 1 to 8 if it is valid; None if there is none or EXIF is damaged."""
     try:
-        hexadecimal = image.info.get("Raw profile type exif", "")  # ImageMagick's way to put EXIF into a PNG
+        hexadecimal = image.info.get("Raw profile type exif", "")  # where ImageMagick puts EXIF in a PNG
         if not is_honest(image.info.get("exif") or bytes.fromhex("".join(hexadecimal.split("\n")[3:]))):
             return None
         return image.getexif().get(ExifTags.Base.Orientation)
@@ -220,9 +241,9 @@ def _orientation(image: Image.Image) -> Any:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """A picture of at most 8 bits per channel in RGB, what is transparent in front of white."""
+    """An image of at most 8 bits per channel in RGB, blended with white where it is transparent."""
     if image.has_transparency_data:
-        image = image.convert("RGBA")  # which resolves palettes and single transparent colours too
+        image = image.convert("RGBA")  # this resolves palettes and single transparent colours too
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
         return white
@@ -230,17 +251,16 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, int]]:
-    """The first row, and the one after the last, of each of the bands in which a picture is converted."""
+    """The bands in which an image is converted: (first row, row after the last)."""
     rows = max(1, BAND_PIXELS // image.width)
     return ((top, min(top + rows, image.height)) for top in range(0, image.height, rows))
 
 
 def _scale(image: Image.Image) -> tuple[float, float]:
-    """What becomes black and what white in gray of more than 8 bits.
+    """(black, white) of gray of more than 8 bits.
 
-    16-bit gray has a known white. In 32-bit and float gray, white is taken to be the least of 1 (float only), 255 and
-    65,535 that holds every value; where one is past all of these or below 0, the darkest becomes black, the brightest
-    white.
+    White is 65,535 in 16-bit gray. In 32-bit and float gray it is the smallest of 1 (float only), 255 and 65,535 that
+    is not below any value. If a value is above all of these or below 0, black and white are the extreme values.
     """
     if image.mode not in ("I", "F"):
         return 0.0, 65_535.0
@@ -254,10 +274,10 @@ def _scale(image: Image.Image) -> tuple[float, float]:
 
 
 def _values(gray: Image.Image) -> np.ndarray:
-    """Gray of more than 8 bits as it is stored, but finite: float32 `(H, W)`."""
-    return np.clip(np.nan_to_num(np.asarray(gray, dtype=np.float32)), -1e30, 1e30)  # no overflow further down
+    """The stored values of gray of more than 8 bits, made finite: float32 `(H, W)`."""
+    return np.clip(np.nan_to_num(np.asarray(gray, dtype=np.float32)), -1e30, 1e30)  # later sums must not overflow
 
 
 def _to_8_bits(gray: Image.Image, black: float, white: float) -> np.ndarray:
-    """Gray of more than 8 bits -> `uint8 (H, W)`."""
+    """Gray of more than 8 bits to `uint8 (H, W)`."""
     return np.rint((_values(gray) - black) * (255 / max(white - black, 1e-30))).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The segments of a JPEG, walked before any of it is decoded."""
+"""A check of the segments of a JPEG before it is decoded."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from dataclasses import dataclass
 
 from deepfer.exif import is_honest
 
-MAX_SCANS = 100  # encoders write 1 to 12; libtiff, too, stops at 100
+MAX_SCANS = 100  # encoders write 1 to 12; libtiff also stops at 100
 MAX_SEGMENTS = 5_000  # a 100 MB file of the longest segments has 1,600
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the markers that start a frame (ITU-T T.81, table B.1)
 _PROGRESSIVE, _ARITHMETIC = {0xC2, 0xC6, 0xCA, 0xCE}, {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _EOI, _SOS, _APP1, _APP15 = 0xD9, 0xDA, 0xE1, 0xEF
-_BARE = {0x01, 0xC8, 0xD8, _EOI, *range(0xF0, 0xFE)}  # markers whose length, if any, Pillow does not read
-# Not FF 00, which is a byte of data, nor FF D0 to FF D7, which only separate pieces of one scan.
+_BARE = {0x01, 0xC8, 0xD8, _EOI, *range(0xF0, 0xFE)}  # markers whose length Pillow does not read
+# Excludes FF 00, a byte of data, and FF D0 to FF D7, which separate parts of a scan.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 @dataclass(frozen=True)
 class Scans:
-    """What a JPEG asks of its decoder.
+    """What a JPEG's decoder has to do.
 
     Attributes:
-        passes: How often a component is gone through, over all scans; 1 to 4 in a plain photo, about 14 in a
-            progressive one.
+        passes: Components decoded, over all scans: 1 to 4 in a plain photo, about 14 in a progressive one.
         progressive: Whether all coefficients are kept until the last scan.
-        arithmetic: Whether it has arithmetic instead of Huffman coding.
-        hidden_exif: Where the markers are of the EXIF segments that Pillow must not see: dishonest ones, and those
-            after the first, since Pillow joins them into one.
+        arithmetic: Whether it uses arithmetic instead of Huffman coding.
+        hidden_exif: Offsets of the markers of EXIF segments that Pillow must not read: dishonest ones, and all after
+            the first, because Pillow joins them.
     """
 
     passes: int
@@ -38,12 +37,12 @@ class Scans:
 
 
 def read_scans(data: bytes) -> Scans:
-    """Walk through a JPEG's segments as decoders do, up to the end marker after a scan or the end of the data.
+    """Read a JPEG's segments as decoders do, up to the end marker after a scan or the end of the data.
 
-    A decoder goes through the whole picture for each scan, even where the scan has no data.
+    For each scan a decoder goes through the whole image, even if the scan has no data.
 
     Raises:
-        ValueError: It has more scans or segments than any honest file.
+        ValueError: It has more scans or segments than any normal file.
     """
     scans = passes = segments = frame = 0
     seen_exif, hidden_exif = False, list[int]()
@@ -74,7 +73,7 @@ def read_scans(data: bytes) -> Scans:
 
 
 def with_honest_exif(data: bytes, scans: Scans) -> bytes:
-    """The same JPEG with the segments of `scans.hidden_exif` marked as ones that nobody reads."""
+    """The same JPEG with the segments of `scans.hidden_exif` relabelled as APP15, which is ignored."""
     if not scans.hidden_exif:
         return data
     changed = bytearray(data)

@@ -1,4 +1,4 @@
-"""The headers of a JPEG 2000, from which its decoder sets up its tables before it reads any data (ITU-T T.800, A)."""
+"""A check of a JPEG 2000's headers, from which decoders allocate tables before they read data (ITU-T T.800, A)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from io import BytesIO
 
 from deepfer.mp4 import find
 
-MAX_SEGMENTS = 20_000  # of all headers; each tile has two or three
+MAX_SEGMENTS = 20_000  # in all headers; each tile has two or three
 _SIZ, _COD, _COC, _SOT, _SOD = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93
 MAX_SET_UP_S = 0.25  # in which OpenJPEG fills about a gigabyte; 16 megapixels in the usual 64x64 blocks take 0.02
 _PIECE_S, _PACKET_S, _TILE_S = 4e-6, 2e-7, 6e-5  # measured with OpenJPEG 2.5
 
 
 def set_up_s(data: bytes) -> float:
-    """About how many seconds a decoder needs for tiles, code-blocks, precincts and layers, however little they hold.
+    """Estimate the seconds that a decoder needs to set up tiles, code-blocks, precincts and layers, even empty ones.
 
     Raises:
-        ValueError: It is more than `MAX_SET_UP_S`, or there are more segments than in any honest file.
+        ValueError: It is more than `MAX_SET_UP_S`, or there are more segments than in any normal file.
     """
     streams = (at for _, at, _ in find(BytesIO(data), b"jp2c", 0, len(data)))
     start = 0 if data.startswith(b"\xff\x4f") else next(streams, 0)
@@ -37,15 +37,15 @@ def set_up_s(data: bytes) -> float:
                 at = 1 if components < 257 else 2
                 longest = max(longest, _tile_component_s(content[at + 1 :], bool(content[at] & 1), 1, *tile))
         except (struct.error, IndexError, ZeroDivisionError) as error:
-            raise ValueError("a header of it is cut short") from error
+            raise ValueError("a header is truncated") from error
     seconds = tiles * (_TILE_S + components * longest)
     if seconds > MAX_SET_UP_S:
-        raise ValueError("it is cut into too many tiles, blocks or layers")
+        raise ValueError("it has too many tiles, blocks or layers")
     return seconds
 
 
 def _segments(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    """(marker, content) of the main header and of those of all tile-parts."""
+    """(marker, content) of each segment of the main header and the headers of all tile-parts."""
     at += 2  # the start marker
     part_end = 0
     for _ in range(MAX_SEGMENTS):
@@ -63,15 +63,15 @@ def _segments(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
     raise ValueError(f"more than {MAX_SEGMENTS:,} segments")
 
 
-def _tile_component_s(style: bytes, precincts_told: bool, layers: int, width: int, height: int) -> float:
-    """For one component of one tile: its style is how often it is halved, and the sizes in powers of two."""
+def _tile_component_s(style: bytes, has_precincts: bool, layers: int, width: int, height: int) -> float:
+    """The time for one component of a tile. `style` has the number of levels, then log2 of block and precinct sizes."""
     levels, block_x, block_y = style[0], style[1] + 2, style[2] + 2
     if levels > 32:
         raise ValueError(f"{levels} levels")
     seconds = 0.0
     for level in range(levels + 1):
         shrunk_x, shrunk_y = (side / 2 ** (levels - level) for side in (width, height))
-        precinct = style[5 + level] if precincts_told else 0xFF
+        precinct = style[5 + level] if has_precincts else 0xFF
         precincts = (shrunk_x / 2 ** (precinct & 15) + 1) * (shrunk_y / 2 ** (precinct >> 4) + 1)
         inner_x, inner_y = (max(power - (level > 0), 0) for power in (precinct & 15, precinct >> 4))
         band_x, band_y, bands = (shrunk_x / 2, shrunk_y / 2, 3) if level else (shrunk_x, shrunk_y, 1)

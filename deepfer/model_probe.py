@@ -1,12 +1,11 @@
-"""Try another person's model in a process of its own before loading it here.
+"""Try another person's model in a separate process before loading it here.
 
-A LiteRT file can be made so that it crashes whoever runs it. The probe is not a sandbox: it contains crashes, not code
-execution.
+A LiteRT file can be crafted to crash the process that runs it. The probe is not a sandbox: it contains crashes, not
+code execution.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pickle
@@ -18,26 +17,27 @@ from typing import Any
 
 from deepfer.errors import CheckpointError
 from deepfer.limits import MAX_TENSOR_BYTES, MODEL_TRIAL_S
+from deepfer.resources import limit_cpu, limit_memory
 
-OUT_OF_TIME = -24  # the exit status of a process that got SIGXCPU
+OUT_OF_TIME = -24  # the exit status of a process ended by SIGXCPU
 
-_passed: set[tuple[Any, ...]] = set()  # models that were tried, each by its content and how it is loaded
+_passed: set[tuple[Any, ...]] = set()  # probes that succeeded: the loader, the model's hash and the arguments
 
 
 def probe(load: Callable[..., Any], content: bytes, *args: Any, file: Path) -> None:
-    """Call `load(content, *args)` in another process, once for each model in this process: it takes half a second.
+    """Call `load(content, *args)` in another process, which takes half a second; once per model and process.
 
     Args:
-        load: A function or class at the top of a module; it raises `CheckpointError` for a model that cannot be served.
+        load: A function or class at module level; it raises `CheckpointError` for a model that cannot be served.
         content: The model file.
-        args: What else it takes; it must be hashable by `repr`, and be pickled.
+        args: Further arguments, with a meaningful `repr`; they are pickled.
         file: The model's path, for messages.
 
     Raises:
         CheckpointError: The model cannot be served, crashes its process, or takes too long.
     """
-    trial = load.__qualname__, hashlib.sha256(content).digest(), repr(args)
-    if trial in _passed:
+    key = load.__qualname__, hashlib.sha256(content).digest(), repr(args)
+    if key in _passed:
         return
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     try:
@@ -45,25 +45,25 @@ def probe(load: Callable[..., Any], content: bytes, *args: Any, file: Path) -> N
             [sys.executable, "-P", "-c", "from deepfer.model_probe import main; main()"],
             input=pickle.dumps((load, content, args)),
             capture_output=True,
-            timeout=12 * MODEL_TRIAL_S,  # for a model that waits without using the processor; a busy machine is slow
+            timeout=12 * MODEL_TRIAL_S,  # for a model that sleeps; on a busy machine, real time exceeds processor time
             env=os.environ | {"PYTHONPATH": path},
         )
         status = done.returncode
     except subprocess.TimeoutExpired:
         status = OUT_OF_TIME
     if status == OUT_OF_TIME:
-        raise CheckpointError(f"{file} gives no answer within {MODEL_TRIAL_S} s of processor time")
+        raise CheckpointError(f"{file} does not answer within {MODEL_TRIAL_S} s of processor time")
     if status:
         end = f"signal {-status}" if status < 0 else f"status {status}"
         raise CheckpointError(
             done.stdout.decode(errors="replace").strip()
-            or f"{file} crashes the process that runs it ({end}): it is damaged, or made to do harm"
+            or f"{file} crashes the process that runs it ({end}): it is damaged or malicious"
         )
-    _passed.add(trial)
+    _passed.add(key)
 
 
 def main() -> None:
-    """What the other process does; an error's message goes to standard output."""
+    """The other process. It prints the message of a `CheckpointError` and exits with 1."""
     limit_resources()
     load, content, args = pickle.load(sys.stdin.buffer)
     try:
@@ -74,13 +74,6 @@ def main() -> None:
 
 
 def limit_resources(seconds: int = MODEL_TRIAL_S) -> None:
-    """Limit this process to so much processor time, and to `MAX_TENSOR_BYTES` more memory than it has now."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows; macOS does not say
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-        lines = Path("/proc/self/status").read_text().splitlines()
-        (held,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        bound = held + MAX_TENSOR_BYTES
-        resource.setrlimit(resource.RLIMIT_DATA, (bound if most == resource.RLIM_INFINITY else min(bound, most), most))
+    """Limit this process to `seconds` of processor time, and to `MAX_TENSOR_BYTES` more memory than it has now."""
+    limit_cpu(seconds)
+    limit_memory(MAX_TENSOR_BYTES)

@@ -1,4 +1,4 @@
-"""The boxes of an MP4, MOV or AVIF file (ISO/IEC 14496-12), and what they tell of a video: is it whole, how long."""
+"""The boxes of MP4, MOV and AVIF files (ISO/IEC 14496-12), and whether a video is complete and how long it is."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
-MAX_BOXES = 10_000  # side by side; a fragmented film has two for every few seconds
+MAX_BOXES = 10_000  # in one box; a fragmented film has two for every few seconds
 
 
 def boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes between two places of a file: (kind, where the content starts, where it ends)."""
+    """The boxes between two offsets of a file: (type, start of the content, end of the content)."""
     for _ in range(MAX_BOXES):
         if start + 8 > end:
             return
@@ -28,20 +28,20 @@ def boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, in
 
 
 def find(file: BinaryIO, kind: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The ones of `boxes` that are of a kind."""
+    """The boxes of one type."""
     return (box for box in boxes(file, start, end) if box[0] == kind)
 
 
 def has_index(file: BinaryIO) -> bool:
-    """Whether the file has its index, without which nothing in it can be found."""
+    """Whether the file has its index, without which nothing in it can be located."""
     return any(kind in (b"moov", b"moof") for kind, _, _ in boxes(file, 0, os.fstat(file.fileno()).st_size))
 
 
 def video_s(file: BinaryIO) -> float | None:
-    """How long the video track plays, in seconds, or None if the file does not say.
+    """The duration of the video track in seconds, or None if the file does not contain it.
 
-    This is what the edit list leaves of it. A clip trimmed without encoding it anew still holds frames from before its
-    start, which players decode and do not show.
+    The edit list is applied: a video that was trimmed without re-encoding still contains frames from before its start,
+    which players decode but do not show.
     """
     for _, start, end in find(file, b"moov", 0, os.fstat(file.fileno()).st_size):
         scale = next((_number(file, at, (12, 20), (4, 4)) for _, at, _ in find(file, b"mvhd", start, end)), 0)
@@ -64,7 +64,7 @@ def _is_video(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _number(file: BinaryIO, at: int, places: tuple[int, int], sizes: tuple[int, int]) -> int:
-    """A number in a box that has a version, 0 or 1, which decides where it is and how many bytes it has."""
+    """A number in a box whose version, 0 or 1, determines the number's offset and size."""
     file.seek(at)
     version = min(int.from_bytes(file.read(1), "big"), 1)
     file.seek(at + places[version])

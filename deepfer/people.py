@@ -1,4 +1,4 @@
-"""People: who is in a clip, for how long, and what they show, counted frame by frame."""
+"""PeopleCounter: who is in a video, for how long, and with which emotions, accumulated frame by frame."""
 
 from __future__ import annotations
 
@@ -8,71 +8,71 @@ from deepfer.face import LABELS, Face
 from deepfer.limits import MAX_VIDEO_PEOPLE
 from deepfer.result import Person
 
-SEEN_S = 0.5  # who is seen for less is left out of the summary
-FORGET_S = 1.0  # who is out of sight for longer has another number afterwards
-BIN_S = 0.2  # the timelines' steps
+MIN_SEEN_S = 0.5  # people visible for less are left out of the summary
+MAX_AGE_S = 1.0  # people out of sight for longer get a new number
+BIN_S = 0.2  # resolution of the timelines
 
 
-class People:
-    """Everybody in a clip. Memory is bounded, however many faces come and go.
+class PeopleCounter:
+    """Accumulates the people of a video in bounded memory.
 
-    Somebody who has gone for good is dropped if they were seen for less than `SEEN_S`. Of the others, `limit` are kept:
-    those seen for longest.
+    People who have left are dropped if they were visible for less than `MIN_SEEN_S`. Of the others, the `limit` people
+    visible for longest are kept.
     """
 
     def __init__(self, limit: int = MAX_VIDEO_PEOPLE) -> None:
         self._limit = limit
-        self._here: dict[int, _Seen] = {}
-        self._gone: list[Person] = []
+        self._present: dict[int, _Track] = {}
+        self._left: list[Person] = []
         self._dropped = False
 
     def __len__(self) -> int:
-        """How many people are kept in memory."""
-        return len(self._here) + len(self._gone)
+        """The number of people in memory."""
+        return len(self._present) + len(self._left)
 
-    def count(self, time_s: float, faces: list[Face], until_s: float) -> None:
-        """Add the faces of a frame that is shown from `time_s` to `until_s`, in seconds."""
-        for number in [number for number, seen in self._here.items() if time_s - seen.last_s > FORGET_S]:
-            seen = self._here.pop(number)
-            if sum(seen.seconds) >= SEEN_S:
-                self._gone.append(seen.person(number))
-        if len(self._gone) > 2 * self._limit:
+    def add(self, time_s: float, faces: list[Face], until_s: float) -> None:
+        """Add the faces of a frame shown from `time_s` to `until_s`, in seconds."""
+        for number in [number for number, seen in self._present.items() if time_s - seen.last_s > MAX_AGE_S]:
+            seen = self._present.pop(number)
+            if sum(seen.seconds) >= MIN_SEEN_S:
+                self._left.append(seen.person(number))
+        if len(self._left) > 2 * self._limit:
             self._drop()
         for face in faces:
             assert face.track_id is not None
-            self._here.setdefault(face.track_id, _Seen(time_s)).add(face, time_s, until_s)
+            self._present.setdefault(face.track_id, _Track(time_s)).add(face, time_s, until_s)
 
-    def shown(self, duration_s: float) -> tuple[list[Person], str | None]:
-        """The summary of a clip.
+    def summary(self, duration_s: float) -> tuple[list[Person], str | None]:
+        """Finish.
 
         Args:
-            duration_s: The clip's length in seconds.
+            duration_s: The video's length in seconds.
 
         Returns:
-            The people in order of appearance, and a warning if some were dropped because of the limit.
+            The people in order of appearance, and a warning if the limit dropped some, or None.
         """
-        least_s = min(SEEN_S, duration_s / 2)
-        self._gone += [seen.person(number) for number, seen in self._here.items() if sum(seen.seconds) >= least_s]
-        self._here.clear()
-        if len(self._gone) > self._limit:
+        least_s = min(MIN_SEEN_S, duration_s / 2)
+        self._left += [seen.person(number) for number, seen in self._present.items() if sum(seen.seconds) >= least_s]
+        self._present.clear()
+        if len(self._left) > self._limit:
             self._drop()
-        warning = f"only the {self._limit:,} people who are seen for longest are listed" if self._dropped else None
-        return sorted(self._gone, key=lambda person: (person.first_s, person.track_id)), warning
+        warning = f"only the {self._limit:,} people visible for longest are listed" if self._dropped else None
+        return sorted(self._left, key=lambda person: (person.first_s, person.track_id)), warning
 
     def _drop(self) -> None:
-        self._gone.sort(key=lambda person: -person.seen_s)
-        del self._gone[self._limit :]
+        self._left.sort(key=lambda person: -person.seen_s)
+        del self._left[self._limit :]
         self._dropped = True
 
 
-class _Seen:
-    """What is counted of one person."""
+class _Track:
+    """The accumulated values of one person."""
 
     def __init__(self, time_s: float) -> None:
         self.first_s = self.last_s = time_s
         self.seconds = [0.0] * len(LABELS)
         self.sums = np.zeros(len(LABELS))
-        self.bins: dict[int, np.ndarray] = {}  # bin -> the weighted sum of its probabilities, and of the weights
+        self.bins: dict[int, np.ndarray] = {}  # bin to the weighted sum of its probabilities, and the sum of weights
 
     def add(self, face: Face, time_s: float, until_s: float) -> None:
         values = np.array([face.probabilities[label] for label in LABELS])

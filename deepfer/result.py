@@ -1,36 +1,50 @@
-"""What is said about one input, as a line, a JSON object or table rows; for the command line and the page.
+"""The result of one input as a readable line, a JSON object or table rows, for the command line and the page.
 
-`Result` is about a picture, or an input that could not be read; `VideoResult` about a clip.
+`Result` is for an image, or an input that could not be read; `VideoResult` is for a video.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepfer.face import LABELS, Face, format_percent
-from deepfer.image_io import printable
+from deepfer.face import LABELS, Face
+from deepfer.text import format_percent, printable
 
-INPUT_COLUMNS = ("path", "width", "height", "model", "revision", "detector", "faces")  # faces: how many
+INPUT_COLUMNS = ("path", "width", "height", "model", "revision", "detector", "faces")  # faces: their number
 FACE_COLUMNS = ("face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence", *LABELS)
 COLUMNS = (*INPUT_COLUMNS, *FACE_COLUMNS, "error")
 
 
-@dataclass(frozen=True)
-class Result:
-    """The faces of one input, or why there are none.
+class Provenance(NamedTuple):
+    """What made a result.
 
     Attributes:
-        path: The input, as it was given.
-        model: What the model was asked for as.
+        model: The model as it was requested: "cnn", a path, or "user/name".
         revision: The model's commit on the Hub, or None.
         detector: "deepfer", "yunet" or "haar".
-        width: Of the picture, pixels; None where it could not be read.
+    """
+
+    model: str
+    revision: str | None
+    detector: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The faces in one input, or the reason why it could not be read.
+
+    Attributes:
+        path: The input as it was given; empty for an image in memory.
+        model: As in `Provenance`.
+        revision: As in `Provenance`.
+        detector: As in `Provenance`.
+        width: Of the image, in pixels; None if it could not be read.
         height: Likewise.
         faces: Largest first.
-        error: Why the input could not be read, in one line; None where it could.
+        error: Why the input could not be read, in one line, or None.
     """
 
     path: str
@@ -44,11 +58,11 @@ class Result:
 
     @property
     def count(self) -> int:
-        """How many faces."""
+        """The number of faces."""
         return len(self.faces)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for `json.dumps`."""
+        """Plain types, ready for `json.dumps`."""
         return {
             "path": self.path,
             "width": self.width,
@@ -61,35 +75,42 @@ class Result:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """By `COLUMNS`: one for each face, numbered from 1, or one without a face's columns where there is none."""
-        shared = self.to_dict() | {"faces": len(self.faces)}
-        rows = []
-        for number, face in enumerate(self.faces, 1):
-            box = dict(zip(("x1", "y1", "x2", "y2"), face.box, strict=True))
-            scores = {"detection_score": face.detection_score, "emotion": face.emotion, "confidence": face.confidence}
-            rows.append(shared | {"face": number} | box | scores | dict(face.probabilities))
-        return rows or [shared]
+        """Rows with `COLUMNS` as keys: one per face, or a single one without `FACE_COLUMNS` if there is no face."""
+        shared = self.to_dict() | {"faces": self.count}
+        return [shared | face_row(face, number) for number, face in enumerate(self.faces, 1)] or [shared]
 
     def line(self) -> str:
-        """For a person."""
+        """One readable line."""
         shown = "; ".join(f"{face.emotion} {format_percent(face.confidence)} at {face.box}" for face in self.faces)
-        count = {0: "no face found", 1: "1 face: "}.get(len(self.faces), f"{len(self.faces)} faces: ")
+        count = {0: "no face found", 1: "1 face: "}.get(self.count, f"{self.count} faces: ")
         return f"{printable(self.path)}  {self.width}x{self.height}  {count}{shown}"
+
+
+def face_row(face: Face, number: int) -> dict[str, Any]:
+    """A row with `FACE_COLUMNS` as keys.
+
+    Args:
+        face: The face.
+        number: Its number in the image, from 1.
+    """
+    box = dict(zip(("x1", "y1", "x2", "y2"), face.box, strict=True))
+    scores = {"detection_score": face.detection_score, "emotion": face.emotion, "confidence": face.confidence}
+    return {"face": number} | box | scores | dict(face.probabilities)
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One person in a clip.
+    """One person in a video.
 
     Attributes:
-        track_id: The number that follows them through the clip.
-        first_s: When they are first seen, seconds.
-        last_s: When they are last seen.
-        seconds: Label to the time in which it was the emotion shown, in the order of `LABELS`.
-        probabilities: Label to its mean over the time in which they are seen.
-        timeline: The means of every `bin_s` seconds from `timeline_s` on, float32 (N, 7); NaN where they are not seen.
-        timeline_s: When the timeline begins.
-        bin_s: How long each of its rows is.
+        track_id: The person's number in the video.
+        first_s: When they first appear, in seconds.
+        last_s: When they last appear.
+        seconds: Label to the time during which it was the emotion shown, in the order of `LABELS`.
+        probabilities: Label to its mean over the time in which the person is visible.
+        timeline: The mean probabilities of each bin of `bin_s` seconds, float32 (N, 7); NaN while not visible.
+        timeline_s: Where the timeline begins.
+        bin_s: The length of a bin.
     """
 
     track_id: int
@@ -103,7 +124,7 @@ class Person:
 
     @property
     def seen_s(self) -> float:
-        """For how long they are seen."""
+        """How long the person is visible."""
         return sum(self.seconds.values())
 
     @property
@@ -112,7 +133,7 @@ class Person:
         return max(self.seconds, key=lambda label: self.seconds[label])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for `json.dumps`; without the timeline."""
+        """Plain types, ready for `json.dumps`; without the timeline."""
         return {
             "track_id": self.track_id,
             "first_s": round(self.first_s, 3),
@@ -126,20 +147,20 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class VideoResult:
-    """The people in a clip.
+    """The people in a video.
 
     Attributes:
-        path: The input, as it was given.
-        model: What the model was asked for as.
-        revision: The model's commit on the Hub, or None.
-        detector: "deepfer", "yunet" or "haar".
-        width: Of the upright frames, pixels.
+        path: The input as it was given.
+        model: As in `Provenance`.
+        revision: As in `Provenance`.
+        detector: As in `Provenance`.
+        width: Of the upright frames, in pixels.
         height: Likewise.
-        duration_s: What could be read of it, seconds.
-        fps: Frames per second; where they vary, what is usual.
-        frames: How many were read.
-        people: Who is seen for half a second or more (a flash is seldom a face), in order of appearance.
-        warning: What is amiss: that it is cut short, too long, or its sound is lost; or None.
+        duration_s: The length that could be read, in seconds.
+        fps: Frames per second; the usual rate if it varies.
+        frames: The number of frames that were read.
+        people: Those visible for half a second or more, in order of appearance; shorter tracks are seldom faces.
+        warning: Why the result is incomplete (the video is damaged or too long, or its sound was lost), or None.
     """
 
     path: str
@@ -157,11 +178,11 @@ class VideoResult:
 
     @property
     def count(self) -> int:
-        """How many people."""
+        """The number of people."""
         return len(self.people)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for `json.dumps`."""
+        """Plain types, ready for `json.dumps`."""
         return {
             "path": self.path,
             "width": self.width,
@@ -178,9 +199,9 @@ class VideoResult:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """By `COLUMNS`, as for a picture: one for each person, with their usual emotion and mean probabilities."""
-        told = self.to_dict() | {"faces": self.count}
-        shared = {key: told[key] for key in COLUMNS if key in told}
+        """Rows as for an image: one per person, with their usual emotion and mean probabilities."""
+        values = self.to_dict() | {"faces": self.count}
+        shared = {key: values[key] for key in COLUMNS if key in values}
         return [
             shared
             | {"face": number, "emotion": person.emotion, "confidence": person.probabilities[person.emotion]}
@@ -189,11 +210,11 @@ class VideoResult:
         ] or [shared]
 
     def line(self) -> str:
-        """For a person."""
+        """One readable line."""
         people = "; ".join(
             f"{person.track_id} seen {person.seen_s:.1f} s, mostly {person.emotion} "
             f"({format_percent(person.seconds[person.emotion] / person.seen_s)})"
             for person in self.people
         )
-        count = {0: "nobody found", 1: "1 person: "}.get(len(self.people), f"{len(self.people)} people: ")
+        count = {0: "nobody found", 1: "1 person: "}.get(self.count, f"{self.count} people: ")
         return f"{printable(self.path)}  {self.width}x{self.height}  {self.duration_s:.1f} s  {count}{people}"

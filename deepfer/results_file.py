@@ -1,4 +1,4 @@
-"""The file of `--output`: results as JSON lines or CSV, written one input at a time, so that a run can be resumed."""
+"""The --output file: results as JSON lines or CSV, appended input by input so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deepfer.errors import DeepFERError
-from deepfer.result import Result, VideoResult
+from deepfer.result import Provenance, Result, VideoResult
 from deepfer.table import from_csv, header, to_csv
 
 SUFFIXES = (".jsonl", ".csv")
 
-# On Windows no other process can read a byte that is locked, so it is one that results do not reach.
+# On Windows no other process can read a locked byte, so it is one beyond any results.
 LOCKED_AT = 2**31 - 2
-
-Maker = tuple[str, str | None, str]  # model, revision, detector
 
 
 class ResultsFileError(DeepFERError):
-    """The file is not one that these results may be written to."""
+    """These results cannot be written to this file."""
 
 
 class LockedError(ResultsFileError):
@@ -33,27 +31,27 @@ class LockedError(ResultsFileError):
 
 
 class ResultsFile:
-    """An open results file, locked against other processes. A kill costs at most the result in hand.
+    """An open results file, locked against other processes. A kill loses at most the result being written.
 
     Attributes:
-        done: The path of each input that the file holds -> whether it failed. Empty unless the run is resumed.
+        done: Path of each input in the file to whether it failed; empty unless the run is resumed.
     """
 
-    def __init__(self, path: Path, maker: Maker, inputs: Iterable[Path], *, resume: bool) -> None:
-        """Open the file, lock it, and when resuming, read it.
+    def __init__(self, path: Path, provenance: Provenance, inputs: Iterable[Path], *, resume: bool) -> None:
+        """Open and lock the file, and read it if `resume` is set.
 
-        Without `resume`, what the file holds is kept until the first result is written.
+        Without `resume`, the old content is kept until the first result is written.
 
         Args:
             path: The file; `check_name` has accepted it.
-            maker: Model, revision and detector of this run.
-            inputs: The run's inputs, none of which the file may be.
-            resume: Whether to add to what the file holds. A last result that was cut short by a kill is removed.
+            provenance: Of this run's results.
+            inputs: The run's inputs; the file must not be one of them.
+            resume: Append to the file. A last result that was truncated by a kill is removed.
 
         Raises:
             LockedError: Another process is writing to the file.
-            ResultsFileError: The file is one of the inputs; or it is to be resumed, and does not hold results, or holds
-                those of another model or detector.
+            ResultsFileError: The file is one of the inputs, or cannot be resumed because it contains something else, or
+                results of another model or detector.
             OSError: The file cannot be opened, read or written.
         """
         self._path, self._replace = path, not resume
@@ -64,7 +62,7 @@ class ResultsFile:
             _lock(self._file, path)
             self._check_inputs(inputs)
             if resume:
-                self._read(maker)
+                self._read(provenance)
         except BaseException:
             self._file.close()
             raise
@@ -88,7 +86,7 @@ class ResultsFile:
             text = (header() if self._file.seek(0, io.SEEK_END) == 0 else "") + to_csv(result.rows())
         else:
             text = json.dumps(result.to_dict()) + "\n"
-        self._file.write(text.encode("utf-8", "surrogateescape"))  # the bytes of a name that is not UTF-8 stay the same
+        self._file.write(text.encode("utf-8", "surrogateescape"))  # keeps the bytes of a name that is not UTF-8
         self._file.flush()
 
     def _check_inputs(self, inputs: Iterable[Path]) -> None:
@@ -97,44 +95,45 @@ class ResultsFile:
         for item in inputs:
             try:
                 same = os.path.samestat(own, os.stat(item))
-            except (OSError, ValueError):  # it cannot be read, which is said in its turn
+            except (OSError, ValueError):  # reading the input will report it
                 continue
             if same:
-                raise ResultsFileError(f"--output {self._path} is the input {item}: name another file")
+                raise ResultsFileError(f"--output {self._path} is the input {item}: choose another name")
 
-    def _read(self, maker: Maker) -> None:
+    def _read(self, provenance: Provenance) -> None:
         self._file.seek(0)
         data = self._file.read()
         start = header().rstrip("\n").encode() if self._is_table else b'{"path": '
         whole = data[: data.rfind(b"\n") + 1]
         try:
-            # A line cut short passes for ours only if it could have become one.
+            # A truncated first line is accepted if it could have become ours.
             if not data.startswith(start) and not start.startswith(data):
-                raise ValueError("the first line is not one that --output writes")
-            makers, length = self._read_table(whole) if self._is_table else self._read_lines(whole)
+                raise ValueError("its first line is not one that --output writes")
+            found, length = self._read_table(whole) if self._is_table else self._read_lines(whole)
         except (ValueError, KeyError, TypeError, csv.Error) as error:  # not JSON or CSV, or without a result's fields
             raise ResultsFileError(
-                f"--output {self._path} does not hold results, so there is nothing to resume: {error}"
+                f"--output {self._path} does not contain results, so there is nothing to resume: {error}"
             ) from error
-        if other := sorted(_told(one) for one in makers - {maker}):
+        if others := sorted(_describe(one) for one in found - {provenance}):
             raise ResultsFileError(
-                f"--output {self._path} holds results of {', '.join(other)}; this run uses {_told(maker)}. To go on, "
-                "give the same --model, --revision and --detector; or name another --output"
+                f"--output {self._path} contains results of {', '.join(others)}; "
+                f"this run uses {_describe(provenance)}. Use the same --model, --revision and --detector, "
+                "or another --output"
             )
         if length < len(data):
             self._file.truncate(length)
 
-    def _read_lines(self, data: bytes) -> tuple[set[Maker], int]:
-        makers = set()
+    def _read_lines(self, data: bytes) -> tuple[set[Provenance], int]:
+        found = set()
         for line in data.split(b"\n")[:-1]:
             result = json.loads(line)
             self.done[result["path"]] = result["error"] is not None
-            makers.add((result["model"], result["revision"], result["detector"]))
-        return makers, len(data)
+            found.add(Provenance(result["model"], result["revision"], result["detector"]))
+        return found, len(data)
 
-    def _read_table(self, data: bytes) -> tuple[set[Maker], int]:
-        """The length leaves out the last input if not all its faces are there."""
-        makers: set[Maker] = set()
+    def _read_table(self, data: bytes) -> tuple[set[Provenance], int]:
+        """The length excludes the last input if some of its faces are missing."""
+        found: set[Provenance] = set()
         read = length = 0
 
         def lines() -> Iterator[str]:
@@ -144,32 +143,32 @@ class ResultsFile:
                 yield line.decode("utf-8", "surrogateescape")
 
         for row in from_csv(lines()):
-            if None in row.values():  # cut within a name that holds a newline
+            if None in row.values():  # truncated within a name that contains a newline
                 break
             if int(row["faces"] or 0) == int(row["face"] or 0):  # an input's last row
                 self.done[str(row["path"])] = bool(row["error"])
-                makers.add((str(row["model"]), row["revision"] or None, str(row["detector"])))
+                found.add(Provenance(str(row["model"]), row["revision"] or None, str(row["detector"])))
                 length = read
-        return makers, length
+        return found, length
 
 
 def check_name(path: Path) -> None:
-    """Raise a `ResultsFileError` unless the name ends in one of `SUFFIXES`, and if it is a link, its target's too."""
+    """Raise a `ResultsFileError` unless the name, and that of its target if it is a link, ends in one of `SUFFIXES`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ResultsFileError(f"--output {path}: the name must end in .jsonl or .csv")
     target = Path(os.path.realpath(path))
     if target.suffix.lower() != suffix:
-        raise ResultsFileError(f"--output {path} is a link to {target}, which is not named {suffix}")
+        raise ResultsFileError(f"--output {path} is a link to {target}, whose name does not end in {suffix}")
 
 
-def _told(maker: Maker) -> str:
-    model, revision, detector = maker
+def _describe(provenance: Provenance) -> str:
+    model, revision, detector = provenance
     return f"{model}{f' at {revision}' if revision else ''} with {detector}"
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Lock a file until it is closed, however the process ends. Without effect on file systems that have no locks."""
+    """Lock a file until it is closed, however the process ends. No effect on file systems without locks."""
     try:
         if sys.platform == "win32":
             import msvcrt

@@ -1,4 +1,4 @@
-"""warp: a picture seen through a similarity (turn, scale, shift); how faces are cut out, and looked at more closely."""
+"""warp: an image transformed by a similarity (rotation, scale, translation), for crops of faces and closer views."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import math
 import cv2
 import numpy as np
 
-AREA_FROM = 1.5  # times that a picture shrinks, from where on pixels are averaged and not skipped
-SHARP = 1.5  # how many times finer than the view a sharp one is averaged, before it is drawn
+AREA_FROM = 1.5  # from this downscaling factor on, pixels are averaged instead of skipped
+SHARP = 1.5  # a sharp view is averaged to a resolution this many times finer than the result
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], sharp: bool = False) -> np.ndarray:
-    """Draw `image` through `matrix` into a view of `size`; what lies beyond the picture repeats its border.
+    """Transform `image` by `matrix` to a view of `size`. Beyond the image, its border is repeated.
 
     Args:
         image: uint8 `(H, W)` or `(H, W, C)`.
-        matrix: The similarity from picture to view, float64 `(2, 3)`, between pixel centres as OpenCV counts them.
+        matrix: The similarity from image to view, float64 `(2, 3)`, between pixel centres as in OpenCV.
         size: `(width, height)` of the view.
-        sharp: Keep fine detail, at some cost in time: bicubic, and averaged less before.
+        sharp: Keep fine detail, which takes longer: bicubic, with less averaging.
 
     Returns:
         uint8 `(height, width)` or `(height, width, C)`.
     """
     height, width = image.shape[:2]
-    # In plain numbers: for views as small as a face, NumPy's calls would take longer than the pixels.
+    # Plain numbers, because for small views NumPy's overhead would exceed the time for the pixels.
     (a, b, x), (c, d, y) = matrix.tolist()
     if size == (width, height) and (a, b, x, c, d, y) == (1, 0, 0, 0, 1, 0):
         return image
@@ -34,16 +34,16 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], sharp: bo
     top, bottom = _span([(a * v - c * u) / determinant for u, v in corners], height)
     patch = image[top:bottom, left:right]
     x, y = x + a * left + b * top, y + c * left + d * top
-    # A warp looks at a few pixels only: shrink by area first, as far as whole pixels of the view allow.
+    # warpAffine samples only a few pixels, so average first, to a whole number of pixels.
     shrink = 1 / math.hypot(a, c)
-    while not sharp and shrink >= 2:  # in halves: far faster, if not quite the same as in one step
+    while not sharp and shrink >= 2:  # halving is much faster and nearly the same as one step
         patch = patch[: max(1, len(patch) // 2 * 2), : max(1, patch.shape[1] // 2 * 2)]
         patch, (a, b, x, c, d, y) = _reduced(patch, 0.5, (a, b, x, c, d, y))
         shrink /= 2
     if shrink > AREA_FROM:
         patch, (a, b, x, c, d, y) = _reduced(patch, (SHARP if sharp else 1) / shrink, (a, b, x, c, d, y))
-    left_to_do = max(abs(a - 1), abs(b), abs(x), abs(c), abs(d - 1), abs(y))
-    if patch.shape[1::-1] == size and left_to_do < 1e-6:
+    remainder = max(abs(a - 1), abs(b), abs(x), abs(c), abs(d - 1), abs(y))
+    if patch.shape[1::-1] == size and remainder < 1e-6:
         return patch
     matrix = np.array([[a, b, x], [c, d, y]])
     return cv2.warpAffine(
@@ -52,13 +52,13 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], sharp: bo
 
 
 def _span(ends: list[float], side: int) -> tuple[int, int]:
-    """The pixels of a picture's side that a view with these corners needs, and one more either way; at least one."""
+    """The pixels along one side of an image that a view with these corners needs, plus one at each end."""
     low = min(max(math.floor(min(ends)) - 1, 0), side - 1)
     return low, min(max(math.ceil(max(ends)) + 2, low + 1), side)
 
 
 def _reduced(image: np.ndarray, scale: float, matrix: tuple[float, ...]) -> tuple[np.ndarray, tuple[float, ...]]:
-    """A picture shrunk by area to whole pixels, and a similarity of it for what is left."""
+    """An image downscaled by averaging, and the similarity that remains to be applied."""
     height, width = image.shape[:2]
     size = max(1, round(width * scale)), max(1, round(height * scale))
     by_x, by_y = width / size[0], height / size[1]
@@ -69,6 +69,6 @@ def _reduced(image: np.ndarray, scale: float, matrix: tuple[float, ...]) -> tupl
 
 
 def similarity(a: complex, b: complex) -> np.ndarray:
-    """The matrix for `warp` of `z -> a z + b` between continuous coordinates, where the first pixel ends at 1."""
+    """The matrix for `warp` of `z -> a z + b` in continuous coordinates, where the first pixel spans 0 to 1."""
     b += a * complex(0.5, 0.5) - complex(0.5, 0.5)
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])

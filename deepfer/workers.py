@@ -1,6 +1,6 @@
-"""Workers: processes that take one task at a time; their results come in the order of the tasks.
+"""A process pool that yields results in the order of the tasks and survives the death of a worker.
 
-One that is killed, as by a fault in a decoder or for want of memory, costs no more than the task that it had.
+If a worker is killed, by a crash in a decoder or for lack of memory, only the task it had is affected.
 """
 
 from __future__ import annotations
@@ -18,73 +18,65 @@ from typing import Any, TypeVar
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
-AHEAD = 16  # tasks per worker that may be done before one that takes long: their results wait in memory
-TRIES = 2  # workers that a task may cost: the first may have been killed for another reason
-GRACE_S = 5  # for a worker to finish what it is at when it is no longer needed
+AHEAD = 16  # tasks per worker that may be done while a slow one is not: their results wait in memory
+TRIES = 2  # workers that a task may lose: the first may have been killed for another reason
+GRACE_S = 5  # seconds for a worker to finish its task when it is no longer needed
 
 
 @dataclass(frozen=True)
-class Killed:
-    """In place of a result: every worker that had this task was killed.
+class WorkerKilled:
+    """The result of a task whose workers were all killed.
 
     Attributes:
-        signal: By which signal, in words.
+        signal: The signal's description.
     """
 
     signal: str
 
 
-def in_order(
+def process_map(
     count: int, prepare: Callable[[], Callable[[Task], Answer]], tasks: Sequence[Task]
-) -> Generator[Answer | Killed, None, None]:
-    """Do tasks in processes; to be closed where it is not read to its end.
+) -> Generator[Answer | WorkerKilled, None, None]:
+    """Run tasks in processes. Close the generator if you do not exhaust it.
 
     Args:
-        count: How many processes.
-        prepare: Called once in each of them; what it returns is called with each task. It, tasks and results go from
-            process to process, so they can be pickled.
-        tasks: What there is to do.
+        count: The number of processes.
+        prepare: Called once in each process; the function that it returns is called with each task. `prepare`, tasks
+            and results are pickled.
+        tasks: The tasks.
 
     Yields:
-        The result of each task, in the order of the tasks.
+        The result of each task, in order.
 
     Raises:
-        Exception: What `prepare` or a task raised, with the traceback from there as a note.
-        RuntimeError: A worker ended by itself.
+        Exception: What `prepare` or a task raised, with the worker's traceback as a note.
+        RuntimeError: A worker exited without being killed.
     """
     waiting = deque(range(len(tasks)))
     deaths: Counter[int] = Counter()
-    done: dict[int, Answer | Killed] = {}
-    turn = 0  # of the task whose result comes next
+    done: dict[int, Answer | WorkerKilled] = {}
+    next_up = 0  # the task whose result is yielded next
     workers: list[_Worker] = []
     try:
         workers += (_Worker(prepare) for _ in range(min(count, len(tasks))))
-        while turn < len(tasks):
+        while next_up < len(tasks):
             for worker in workers:
-                if worker.task is None and waiting and waiting[0] < turn + AHEAD * count:
-                    worker.give(waiting.popleft(), tasks)
+                if worker.task is None and waiting and waiting[0] < next_up + AHEAD * count:
+                    worker.start(waiting.popleft(), tasks)
             busy = {worker.pipe: worker for worker in workers if worker.task is not None}
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
-                task, worker.task = worker.task, None
-                assert task is not None
-                try:
-                    done[task], error = worker.pipe.recv()
-                except (EOFError, OSError):  # it is no more
-                    workers.remove(worker)
-                    killed = worker.cause_of_death()
-                    workers.append(_Worker(prepare))
+                task, result = worker.finish()
+                if isinstance(result, WorkerKilled):
+                    workers[workers.index(worker)] = _Worker(prepare)
                     deaths[task] += 1
                     if deaths[task] < TRIES:
                         waiting.appendleft(task)
-                    else:
-                        done[task] = killed
-                    continue
-                if error is not None:
-                    raise error
-            while turn in done:
-                yield done.pop(turn)
-                turn += 1
+                        continue
+                done[task] = result
+            while next_up in done:
+                yield done.pop(next_up)
+                next_up += 1
     finally:
         for worker in workers:
             worker.pipe.close()
@@ -93,32 +85,44 @@ def in_order(
 
 
 class _Worker:
-    """One process, and the number of the task that it has."""
+    """A process and the number of its current task."""
 
     def __init__(self, prepare: Callable[[], Callable[[Any], Any]]) -> None:
-        # Not forked: the threads of OpenCV and LiteRT would be missing in a fork, and its locks held for ever.
+        # Not forked: a fork lacks the threads of OpenCV and LiteRT, and their locks may stay held forever.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.task: int | None = None
         self._process = context.Process(target=_work, args=(theirs, prepare), daemon=True)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is answered here, not by the workers
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is handled by the parent alone
         try:
             self._process.start()
         finally:
             signal.signal(signal.SIGINT, before)
         theirs.close()
 
-    def give(self, number: int, tasks: Sequence[Any]) -> None:
+    def start(self, number: int, tasks: Sequence[Any]) -> None:
         self.task = number
-        with contextlib.suppress(OSError):  # it was killed while it had nothing to do: reading its answer will tell
+        with contextlib.suppress(OSError):  # it was killed while idle, which receiving its result will show
             self.pipe.send(tasks[number])
 
-    def cause_of_death(self) -> Killed:
+    def finish(self) -> tuple[int, Any]:
+        """The current task's number and its result, which is `WorkerKilled` if the process has died."""
+        task, self.task = self.task, None
+        assert task is not None
+        try:
+            result, error = self.pipe.recv()
+        except (EOFError, OSError):
+            return task, self._cause_of_death()
+        if error is not None:
+            raise error
+        return task, result
+
+    def _cause_of_death(self) -> WorkerKilled:
         self._process.join()
         code = self._process.exitcode or 0
         if code >= 0:
-            raise RuntimeError(f"a worker ended by itself, with status {code}")
-        return Killed(signal.strsignal(-code) or f"signal {-code}")
+            raise RuntimeError(f"a worker exited with status {code}")
+        return WorkerKilled(signal.strsignal(-code) or f"signal {-code}")
 
     def end(self) -> None:
         self._process.join(GRACE_S)
@@ -128,7 +132,7 @@ class _Worker:
 
 
 def _work(pipe: Connection, prepare: Callable[[], Callable[[Any], Any]]) -> None:
-    """What a worker does, until whoever gives it tasks has gone."""
+    """A worker's loop, until the parent closes the pipe or exits."""
     do = None
     with contextlib.suppress(EOFError, ConnectionError):
         while True:

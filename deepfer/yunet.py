@@ -1,4 +1,4 @@
-"""YuNet (Wu et al. 2023): its ONNX file rebuilt for LiteRT, which runs it faster than OpenCV does."""
+"""YuNet (Wu et al. 2023), converted from its ONNX file to LiteRT, which runs it faster than OpenCV does."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def load_yunet(path: str | Path) -> GridNetwork:
     """Read YuNet's weights from its `.onnx` file.
 
     Raises:
-        ValueError: The file holds no YuNet in float32.
+        ValueError: The file is not YuNet in float32.
     """
     try:
         model = _litert(_weights(path))
     except cv2.error as error:
         raise ValueError(f"{path} cannot be read") from error
-    return GridNetwork(model, decode, padding=1)  # the first convolution looks a pixel beyond the image
+    return GridNetwork(model, decode, padding=1)  # the first convolution reads a pixel beyond the image
 
 
 def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
-    """The rows of `GridNetwork.detect` from the cells of a grid `(h, w, 16)` that score high enough.
+    """The rows of `GridNetwork.detect` from the cells of a grid `(h, w, 16)` with a high enough score.
 
-    A cell holds two logits (the score is the geometric mean of their probabilities), the box's centre in strides, the
-    logarithms of its sides, and the landmarks.
+    A cell contains two logits (the score is the geometric mean of their probabilities), the box's centre in strides,
+    the logarithms of its sides, and the landmarks.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # in damaged weights
+    with np.errstate(over="ignore", invalid="ignore"):  # of corrupt weights
         score = 1 / np.sqrt((1 + np.exp(-grid[..., 0])) * (1 + np.exp(-grid[..., 1])))
         y, x = np.nonzero(score >= threshold)
         cell, place = grid[y, x], np.stack([x, y], axis=1)
@@ -47,16 +47,16 @@ def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
 
 # --- the network ------------------------------------------------------------------------------------------------------
 
-# A unit is a convolution of single pixels and one of each channel's neighbourhood; these are channels in and out.
+# A unit is a pointwise and a depthwise convolution; the pairs are input and output channels.
 STEM = (3, 16)
 BACKBONE = ((16, 16), (16, 16), (16, 32), (32, 32), (32, 64), *((64, 64),) * 6)
-POOLED_AFTER = (1, 5, 7, 9)  # so many units of the backbone
+POOLED_BEFORE = (1, 5, 7, 9)  # units of the backbone, counted from 0
 NECK = ((64, 64),) * 3  # from the coarsest stride to the finest
-HEADS = (1, 4, 1, 10)  # outputs at each stride: a logit, a box, another logit, landmarks
+HEAD_CHANNELS = (1, 4, 1, 10)  # at each stride: a logit, a box, another logit, landmarks
 
 
 def _weights(path: str | Path) -> dict[str, Any]:
-    """Kernels and biases of the convolutions, by what they are for."""
+    """Kernels and biases of the convolutions, by part of the network."""
     net = cv2.dnn.readNetFromONNX(str(path))
     layers = [net.getLayer(net.getLayerId(name)) for name in net.getLayerNames()]
     convolutions = iter([layer.blobs for layer in layers if layer.type == "Convolution"])
@@ -64,7 +64,7 @@ def _weights(path: str | Path) -> dict[str, Any]:
     def take(*shape: int) -> tuple[np.ndarray, np.ndarray]:
         kernel, bias = next(convolutions, (np.empty(0), np.empty(0)))
         if kernel.shape != shape or bias.size != shape[0] or kernel.dtype != np.float32:
-            raise ValueError(f"{path} is no YuNet")
+            raise ValueError(f"{path} is not YuNet")
         return kernel, bias.ravel()
 
     def unit(channels: int, out: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -75,11 +75,11 @@ def _weights(path: str | Path) -> dict[str, Any]:
         "backbone": [unit(*channels) for channels in BACKBONE],
         "neck": [unit(*channels) for channels in NECK],
     }
-    heads = [[unit(NECK[0][1], out) for _ in STRIDES] for out in HEADS]
+    heads = [[unit(NECK[0][1], out) for _ in STRIDES] for out in HEAD_CHANNELS]
     if next(convolutions, None) is not None:
-        raise ValueError(f"{path} is no YuNet")
+        raise ValueError(f"{path} is not YuNet")
     order = heads[0], heads[2], heads[1], heads[3]  # the logits first
-    # All heads of a stride are one unit: fewer and larger operations.
+    # All heads of a stride are joined into one unit: fewer and larger operations.
     found["heads"] = [
         [tuple(np.concatenate([head[i][layer][part] for head in order]) for part in range(2)) for layer in range(2)]
         for i in range(len(STRIDES))
@@ -88,18 +88,18 @@ def _weights(path: str | Path) -> dict[str, Any]:
 
 
 def _litert(weights: dict[str, Any]) -> bytes:
-    """The network as a LiteRT model, which can be resized: no operation knows the picture's size.
+    """The network as a LiteRT model that can be resized, because no operation contains the image's size.
 
-    It takes RGB float32 `(1, H + 1, W + 1, 3)`, 0 to 255, padded above and to the left, and gives for each stride
-    `(1, H / stride, W / stride, 16)`.
+    Its input is RGB float32 `(1, H + 1, W + 1, 3)`, 0 to 255, padded above and to the left. Its output for each stride
+    is `(1, H / stride, W / stride, 16)`.
     """
     graph = _Graph()
     kernel, bias = weights["stem"]
     pixels = graph.tensor((1, 2 * STRIDES[-1] + 1, 2 * STRIDES[-1] + 1, STEM[0]))
-    x = graph.convolution(pixels, kernel[:, ::-1], bias, stride=2, relu=True)  # the file's is for BGR
+    x = graph.convolution(pixels, kernel[:, ::-1], bias, stride=2, relu=True)  # the file is for BGR
     levels = []
     for number, unit in enumerate(weights["backbone"]):
-        if number in POOLED_AFTER:
+        if number in POOLED_BEFORE:
             levels.append(x)
             x = graph.pool(x)
         x = graph.unit(x, unit)
@@ -112,11 +112,11 @@ def _litert(weights: dict[str, Any]) -> bytes:
 
 
 class _Graph:
-    """A LiteRT model as it is put together, operation by operation."""
+    """A LiteRT model under construction."""
 
     def __init__(self) -> None:
         self._tensors: list[Any] = []
-        self._buffers = [litert.BufferT()]  # the first is the empty one
+        self._buffers = [litert.BufferT()]  # the first one must be empty
         self._operators: list[Any] = []
         self._codes: list[int] = []
 
@@ -135,7 +135,7 @@ class _Graph:
         return tuple(self._tensors[tensor].shape)
 
     def operation(self, name: str, inputs: list[int], shape: tuple[int, ...], **options: int) -> int:
-        """Add one; `name` is LiteRT's of its options. Gives the tensor that comes out."""
+        """Add an operation; `name` is the prefix of its options class in LiteRT. Returns the output tensor."""
         code = {
             "Conv2D": Operations.CONV_2D,
             "DepthwiseConv2D": Operations.DEPTHWISE_CONV_2D,
@@ -157,21 +157,21 @@ class _Graph:
         return int(made.outputs[0])
 
     def convolution(self, x: int, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, relu: bool = False) -> int:
-        """Without padding where it has a stride, else the size stays; kernels as in ONNX: out, in, height, width."""
+        """Padded to keep the size, unless there is a stride. Kernels are as in ONNX: out, in, height, width."""
         _, height, width, channels = self.shape(x)
-        alone = kernel.shape[1] == 1 < channels  # each channel for itself
+        depthwise = kernel.shape[1] == 1 < channels
         options = {
             "padding": litert.Padding.VALID if stride > 1 else litert.Padding.SAME,
             "strideW": stride,
             "strideH": stride,
             "fusedActivationFunction": getattr(litert.ActivationFunctionType, "RELU" if relu else "NONE"),
-            **({"depthMultiplier": 1} if alone else {}),
+            **({"depthMultiplier": 1} if depthwise else {}),
             "dilationWFactor": 1,
             "dilationHFactor": 1,
         }
-        kernel = kernel.transpose((1, 2, 3, 0) if alone else (0, 2, 3, 1))
+        kernel = kernel.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
         inputs = [x, self.tensor(kernel.shape, kernel), self.tensor(bias.shape, bias)]
-        name = "DepthwiseConv2D" if alone else "Conv2D"
+        name = "DepthwiseConv2D" if depthwise else "Conv2D"
         return self.operation(name, inputs, (1, height // stride, width // stride, len(bias)), **options)
 
     def unit(self, x: int, layers: list[tuple[np.ndarray, np.ndarray]], relu: bool = True) -> int:
@@ -183,7 +183,7 @@ class _Graph:
         return self.operation("Pool2D", [x], (1, height // 2, width // 2, channels), **window)
 
     def enlarge(self, x: int) -> int:
-        """Each pixel as a square of four; put so that no operation has to know the size."""
+        """Upscale by 2, without an operation that contains the size."""
         _, height, width, channels = self.shape(x)
         four = self.operation("Concatenation", [x] * 4, (1, height, width, 4 * channels), axis=3)
         return self.operation("DepthToSpace", [four], (1, 2 * height, 2 * width, channels), blockSize=2)
@@ -192,7 +192,7 @@ class _Graph:
         return self.operation("Add", [a, b], self.shape(a))
 
     def pack(self, pixels: int, answers: list[int]) -> bytes:
-        """The model's file, from one tensor to others."""
+        """The model file with the given input and outputs."""
         graph = litert.SubGraphT()
         graph.tensors, graph.operators = self._tensors, self._operators
         graph.inputs, graph.outputs = [pixels], answers

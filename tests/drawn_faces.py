@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from training.data import Split
-from training.drawn import drawn_face
+from training.data.split import Split
+from training.data.synthetic import synthetic_face
 
 
 def textured(split: Split, seed: int) -> Split:
@@ -18,7 +18,7 @@ def textured(split: Split, seed: int) -> Split:
         for image in images:
             image += cv2.resize(rng.normal(0, strength, (side, side)), (48, 48), interpolation=cv2.INTER_CUBIC)
     images = np.clip(images, 0, 255).astype(np.uint8)
-    return Split(images, split.labels, split.votes, split.majority)
+    return Split(images, split.labels, split.votes, split.ferplus_labels)
 
 
 def class_folders(root: Path, names: dict[str, str], per_class: int = 4, size: tuple[int, int] = (48, 48)) -> Path:
@@ -27,6 +27,6 @@ def class_folders(root: Path, names: dict[str, str], per_class: int = 4, size: t
     for folder, label in names.items():
         (root / folder).mkdir(parents=True)
         for number in range(per_class):
-            face = Image.fromarray(drawn_face(label, rng)).convert("RGB").resize(size)
+            face = Image.fromarray(synthetic_face(label, rng)).convert("RGB").resize(size)
             face.save(root / folder / f"{number}.png")
     return root

@@ -112,7 +112,7 @@ def bomb() -> bytes:
     [
         ("notes.jpg", b"these are words\n", "not a picture"),
         ("empty.png", b"", "empty"),
-        ("cut.jpg", ASTRONAUT.read_bytes()[:20_000], "cut short"),
+        ("cut.jpg", ASTRONAUT.read_bytes()[:20_000], "truncated"),
         ("bomb.png", bomb(), "megapixels"),
     ],
     ids=["text", "empty", "cut", "bomb"],

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.augment import Augmentation, mix
+from training.model.augment import Augmentation, mix
 
 NOTHING = Augmentation(flip=False, rotation=0, zoom=(1, 1), shift=0, brightness=0, contrast=0, erase=0)
 

@@ -65,7 +65,7 @@ NAMES = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif", "c/b
 def test_a_line_a_person_reads(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(photo) == 0
     told, noted = capsys.readouterr()
-    pattern = re.escape(str(photo)) + r"  150x130  1 face: happy >?\d+ % at \((\d+), (\d+), (\d+), (\d+)\)\n"
+    pattern = re.escape(str(photo)) + r"  150x130  1 face: happy >?\d+% at \((\d+), (\d+), (\d+), (\d+)\)\n"
     match = re.fullmatch(pattern, told)
     assert match
     (face,) = EmotionRecognizer.from_pretrained().recognize(read_image(photo))
@@ -94,7 +94,7 @@ def test_two_faces(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[st
     pair = tmp_path / "pair.png"
     Image.fromarray(np.hstack([read_image(photo)] * 2)).save(pair)
     assert run(pair) == 0
-    assert re.search(r"300x130  2 faces: happy >?\d+ % at \(.+\); happy >?\d+ % at \(.+\)\n$", capsys.readouterr().out)
+    assert re.search(r"300x130  2 faces: happy >?\d+% at \(.+\); happy >?\d+% at \(.+\)\n$", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(("detector", "landmarks"), [("deepfer", 5), ("haar", 0)])
@@ -114,7 +114,7 @@ def test_a_detector_by_its_folder(photo: Path, tmp_path: Path, capsys: pytest.Ca
     assert run(photo, "--json", "--detector", folder) == 0
     assert lines(capsys.readouterr().out) == [expected]
     assert run(photo, "--json", "--model", folder) == 1
-    assert "this is a face detector, not a model of emotions" in capsys.readouterr().err
+    assert "this is a face detector, not an emotion model" in capsys.readouterr().err
 
 
 def test_yunet_by_its_file(photo: Path, yunet_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,14 +151,14 @@ def test_what_fails_is_named_and_the_rest_goes_on(
     told, noted = capsys.readouterr()
     assert told.startswith(f"{photo}  150x130")
     assert len(told.splitlines()) == 1
-    assert f"deepfer: {empty}: no pictures or clips in this folder\n" in noted
+    assert f"deepfer: {empty}: no images or videos in this folder\n" in noted
     assert "deepfer: clip.mp4: No such file or directory\n" in noted
     assert f"deepfer: {tmp_path / 'missing.jpg'}: No such file or directory\n" in noted
     assert "/4" not in noted  # no progress bar for so few
 
 
 def test_a_subfolder_that_cannot_be_read_is_named(folder: Path) -> None:
-    from deepfer.cli import _find_inputs
+    from deepfer.cli.inputs import find_inputs
 
     with tempfile.TemporaryDirectory() as reachable:  # by everybody, as pytest's folders are not
         Path(reachable).chmod(0o755)
@@ -169,13 +169,13 @@ def test_a_subfolder_that_cannot_be_read_is_named(folder: Path) -> None:
             os.setegid(65_534)
             os.seteuid(65_534)
         try:
-            found = _find_inputs([str(photos)], None)
+            found = find_inputs([str(photos)], None)
         finally:
             os.seteuid(own[0])
             os.setegid(own[1])
         expected = [name.replace("a/face.png", "a") for name in NAMES]
         assert [str(item.path.relative_to(photos)) for item in found] == expected
-        assert {item.path.name: item.fault for item in found if item.fault} == {"a": "Permission denied"}
+        assert {item.path.name: item.error for item in found if item.error} == {"a": "Permission denied"}
 
 
 def test_typescript_is_no_clip(
@@ -232,7 +232,7 @@ def test_odd_names(tmp_path: Path, photo: Path, name: bytes, capfdbinary: pytest
         (["x.jpg", "--model", "nonsense"], "nonsense"),
         ([""], "empty"),
         (["nul\0.jpg"], "NUL"),
-        (["x.jpg", "--model", "x" * 300], "give 'cnn'"),
+        (["x.jpg", "--model", "x" * 300], "pass 'cnn'"),
         (["x.jpg", "--detector", "nonsense"], "give 'auto', 'deepfer', 'yunet', 'haar'"),
         (["x.jpg", "--detector", "x" * 300], "give 'auto', 'deepfer', 'yunet', 'haar'"),
         (["x.jpg", "--detector", ""], "give 'auto', 'deepfer', 'yunet', 'haar'"),
@@ -455,7 +455,7 @@ def test_no_number_of_workers(photo: Path, number: str, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as caught:
         run(photo, f"--workers={number}")
     assert caught.value.code == 2
-    assert f"{number!r} is no number from 1 on" in capsys.readouterr().err
+    assert f"must be an integer >= 1, got {number!r}" in capsys.readouterr().err
 
 
 # --save
@@ -566,7 +566,7 @@ def test_results_are_never_written_over_by_what_is_saved(
     with pytest.raises(SystemExit) as caught:
         run(photo, clip, "--save", tmp_path / "out", "--output", tmp_path / name)
     assert caught.value.code == 2
-    assert "is what --save would write" in capsys.readouterr().err
+    assert "is a file that --save would write" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -583,7 +583,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_clip_gives_its_summary(clip: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(clip, photo) == 0
     told, noted = capsys.readouterr()
-    assert told.splitlines()[0] == f"{clip}  480x270  1.0 s  1 person: 1 seen 1.0 s, mostly happy (100 %)"
+    assert told.splitlines()[0] == f"{clip}  480x270  1.0 s  1 person: 1 seen 1.0 s, mostly happy (100%)"
     assert told.splitlines()[1].startswith(f"{photo}  150x130  1 face: happy")
     assert noted == ""
     assert run(clip, "--json") == 0
@@ -610,7 +610,7 @@ def test_clips_in_a_folder_are_saved_and_resumed(
         output, out = tmp_path / f"results.{suffix}", tmp_path / f"out {suffix}"
         assert run(photos, "--output", output, "--save", out) == 1
         assert saved(out) == ["a.mp4.timeline.csv", "a.mp4.webm", "b.mov.timeline.csv", "b.mov.webm", "c.png"]
-        assert f"{photos}/d.webm: not a clip of a kind that is read" in capsys.readouterr().err
+        assert f"{photos}/d.webm: not a video of a supported format" in capsys.readouterr().err
         whole = output.read_bytes()
         output.write_bytes(whole[: whole.index(b"b.mov") + 20])  # killed within the second clip
         shutil.rmtree(out)
@@ -719,7 +719,7 @@ def test_a_bug_is_never_swallowed(
     out, noted = capsys.readouterr()
     assert out == ""
     assert "Traceback" not in noted
-    match = re.search(r"deepfer: a bug, ZeroDivisionError; its traceback is in (\S+)\n$", noted)
+    match = re.search(r"deepfer: internal error \(ZeroDivisionError\); the traceback is in (\S+)\n$", noted)
     assert match
     assert "made for this test" in Path(match[1]).read_text()
     assert "Traceback" in Path(match[1]).read_text()

@@ -10,21 +10,13 @@ from hub_server import HubServer
 from PIL import Image as PIL
 
 from deepfer.face import LABELS
-from training.data import (
-    FERPLUS_COLUMNS,
-    DataError,
-    Split,
-    ferplus_targets,
-    label_index,
-    load,
-    main,
-    name_of,
-    open_dataset,
-    require_trainable,
-    resize,
-    stratified,
-)  # fmt: skip
-from training.drawn import drawn
+from training.data.__main__ import main
+from training.data.dataset import open_dataset
+from training.data.labels import FERPLUS_COLUMNS, ferplus_targets, label_index
+from training.data.loading import load, name_of
+from training.data.split import Split, require_trainable, stratified
+from training.data.synthetic import synthetic_split
+from training.errors import DataError
 
 SEVEN = {label: label for label in LABELS}
 
@@ -40,23 +32,23 @@ def png(image: np.ndarray) -> bytes:
 
 
 def stored(values: list[Any], feature: Any, column: str = "label") -> Dataset:
-    """A drawn face for each value, in a table with that label column."""
-    pictures = [{"bytes": png(image), "path": None} for image in drawn(len(values), 0).images]
+    """One synthetic face per value, in a table with that label column."""
+    pictures = [{"bytes": png(image), "path": None} for image in synthetic_split(len(values), 0).images]
     return Dataset.from_dict({"picture": pictures, column: values}, Features({"picture": Image(), column: feature}))
 
 
-def test_names_of_other_datasets_map_to_ours() -> None:
+def test_label_synonyms() -> None:
     names = ["Anger", "disgusted", " fear ", "happiness", "Neutral", "sadness", "surprised", "joy"]
     assert label_index(names).tolist() == [0, 1, 2, 3, 4, 5, 6, 3]
-    with pytest.raises(DataError, match="contempt, 7"):
+    with pytest.raises(DataError, match="unknown labels: contempt, 7"):
         label_index(["happy", "contempt", "7"])
 
 
 def test_ferplus_votes() -> None:
-    shares, majority = ferplus_targets(votes(happiness=6, surprise=3, fear=1))
+    shares, labels = ferplus_targets(votes(happiness=6, surprise=3, fear=1))
     assert shares[0, LABELS.index("happy")] == pytest.approx(2 / 3)  # the single vote does not count
     assert shares[0, LABELS.index("fear")] == 0
-    assert LABELS[majority[0]] == "happy"
+    assert LABELS[labels[0]] == "happy"
     for none in (votes(), votes(anger=5, sadness=5), votes(contempt=6, anger=4), votes(NF=10), votes(anger=1, fear=1)):
         assert ferplus_targets(none)[1].tolist() == [-1]
     assert ferplus_targets(votes(NF=10))[0].tolist() == [[0.0] * 7]
@@ -65,7 +57,7 @@ def test_ferplus_votes() -> None:
         assert label_index([column]).tolist() == [LABELS.index(name)]
 
 
-def test_class_folders_in_colour_and_another_size(tmp_path: Path) -> None:
+def test_class_folders(tmp_path: Path) -> None:
     names = {"happiness": "happy", "Anger": "angry", "sad": "sad"}
     folder = class_folders(tmp_path / "faces", names, per_class=10, size=(60, 50))
     splits = load(folder)
@@ -76,13 +68,13 @@ def test_class_folders_in_colour_and_another_size(tmp_path: Path) -> None:
     assert train.images.shape == (27, 48, 48)
     assert sorted(np.unique(train.labels)) == [LABELS.index(name) for name in ("angry", "happy", "sad")]
     assert not train.votes.any()
-    assert np.all(train.majority == -1)
+    assert np.all(train.ferplus_labels == -1)
     again = load(folder)["validation"]
     assert np.array_equal(again.images, splits["validation"].images)
     assert load(folder, size=64)["train"].images.shape == (27, 64, 64)
 
 
-def test_splits_that_are_given_are_kept_under_our_names(tmp_path: Path) -> None:
+def test_split_names(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         class_folders(tmp_path / "faces" / split, {"happy": "happy", "fear": "fear"}, per_class=3)
     splits = load(tmp_path / "faces")
@@ -92,33 +84,33 @@ def test_splits_that_are_given_are_kept_under_our_names(tmp_path: Path) -> None:
     DatasetDict({"Training": rows, "PublicTest": rows, "PrivateTest": rows}).save_to_disk(str(tmp_path / "original"))
     assert list(load(tmp_path / "original")) == ["train", "validation", "test"]
     DatasetDict({"val": rows, "dev": rows}).save_to_disk(str(tmp_path / "twice"))
-    with pytest.raises(DataError, match="two splits that would be validation: val, dev"):
+    with pytest.raises(DataError, match="two splits that map to validation: val, dev"):
         load(tmp_path / "twice")
 
 
 @pytest.mark.parametrize("column", ["label", "emotion", "what_it_shows"])
-def test_names_may_be_given_with_the_numbers_or_instead_of_them(tmp_path: Path, column: str) -> None:
-    own = ["surprise", "contempt", "joy"]  # nobody has the second: it does no harm
+def test_labels_as_class_numbers_or_text(tmp_path: Path, column: str) -> None:
+    own = ["surprise", "contempt", "joy"]  # unused class names may be anything
     stored([0, 2, 0], ClassLabel(names=own), column).to_parquet(str(tmp_path / "test.parquet"))
     split = load(tmp_path)["test"]
     assert [LABELS[i] for i in split.labels] == ["surprise", "happy", "surprise"]
-    if column != "what_it_shows":  # free text may be anything: only a column of a known name is taken for the label
+    if column != "what_it_shows":  # a text column is the label only if it has a known name
         stored(["Sadness", "joy", "fear"], Value("string"), column).save_to_disk(str(tmp_path / "words"))
         assert [LABELS[i] for i in load(tmp_path / "words")["train"].labels] == ["sad", "happy", "fear"]
 
 
 @pytest.mark.parametrize("others", [["mask"], ["mask", "heat_map"]])
-def test_the_column_named_image_is_taken_not_the_first(tmp_path: Path, others: list[str]) -> None:
+def test_the_column_named_image_is_used(tmp_path: Path, others: list[str]) -> None:
     rows = stored([0, 1], ClassLabel(names=["happy", "sad"]))
     black = [{"bytes": png(np.zeros((48, 48), np.uint8)), "path": None}] * 2
     table = {**dict.fromkeys(others, black), "Image": rows.with_format("arrow")["picture"].to_pylist(), "label": [0, 1]}
     features = {name: Image() for name in [*others, "Image"]} | {"label": rows.features["label"]}
     Dataset.from_dict(table, Features(features)).save_to_disk(str(tmp_path / "faces"))
-    assert np.array_equal(load(tmp_path / "faces")["train"].images, drawn(2, 0).images)
+    assert np.array_equal(load(tmp_path / "faces")["train"].images, synthetic_split(2, 0).images)
 
 
 @pytest.mark.parametrize("names", [["mask", "heat_map"], ["image", "photo"]])
-def test_several_image_columns_that_may_be_it_are_refused(tmp_path: Path, names: list[str]) -> None:
+def test_ambiguous_image_columns_are_refused(tmp_path: Path, names: list[str]) -> None:
     black = [{"bytes": png(np.zeros((48, 48), np.uint8)), "path": None}]
     features = Features({name: Image() for name in names} | {"label": ClassLabel(names=["happy"])})
     Dataset.from_dict({**dict.fromkeys(names, black), "label": [0]}, features).save_to_disk(str(tmp_path / "faces"))
@@ -127,16 +119,16 @@ def test_several_image_columns_that_may_be_it_are_refused(tmp_path: Path, names:
     assert "\n" not in str(raised.value)
 
 
-def test_ferplus_votes_are_taken_where_there_are_any(tmp_path: Path) -> None:
+def test_ferplus_votes_are_loaded(tmp_path: Path) -> None:
     rows = stored([3, 5], ClassLabel(names=list(LABELS)))
     counts = [votes(happiness=8, surprise=2)[0].tolist(), votes(sadness=5, neutral=5)[0].tolist()]
     rows.add_column("ferplus_votes", counts).to_parquet(str(tmp_path / "test.parquet"))
     split = load(tmp_path)["test"]
-    assert split.majority.tolist() == [3, -1]
+    assert split.ferplus_labels.tolist() == [3, -1]
     assert split.votes[0, 3] == pytest.approx(0.8)
 
 
-def test_a_dataset_of_the_hub_at_a_revision(hub: HubServer, tmp_path: Path) -> None:
+def test_hub_dataset_at_a_revision(hub: HubServer, tmp_path: Path) -> None:
     def parquet(label: int) -> bytes:
         path = tmp_path / f"{label}.parquet"
         stored([label], ClassLabel(names=list(LABELS))).to_parquet(str(path))
@@ -152,13 +144,13 @@ def test_a_dataset_of_the_hub_at_a_revision(hub: HubServer, tmp_path: Path) -> N
         assert "\n" not in str(told.value)
 
 
-def test_packing_keeps_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_packing_round_trips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = class_folders(tmp_path / "faces", {"happy": "happy", "fear": "fear"}, per_class=10)
     assert main(["--dataset", str(folder), "--out", str(tmp_path / "faces.npz")]) == 0
     said = capsys.readouterr().out
     assert "train: 18 images (angry 0, disgust 0, fear 9, happy 9" in said
     assert "validation was held out: 10% of every label, seed 0" in said
-    assert "validation: 2 images have a near-duplicate in train" in said  # such drawings are all alike
+    assert "validation: 2 images have a near-duplicate in train" in said  # these drawings are all alike
     before, after = load(folder), load(tmp_path / "faces.npz")
     assert before.keys() == after.keys()
     assert before.held_out == after.held_out
@@ -171,7 +163,7 @@ def test_packing_keeps_everything(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_what_a_dataset_is_called(tmp_path: Path) -> None:
+def test_dataset_names(tmp_path: Path) -> None:
     (tmp_path / "faces.v2").mkdir()
     assert name_of(tmp_path / "faces.v2") == "faces.v2"
     assert name_of(tmp_path / "faces.npz") == "faces"
@@ -183,27 +175,27 @@ def test_what_a_dataset_is_called(tmp_path: Path) -> None:
     [
         ([0, 1], ClassLabel(names=["happy", "contempt"]), "contempt. Rename them"),
         (["happy", "bored"], Value("string"), "bored. Rename them"),
-        ([0, 3], Value("int64"), r"holds numbers such as 0 without names.*cast_column\('label', ClassLabel"),
-        ([0, None], ClassLabel(names=["happy"]), "row 1 without a label"),
-        ([-1, 0], ClassLabel(names=["happy"]), "row 0 without a label"),
-        (["fear", None], Value("string"), "row 1 without a label"),
+        ([0, 3], Value("int64"), r"holds numbers such as 0 without class names.*cast_column\('label', ClassLabel"),
+        ([0, None], ClassLabel(names=["happy"]), "no label in row 1"),
+        ([-1, 0], ClassLabel(names=["happy"]), "no label in row 0"),
+        (["fear", None], Value("string"), "no label in row 1"),
     ],
 )
-def test_labels_that_cannot_be_used_are_said(tmp_path: Path, values: list[Any], feature: Any, told: str) -> None:
+def test_unusable_labels_are_reported(tmp_path: Path, values: list[Any], feature: Any, told: str) -> None:
     stored(values, feature).save_to_disk(str(tmp_path / "faces"))
     with pytest.raises(DataError, match=told) as raised:
         load(tmp_path / "faces")
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
+def test_unreadable_datasets_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot load"):
         load(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="cannot load"):
         load(tmp_path / "empty")
-    (tmp_path / "broken.npz").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="no packed dataset"):
+    (tmp_path / "broken.npz").write_bytes(b"not a zip")
+    with pytest.raises(DataError, match="not a packed dataset"):
         load(tmp_path / "broken.npz")
     Dataset.from_dict({"text": ["a"], "label": ["happy"]}).save_to_disk(str(tmp_path / "words"))
     with pytest.raises(DataError, match="needs an image column and a label column; it has text, label"):
@@ -213,33 +205,33 @@ def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
         Dataset.from_dict(columns).to_parquet(str(tmp_path / "columns" / f"{name}.parquet"))
     with pytest.raises(DataError, match="cannot load"):
         load(tmp_path / "columns")
-    with pytest.raises(DataError, match="folders are labels where there are two or more"):
+    with pytest.raises(DataError, match="one subfolder per emotion"):
         load(class_folders(tmp_path / "one", {"happy": "happy"}))
 
 
-def test_every_broken_picture_is_named_at_once(tmp_path: Path) -> None:
+def test_all_broken_images_are_reported_at_once(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "torn", {"happy": "happy", "fear": "fear"})
-    (folder / "happy" / "3.png").write_bytes(b"no picture at all")
+    (folder / "happy" / "3.png").write_bytes(b"not an image")
     (folder / "fear" / "1.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"pictures that cannot be read \(2\): .*fear/1\.png.*happy/3\.png") as raised:
+    with pytest.raises(DataError, match=r"2 images cannot be decoded: .*fear/1\.png.*happy/3\.png") as raised:
         load(folder)
     assert "\n" not in str(raised.value)
     assert open_dataset(folder)["train"].read(0).shape == (48, 48, 3)
 
 
-def test_what_cannot_be_trained_on_is_said(tmp_path: Path) -> None:
-    require_trainable({"train": drawn(14, 0), "validation": drawn(3, 1)})
+def test_untrainable_splits_are_reported(tmp_path: Path) -> None:
+    require_trainable({"train": synthetic_split(14, 0), "validation": synthetic_split(3, 1)})
     rows = np.flatnonzero(~np.isin(np.arange(14) % 7, (1, 2)))
-    with pytest.raises(DataError, match="no training image of disgust, fear: "):
-        require_trainable({"train": drawn(14, 0).take(rows), "validation": drawn(3, 1)})
-    with pytest.raises(DataError, match="no images for train: there are test 7"):
-        require_trainable({"test": drawn(7, 0)})
-    with pytest.raises(DataError, match="no images for validation: there are train 7, validation 0"):
-        require_trainable({"train": drawn(7, 0), "validation": drawn(7, 0).take(np.array([], int))})
+    with pytest.raises(DataError, match="no training images of disgust, fear: "):
+        require_trainable({"train": synthetic_split(14, 0).take(rows), "validation": synthetic_split(3, 1)})
+    with pytest.raises(DataError, match="no images in the train split; images per split: test 7"):
+        require_trainable({"test": synthetic_split(7, 0)})
+    with pytest.raises(DataError, match="no images in the validation split; images per split: train 7, validation 0"):
+        require_trainable({"train": synthetic_split(7, 0), "validation": synthetic_split(7, 0).take(np.array([], int))})
 
 
-def test_the_held_out_share_is_that_of_every_label() -> None:
-    whole = drawn(140, 0)
+def test_the_held_out_split_is_stratified() -> None:
+    whole = synthetic_split(140, 0)
     kept, held = stratified(whole, 0.25, seed=1)
     assert np.bincount(held.labels).tolist() == [5] * 7
     assert np.bincount(kept.labels).tolist() == [15] * 7
@@ -247,10 +239,5 @@ def test_the_held_out_share_is_that_of_every_label() -> None:
     assert rows == {image.tobytes() for image in whole.images}
     assert not np.array_equal(held.images, stratified(whole, 0.25, seed=2)[1].images)
     assert isinstance(kept, Split)
-    kept, held = stratified(drawn(21, 0), 0.1, seed=1)  # few are better than none
+    kept, held = stratified(synthetic_split(21, 0), 0.1, seed=1)  # at least one per label
     assert np.bincount(held.labels).tolist() == [1] * 7
-
-
-def test_shrinking_averages() -> None:
-    checkers = (np.indices((96, 96)).sum(axis=0) % 2 * 254).astype(np.uint8)
-    assert np.all(resize(checkers, 48) == 127)

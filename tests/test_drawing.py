@@ -121,7 +121,7 @@ def test_a_face_gets_a_box_and_a_tag_in_its_emotions_colour(emotion: str) -> Non
 def test_the_tag_tells_emotion_and_confidence() -> None:
     box = (200, 150, 320, 290)
     drawn = [draw_faces(blank(), [face(box, "happy", confidence)]) for confidence in (0.931, 0.934, 0.94)]
-    assert np.array_equal(drawn[0], drawn[1])  # both are 93 %
+    assert np.array_equal(drawn[0], drawn[1])  # both are 93%
     assert not np.array_equal(drawn[1], drawn[2])
 
 

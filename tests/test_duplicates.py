@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from drawn_faces import textured
 
-from training.data import Split
-from training.drawn import drawn
-from training.duplicates import between, find
+from training.data.duplicates import between, find
+from training.data.split import Split
+from training.data.synthetic import synthetic_split
 
 
 @pytest.fixture(scope="module")
 def faces() -> np.ndarray:
-    return textured(drawn(60, 0), 1).images
+    return textured(synthetic_split(60, 0), 1).images
 
 
 def moved(face: np.ndarray, scale: float, degrees: float, shift: tuple[float, float]) -> np.ndarray:

@@ -10,9 +10,12 @@ from PIL import Image
 from deepfer import EmotionClassifier
 from deepfer.checkpoint import resolve
 from training import evaluate
-from training.data import Split, joined, load, pack
-from training.drawn import drawn
-from training.robustness import CHANGES, worsened
+from training.data.loading import load, pack
+from training.data.split import Split, joined
+from training.data.synthetic import synthetic_split
+from training.report import corruptions, pipeline
+from training.report.corruptions import CORRUPTIONS, corrupt
+from training.report.metrics import ece
 
 TWINS = 14  # of the validation images, the first, are training images
 
@@ -25,10 +28,10 @@ def classifier() -> EmotionClassifier:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "drawn.npz"
-    train, own = textured(drawn(42, 0), 10), textured(drawn(49, 1), 11)
+    train, own = textured(synthetic_split(42, 0), 10), textured(synthetic_split(49, 1), 11)
     validation = joined({"twins": train.take(np.arange(TWINS)), "own": own})
-    validation.majority[-7:] = -1  # the votes of these are divided
-    pack({"train": train, "validation": validation, "test": textured(drawn(21, 2), 12)}, path)
+    validation.ferplus_labels[-7:] = -1  # the votes of these are divided
+    pack({"train": train, "validation": validation, "test": textured(synthetic_split(21, 2), 12)}, path)
     return path
 
 
@@ -48,7 +51,7 @@ def measured(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_what_is_measured_is_what_is_served(measured: Path, dataset: Path, classifier: EmotionClassifier) -> None:
+def test_metrics_describe_the_served_output(measured: Path, dataset: Path, classifier: EmotionClassifier) -> None:
     split = load(dataset)["validation"]
     served, head = classifier.predict(split.images), classifier.predict(split.images, head="fer2013")
     mirrored = classifier.predict(np.ascontiguousarray(split.images[:, :, ::-1]))
@@ -56,7 +59,7 @@ def test_what_is_measured_is_what_is_served(measured: Path, dataset: Path, class
     assert found["model"] == "cnn"
     assert found["dataset"] == "drawn"
     against = found["splits"]["validation"]
-    voted = split.majority >= 0
+    voted = split.ferplus_labels >= 0
     for m, p, rows in (
         (against["fer2013"]["head"], head, np.ones(len(split), bool)),
         (against["fer2013"]["served"], served, np.ones(len(split), bool)),
@@ -74,7 +77,7 @@ def test_what_is_measured_is_what_is_served(measured: Path, dataset: Path, class
     temperature = classifier.checkpoint.temperature["logits"]
     untempered = served[voted].astype(float) ** temperature  # what the division did, undone
     untempered /= untempered.sum(axis=1, keepdims=True)
-    assert m["ece_untempered"] == pytest.approx(evaluate.ece(untempered, split.labels[voted]), abs=1e-4)
+    assert m["ece_untempered"] == pytest.approx(ece(untempered, split.labels[voted]), abs=1e-4)
     assert found["explanation"]["images"] == len(split)
     assert sorted(path.name for path in (measured / "plots").iterdir()) == [
         f"validation-{name}.png"
@@ -83,7 +86,7 @@ def test_what_is_measured_is_what_is_served(measured: Path, dataset: Path, class
     assert (measured / "people" / "mistakes-validation.png").stat().st_size > 1000
 
 
-def test_a_second_call_adds_and_another_dataset_is_refused(
+def test_a_second_call_adds_but_not_for_another_dataset(
     measured: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = metrics(measured)
@@ -96,14 +99,12 @@ def test_a_second_call_adds_and_another_dataset_is_refused(
     capsys.readouterr()
     assert run(other, measured, split="all") == 1
     told = capsys.readouterr().err
-    assert told == f"error: {measured / 'metrics.json'} holds figures of drawn: give another --out for other\n"
+    assert told == f"error: {measured / 'metrics.json'} is about drawn: choose another --out for other\n"
     assert metrics(measured) == after
 
 
-def test_other_data_of_the_same_name_replaces_all_figures(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluate, "WORSENED", 7)
+def test_changed_data_replaces_all_figures(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corruptions, "MAX_IMAGES", 7)
     out, other = tmp_path / "out", tmp_path / "elsewhere" / dataset.name
     for more, split in ((), "test"), ((), "validation"), (("--robustness",), "validation"):
         assert run(dataset, out, *more, split=split) == 0
@@ -112,7 +113,7 @@ def test_other_data_of_the_same_name_replaces_all_figures(
     splits = load(dataset)
     labels = splits["validation"].labels.copy()
     labels[0] = (labels[0] + 1) % 7  # one label differs
-    pack({**splits, "validation": replace(splits["validation"], labels=labels, majority=labels * 0 - 1)}, other)
+    pack({**splits, "validation": replace(splits["validation"], labels=labels, ferplus_labels=labels * 0 - 1)}, other)
     assert run(other, out) == 0
     after = metrics(out)
     assert after["dataset"] == before["dataset"] == "drawn"
@@ -126,7 +127,7 @@ def test_other_data_of_the_same_name_replaces_all_figures(
     ] + ["validation-served-confusion.png", "validation-served-roc.png"]
 
 
-def test_figures_of_unknown_data_are_replaced(dataset: Path, tmp_path: Path) -> None:
+def test_figures_without_a_data_hash_are_replaced(dataset: Path, tmp_path: Path) -> None:
     assert run(dataset, tmp_path) == 0
     known = metrics(tmp_path)
     del known["split_sha256"]  # as before fingerprints were recorded
@@ -135,7 +136,7 @@ def test_figures_of_unknown_data_are_replaced(dataset: Path, tmp_path: Path) -> 
     assert list(metrics(tmp_path)["splits"]) == ["test"]
 
 
-def test_figures_of_another_model_file_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:
+def test_figures_of_another_model_are_replaced(dataset: Path, tmp_path: Path) -> None:
     tmp_path.joinpath("metrics.json").write_text(
         json.dumps({"dataset": "drawn", "model_sha256": "another", "splits": {"validation": {}}})
     )
@@ -145,7 +146,7 @@ def test_figures_of_another_model_file_are_not_mixed_in(dataset: Path, tmp_path:
     assert run(dataset, tmp_path, split="test") == 1
 
 
-def test_another_dataset_where_emotions_are_missing(tmp_path: Path, classifier: EmotionClassifier) -> None:
+def test_a_dataset_without_some_emotions(tmp_path: Path, classifier: EmotionClassifier) -> None:
     names = {"Happiness": "happy", "anger": "angry", "surprised": "surprise"}
     folder = class_folders(tmp_path / "other", names, per_class=5, size=(90, 110))
     assert run(folder, tmp_path / "out", "--mistakes", tmp_path / "people", split="all") == 0
@@ -167,20 +168,20 @@ def test_another_dataset_where_emotions_are_missing(tmp_path: Path, classifier: 
     halves = class_folders(tmp_path / "halves", {"happy": "happy", "sad": "sad"}, per_class=10)
     assert run(halves, tmp_path / "held") == 0
     assert metrics(tmp_path / "held")["splits"]["validation"]["held_out"] == {"share": 0.1, "seed": 0}
-    pack({"test": drawn(21, 0).take(np.arange(3, 21, 7))}, tmp_path / "single.npz")
+    pack({"test": synthetic_split(21, 0).take(np.arange(3, 21, 7))}, tmp_path / "single.npz")
     assert run(tmp_path / "single.npz", tmp_path / "out1", split="all") == 0
     assert metrics(tmp_path / "out1")["splits"]["all"]["fer2013"]["served"]["per_class"]["happy"]["roc_auc"] is None
 
 
-def test_worse_pictures(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "WORSENED", 30)
+def test_robustness(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corruptions, "MAX_IMAGES", 30)
     for out in (tmp_path / "a", tmp_path / "b"):
         assert run(dataset, out, "--robustness") == 0
     found = metrics(tmp_path / "a")["robustness"]
     assert found["images"] == 30
     assert found["labels"] == "FER+'s majority"
     assert {n: [s["strength"] for s in c["strengths"]] for n, c in found["changes"].items()} == {
-        name: list(change.strengths) for name, change in CHANGES.items()
+        name: list(change.strengths) for name, change in CORRUPTIONS.items()
     }
     assert found == metrics(tmp_path / "b")["robustness"]
     assert (tmp_path / "a" / "plots" / "robustness.png").stat().st_size > 1000
@@ -188,10 +189,10 @@ def test_worse_pictures(dataset: Path, tmp_path: Path, monkeypatch: pytest.Monke
         run(dataset, tmp_path, "--robustness", split="all")  # test is in it
 
 
-def test_each_change_grows_with_its_strength() -> None:
-    images = drawn(14, 0).images
+def test_corruptions_grow_with_strength() -> None:
+    images = synthetic_split(14, 0).images
     before, harm = images.copy(), dict[str, list[float]]()
-    for name, _, worse in worsened(images):
+    for name, _, worse in corrupt(images):
         assert worse.dtype == np.uint8
         assert worse.shape == images.shape
         harm.setdefault(name, []).append(float(np.abs(worse.astype(float) - images).mean()))
@@ -199,11 +200,11 @@ def test_each_change_grows_with_its_strength() -> None:
     for name, grown in harm.items():
         assert 0 < grown[0] < grown[1] < (grown[2] if len(grown) > 2 else np.inf), name
     gray = np.full((40, 50, 50), 200, np.uint8)
-    covered = [np.mean(worse != 200) for name, _, worse in worsened(gray) if name == "occlusion"]
-    assert covered == pytest.approx(CHANGES["occlusion"].strengths, abs=0.01)
+    covered = [np.mean(worse != 200) for name, _, worse in corrupt(gray) if name == "occlusion"]
+    assert covered == pytest.approx(CORRUPTIONS["occlusion"].strengths, abs=0.01)
 
 
-def test_photographs_go_through_detection(tmp_path: Path, astronaut: np.ndarray) -> None:
+def test_pipeline_on_photos(tmp_path: Path, astronaut: np.ndarray) -> None:
     for name, picture in (("happy", astronaut), ("sad", astronaut[:, ::-1]), ("fear", np.full((300, 300, 3), 99))):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "photos" / name / "0.png")
@@ -215,9 +216,9 @@ def test_photographs_go_through_detection(tmp_path: Path, astronaut: np.ndarray)
     assert found["accuracy_where_detected"] == pytest.approx(1 / 2)
 
 
-def test_crops_are_put_into_larger_pictures(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "PIPELINE_IMAGES", 3)
-    monkeypatch.setattr(evaluate, "PIPELINE_ANGLES", (0, 30))
+def test_pipeline_on_crops(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MAX_IMAGES", 3)
+    monkeypatch.setattr(pipeline, "ANGLES", (0, 30))
     assert run(dataset, tmp_path, "--pipeline") == 0
     found = metrics(tmp_path)["pipeline"]["deepfer"]
     assert found["images"] == 3
@@ -226,7 +227,7 @@ def test_crops_are_put_into_larger_pictures(dataset: Path, tmp_path: Path, monke
         assert angle["loss"] == pytest.approx(found["accuracy_on_crop"] - angle["accuracy"])
 
 
-def test_what_cannot_be_done_is_said_in_a_line_and_at_once(
+def test_errors_are_one_line_and_early(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(*arguments: object, split: str = "validation", checkpoint: str = "cnn", data: Path = dataset) -> str:
@@ -242,7 +243,7 @@ def test_what_cannot_be_done_is_said_in_a_line_and_at_once(
     assert "test" in refused(tmp_path / "out", split="test", data=folders)
     assert "nothing" in refused(tmp_path / "out", checkpoint="nothing")
     assert "measured on validation" in refused(tmp_path / "out", "--pipeline", split="test")
-    assert "pictures of people" in refused(tmp_path / "out", "--mistakes", repository / "deepfer/checkpoints/cnn")
+    assert "images of people" in refused(tmp_path / "out", "--mistakes", repository / "deepfer/checkpoints/cnn")
 
     def measure_asked(*_arguments: object) -> None:
         raise AssertionError("it should have been refused before anything was measured")
@@ -251,8 +252,8 @@ def test_what_cannot_be_done_is_said_in_a_line_and_at_once(
     assert "file" in refused(tmp_path / "file" / "out")
 
 
-def test_an_empty_split_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = drawn(7, 0).take(np.array([], int))
+def test_an_empty_split_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = synthetic_split(7, 0).take(np.array([], int))
     pack({"validation": nothing}, tmp_path / "empty.npz")
     assert isinstance(nothing, Split)
     assert run(tmp_path / "empty.npz", tmp_path / "out") == 1

@@ -8,9 +8,10 @@ from PIL import Image
 
 from deepfer.face import LABELS
 from training import explore
-from training.data import Split, joined, pack
-from training.drawn import drawn
-from training.sheets import RUNS, require_private, sheet
+from training.data.loading import pack
+from training.data.split import Split, joined
+from training.data.synthetic import synthetic_split
+from training.report.image_grid import RUNS, image_grid, require_private
 
 
 def run(dataset: Path, out: Path) -> int:
@@ -24,9 +25,9 @@ def figures(out: Path) -> dict[str, str]:
 
 
 def test_a_dataset_with_votes_and_twins(tmp_path: Path) -> None:
-    train, own = textured(drawn(70, 0), 1), textured(drawn(21, 1), 2)
+    train, own = textured(synthetic_split(70, 0), 1), textured(synthetic_split(21, 1), 2)
     twins = train.take(np.arange(7))
-    relabelled = Split(twins.images, np.roll(twins.labels, 1), twins.votes, twins.majority)
+    relabelled = Split(twins.images, np.roll(twins.labels, 1), twins.votes, twins.ferplus_labels)
     pack({"train": train, "validation": joined({"twins": relabelled, "own": own})}, tmp_path / "drawn.npz")
     assert run(tmp_path / "drawn.npz", tmp_path / "out") == 0
     shown = figures(tmp_path / "out")
@@ -37,18 +38,18 @@ def test_a_dataset_with_votes_and_twins(tmp_path: Path) -> None:
     }
     assert all(len(alt) > 20 for alt in shown.values())
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "| fear | 10 (14.3 %) | 4 (14.3 %) |" in page
+    assert "| fear | 10 (14.3%) | 4 (14.3%) |" in page
     assert "| all | 70 | 28 |" in page
     assert "| validation, in train | 28 | 7 | 25.0 | 7 |" in page
-    assert "(98 of 98 pictures), it is the label in 92.9 %" in page
+    assert "98 of 98 images. It is the label on 92.9% of them." in page
 
 
 def test_class_folders_without_some_emotions_votes_and_validation(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "faces", {"joy": "happy", "anger": "angry"}, per_class=20, size=(70, 64))
     assert run(folder, tmp_path / "out") == 0
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "| fear | 0 (0.0 %) | 0 (0.0 %) |" in page
-    assert "| happy | 18 (50.0 %) | 2 (50.0 %) |" in page
+    assert "| fear | 0 (0.0%) | 0 (0.0%) |" in page
+    assert "| happy | 18 (50.0%) | 2 (50.0%) |" in page
     assert "held out with seed 0" in page
     assert "no FER+ votes" in page
     assert "agreement.png" not in figures(tmp_path / "out")
@@ -68,7 +69,7 @@ def test_people_stay_out_of_the_checkout(tmp_path: Path, capsys: pytest.CaptureF
     repository = RUNS.parent
     for inside in (repository, repository / "docs", repository / "runs" / ".." / "docs"):
         assert run(folder, inside) == 1
-        assert "give a folder under runs/" in capsys.readouterr().err
+        assert "choose a folder under runs/" in capsys.readouterr().err
     require_private(RUNS / "explore")
     require_private(tmp_path)
 
@@ -76,7 +77,7 @@ def test_people_stay_out_of_the_checkout(tmp_path: Path, capsys: pytest.CaptureF
 def test_what_cannot_be_explored_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = class_folders(tmp_path / "faces", {"joy": "happy", "fear": "fear"})
     (tmp_path / "file").touch()
-    pack({"test": drawn(7, 0).take(np.array([], int))}, tmp_path / "empty.npz")
+    pack({"test": synthetic_split(7, 0).take(np.array([], int))}, tmp_path / "empty.npz")
     for dataset, out in (
         (tmp_path / "nothing", tmp_path / "out"),
         (folder, tmp_path / "file" / "out"),
@@ -88,7 +89,7 @@ def test_what_cannot_be_explored_is_said_in_a_line(tmp_path: Path, capsys: pytes
 
 def test_a_sheet_shows_its_faces(tmp_path: Path) -> None:
     dark, light = np.full((3, 48, 48), 10, np.uint8), np.full((2, 48, 48), 200, np.uint8)
-    sheet(
+    image_grid(
         [dark, light], tmp_path / "a.png", "Two rows", names=["dark", "light"], captions=[["a", "b", "c"], ["d", "e"]]
     )
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))

@@ -16,8 +16,12 @@ from deepfer import LABELS, EmotionClassifier, EmotionRecognizer
 from deepfer.checkpoint import read
 from deepfer.classifier import softmax
 from training import export
-from training.data import Split, pack
-from training.models import build_cnn
+from training.convert import checkpoint_folder, keras_file
+from training.convert.calibration import calibrate, rank_shares
+from training.convert.litert import predict_logits, served_model, to_litert
+from training.data.loading import pack
+from training.data.split import Split
+from training.model.models import build_cnn
 
 OWN_ORDER = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")  # of the FER2013 CSV
 COLUMNS = [[name.lower() for name in OWN_ORDER].index(label) for label in LABELS]
@@ -226,11 +230,11 @@ def of_two() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: classifier(outputs=6), "6 outputs, but 7 labels"),
+        (lambda: classifier(outputs=6), "6 outputs, but there are 7 labels"),
         (lambda: classifier(activation="sigmoid"), "do not sum to 1"),
-        (lambda: classifier(shape=(48, 32, 1)), "square pictures"),
-        (lambda: classifier(shape=(None, None, 3)), "square pictures"),
-        (lambda: keras.Sequential([keras.Input((48, 48, 1)), layers.Conv2D(7, 3)]), "no classifier"),
+        (lambda: classifier(shape=(48, 32, 1)), "must be square"),
+        (lambda: classifier(shape=(None, None, 3)), "must be square"),
+        (lambda: keras.Sequential([keras.Input((48, 48, 1)), layers.Conv2D(7, 3)]), "not a classifier"),
         (of_two, "2 inputs"),
     ],
 )
@@ -257,7 +261,7 @@ def test_what_litert_cannot_compute_is_refused(tmp_path: Path, capsys: pytest.Ca
     pixels = keras.Input((48, 48, 1))
     x = keras.ops.erfinv(layers.GlobalAveragePooling2D()(pixels / 256.0))
     keras.Model(pixels, layers.Dense(7, activation="softmax")(x)).save(tmp_path / "own.keras")
-    refused(tmp_path / "own.keras", tmp_path / "out", "cannot be converted: LiteRT cannot compute Erfinv", capsys)
+    refused(tmp_path / "own.keras", tmp_path / "out", "cannot be converted: LiteRT does not support Erfinv", capsys)
 
 
 def test_the_first_convolution_keeps_its_precision() -> None:
@@ -265,7 +269,7 @@ def test_the_first_convolution_keeps_its_precision() -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     keras.utils.set_random_seed(0)
-    file = export.to_litert(export.served_model(build_cnn(widths=(32,), blocks=1, stem=128), 0.5), quantize=True)
+    file = to_litert(served_model(build_cnn(widths=(32,), blocks=1, stem=128), 0.5), quantize=True)
     interpreter = Interpreter(model_content=file)
     interpreter.allocate_tensors()
     kinds = {tuple(t["shape"]): t["dtype"] for t in interpreter.get_tensor_details() if len(t["shape"]) == 4}
@@ -299,10 +303,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.Ca
     refused(file, out, "cannot be loaded", capsys)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("hello.txt", "hello")
-    refused(file, out, "holds no metadata.json", capsys)
+    refused(file, out, "it lacks metadata.json", capsys)
     model = classifier()
     model.save_weights(tmp_path / "own.weights.h5")
-    refused(tmp_path / "own.weights.h5", out, "weights alone", capsys)
+    refused(tmp_path / "own.weights.h5", out, "contains only weights", capsys)
 
 
 def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,8 +339,10 @@ def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_lost(
 
 
 def test_a_full_disk_is_told_and_the_old_folder_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "to_litert", lambda model, quantize: bytes(2000))  # TensorFlow itself writes on the way
-    served = export.keras_file.as_served(classifier(), "0-1")
+    monkeypatch.setattr(
+        checkpoint_folder, "to_litert", lambda model, quantize: bytes(2000)
+    )  # TensorFlow itself writes on the way
+    served = keras_file.as_served(classifier(), "0-1")
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "config.json").write_text("the old one")
@@ -344,7 +350,7 @@ def test_a_full_disk_is_told_and_the_old_folder_stays(tmp_path: Path, monkeypatc
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file may grow past it
     try:
         with pytest.raises(OSError, match="File too large"):
-            export.write(served, IMAGES, {}, folder, {})
+            checkpoint_folder.write(served, IMAGES, {}, folder, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (folder / "config.json").read_text() == "the old one"
@@ -355,12 +361,12 @@ def test_each_head_is_calibrated_on_its_own_labels() -> None:
     model = build_cnn(widths=(8,), blocks=1, stem=8)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (300, 48, 48), np.uint8)
-    before = export.predict_logits(model, images)
+    before = predict_logits(model, images)
     given = dict(before)
     labels = rng.choice(7, 300, p=[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
     nobody = Split(images, labels, np.zeros((300, 7), np.float32), np.full(300, -1))
-    found = export.calibrate(model, given, nobody)
-    after = export.predict_logits(model, images)
+    found = calibrate(model, given, nobody)
+    after = predict_logits(model, images)
     assert list(found) == ["fer2013"]
     assert np.array_equal(after["ferplus"], before["ferplus"])  # nobody voted: nothing to calibrate on
     biases = np.array([found["fer2013"]["biases"][label] for label in LABELS])
@@ -375,13 +381,11 @@ def test_the_least_of_the_best_shares_is_tried_first() -> None:
     truth = rng.integers(0, 7, 2000)
     split = Split(np.zeros((2000, 1, 1), np.uint8), truth, np.zeros((2000, 7), np.float32), truth)
     right, noise = np.eye(7)[truth], rng.normal(0, 0.05, (2000, 7))
-    shares = export.rank_shares({"fer2013": right + noise, "ferplus": noise}, split)
+    shares = rank_shares({"fer2013": right + noise, "ferplus": noise}, split)
     assert shares == sorted(shares)
     assert 0 < shares[0] < 0.5  # so little of a head that knows is as good as all of it
     assert shares[-1] == 1
-    assert export.rank_shares(
-        {"fer2013": right, "ferplus": noise}, Split(*[*vars(split).values()][:3], truth * 0 - 1)
-    ) == [1]
+    assert rank_shares({"fer2013": right, "ferplus": noise}, Split(*[*vars(split).values()][:3], truth * 0 - 1)) == [1]
 
 
 def test_of_fewer_pictures_more_shares_are_as_good() -> None:
@@ -389,8 +393,8 @@ def test_of_fewer_pictures_more_shares_are_as_good() -> None:
     truth = np.arange(4000) % 7
     split = Split(np.zeros((4000, 1, 1), np.uint8), truth, np.zeros((4000, 7), np.float32), truth)
     heads = {head: np.eye(7)[truth] + rng.normal(0, 0.6, (4000, 7)) for head in ("fer2013", "ferplus")}
-    many = export.rank_shares(heads, split)
-    few = export.rank_shares({head: z[:200] for head, z in heads.items()}, split.take(np.arange(200)))
+    many = rank_shares(heads, split)
+    few = rank_shares({head: z[:200] for head, z in heads.items()}, split.take(np.arange(200)))
     assert 0 < many[0] < 0.5 < many[-1] < 1  # both heads know as much, together more
     assert few[0] < many[0]  # chance moves the score of 200 pictures by more
     assert len(few) > len(many)

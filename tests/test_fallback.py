@@ -12,7 +12,7 @@ from deepfer.limits import HUB_TIMEOUT_S
 
 def test_the_page_shows_the_embedded_model_and_says_so(hub: HubServer, tmp_path: Path) -> None:
     hub.silent.set()
-    told = f"does not answer: nothing came for {HUB_TIMEOUT_S:g} s"
+    told = f"does not answer: no data for {HUB_TIMEOUT_S:g} s"
     with serve(tmp_path, env={"DEEPFER_MODEL": "user/faces"}) as server:  # which waits for the page, a minute at most
         with urllib.request.urlopen(server.url, timeout=20) as answer:
             page = answer.read().decode()

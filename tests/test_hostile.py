@@ -348,7 +348,7 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         assert words["error"], name
         assert "\n" not in words["error"], name
         assert words["seconds"] < 30, name
-    assert "is no LiteRT model" in told["a signature of a tensor past all numbers"]["error"]
+    assert "is not a LiteRT model" in told["a signature of a tensor past all numbers"]["error"]
     assert "processor time" not in told["a window past all pictures"]["error"]  # it gets no memory, long before
     assert "has no output" in told["a signature of a tensor that is no output"]["error"]
     assert "other shapes than it says" in told["twofold"]["error"]
@@ -426,7 +426,7 @@ def test_a_detector_that_gives_no_answer_is_refused(tmp_path: Path, monkeypatch:
     config = json.loads((folder / CONFIG).read_text())
     config["sha256"][MODEL] = sha256(folder / MODEL)
     (folder / CONFIG).write_bytes(encode_config(config))
-    with pytest.raises(DetectorError, match="gives no answer within"):
+    with pytest.raises(DetectorError, match="does not answer within"):
         load_detector(folder)
 
 

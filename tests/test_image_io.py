@@ -309,7 +309,7 @@ NO_PICTURES = {
     "EPS, which would start Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
     "PNG cut in its header": (PNG[:40], "cut off"),
     **{
-        f"{kind} cut": (file_bytes(NOISE, kind)[:-600], "damaged or cut short")
+        f"{kind} cut": (file_bytes(NOISE, kind)[:-600], "damaged or truncated")
         for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
     },
     "an AVIF cut": (file_bytes(NOISE, "AVIF")[:-600], "cut off"),

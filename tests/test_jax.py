@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import pytest
 
-from training import keras_file
-from training.data import load, pack
-from training.drawn import drawn
-from training.export import predict_logits
+from training.convert import keras_file
+from training.convert.litert import predict_logits
+from training.data.loading import load, pack
+from training.data.synthetic import synthetic_split
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = re.compile(
@@ -31,8 +31,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
-from training import keras_file
-from training.data import load
+from training.convert import keras_file
+from training.data.loading import load
 assert find_spec("tensorflow") is None
 data, run = Path(sys.argv[1]), Path(sys.argv[2])
 images = load(data)["validation"].images
@@ -78,7 +78,7 @@ def jax_python(request: pytest.FixtureRequest, leave_out: Callable[[str], NoRetu
 @pytest.mark.slow  # the first time, it installs JAX
 def test_jax_trains_without_tensorflow_and_tensorflow_reads_it(jax_python: Path, tmp_path: Path) -> None:
     data, run = tmp_path / "drawn.npz", tmp_path / "run"
-    pack({"train": drawn(140, 0), "validation": drawn(70, 1)}, data)
+    pack({"train": synthetic_split(140, 0), "validation": synthetic_split(70, 1)}, data)
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     asked = ["--model", "cnn", "--dataset", str(data), "--out", str(run), "--recipe", "smoke", "--epochs", "1"]
     for command in (["-m", "training.train", *asked], ["-c", PREDICT, str(data), str(run)]):

@@ -3,18 +3,9 @@ import pytest
 
 from deepfer.classifier import softmax
 from deepfer.face import LABELS
-from training.data import Split
-from training.metrics import (
-    MIN_SCALE,
-    blend_score,
-    ece,
-    fit_calibration,
-    fit_temperature,
-    held_out_accuracy,
-    interval,
-    log_loss,
-    measure,
-)
+from training.convert.calibration import MIN_SCALE, blend_score, fit_calibration, fit_temperature, held_out_accuracy
+from training.data.split import Split
+from training.report.metrics import ece, interval, log_loss, measure
 
 
 def test_measured_by_hand() -> None:

@@ -89,7 +89,7 @@ def test_of_data_without_votes_and_with_an_emotion_that_does_not_occur(folder: P
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.unlink(), "holds no metrics.json: measure it with training.evaluate"),
+        (lambda path: path.unlink(), "contains no metrics.json: create it with training.evaluate"),
         (lambda path: path.write_text("{"), "metrics.json is not JSON"),
         (lambda path: path.write_text("[]"), "metrics.json is not a JSON object"),
         (lambda path: path.write_text(json.dumps(metrics() | {"model_sha256": "0" * 64})), "of another model file"),
@@ -172,7 +172,7 @@ def test_figures_of_a_model_on_the_hub(hub: HubServer) -> None:
     hub.requests.clear()
     assert model_html(checkpoint, "yunet") == told
     assert hub.requests == []
-    assert f"{UNKNOWN}user/bare@{bare[:8]} holds no metrics.json." in model_html(resolve("user/bare"), "yunet")
+    assert f"{UNKNOWN}user/bare@{bare[:8]} contains no metrics.json." in model_html(resolve("user/bare"), "yunet")
 
 
 def test_a_hub_that_does_not_answer_is_told(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,4 +180,4 @@ def test_a_hub_that_does_not_answer_is_told(hub: HubServer, monkeypatch: pytest.
     checkpoint = resolve("user/faces")
     monkeypatch.setattr("deepfer.hub.HUB_TIMEOUT_S", 1.5)
     hub.silent.set()
-    assert "does not answer: nothing came for 1.5 s" in model_html(checkpoint, "yunet")
+    assert "does not answer: no data for 1.5 s" in model_html(checkpoint, "yunet")

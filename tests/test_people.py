@@ -1,10 +1,10 @@
-"""Who is in a clip: what is counted of them, and how little of it stays in memory."""
+"""The people of a video and the memory that counting them takes."""
 
 import numpy as np
 import pytest
 
 from deepfer import LABELS, Face
-from deepfer.people import People
+from deepfer.people import PeopleCounter
 
 BOX = (10, 10, 50, 50)
 
@@ -14,49 +14,49 @@ def face(number: int, emotion: str = "happy") -> Face:
     return Face(BOX, 0.9, (), chances, number)
 
 
-def test_faces_that_come_and_go_take_no_memory() -> None:
-    people = People()
+def test_faces_that_come_and_go_take_little_memory() -> None:
+    people = PeopleCounter()
     most = 0
     for frame in range(600):  # a minute of 20 new faces every 0.1 s, beside one who stays
         faces = [face(1), *(face(2 + 20 * frame + i) for i in range(20))]
-        people.count(frame / 10, faces, (frame + 1) / 10)
+        people.add(frame / 10, faces, (frame + 1) / 10)
         most = max(most, len(people))
     assert most < 400
-    (stays,), warning = people.shown(60.0)
+    (stays,), warning = people.summary(60.0)
     assert (stays.track_id, stays.first_s, stays.last_s) == (1, 0.0, 60.0)
     assert stays.seen_s == pytest.approx(60)
     assert stays.timeline.shape == (300, 7)
     assert warning is None
 
 
-def test_the_people_seen_for_longest_are_kept() -> None:
-    people = People(limit=5)
+def test_the_people_visible_for_longest_are_kept() -> None:
+    people = PeopleCounter(limit=5)
     most = 0
-    for number in range(1, 101):  # each alone, for a second and as many tenths as their number
+    for number in range(1, 101):  # each alone, for 1 + number / 10 seconds
         start_s, tenths = 20.0 * number, 10 + number
         for i in range(tenths):
-            people.count(start_s + i / 10, [face(number)], start_s + (i + 1) / 10)
+            people.add(start_s + i / 10, [face(number)], start_s + (i + 1) / 10)
             most = max(most, len(people))
     assert most <= 12
-    shown, warning = people.shown(2_100.0)
+    shown, warning = people.summary(2_100.0)
     assert [person.track_id for person in shown] == [96, 97, 98, 99, 100]
-    assert warning == "only the 5 people who are seen for longest are listed"
+    assert warning == "only the 5 people visible for longest are listed"
 
 
-def test_who_comes_back_in_time_is_one_person() -> None:
-    people = People()
+def test_a_person_who_soon_returns_is_counted_once() -> None:
+    people = PeopleCounter()
     for time_s in (0.0, 0.1, 0.2, 1.2, 1.3, 1.4):  # away for 0.9 s
-        people.count(time_s, [face(1, "sad" if time_s > 1 else "happy")], time_s + 0.1)
-    people.count(5.0, [], 5.1)
-    (person,), _ = people.shown(5.1)
+        people.add(time_s, [face(1, "sad" if time_s > 1 else "happy")], time_s + 0.1)
+    people.add(5.0, [], 5.1)
+    (person,), _ = people.summary(5.1)
     assert person.seconds == pytest.approx({label: 0.3 if label in ("happy", "sad") else 0 for label in LABELS})
     assert (person.first_s, person.last_s) == pytest.approx((0, 1.5))
     assert np.isnan(person.timeline[3:5, 0]).all()  # from 0.6 to 1 s
 
 
-def test_a_short_clip_shows_who_is_in_half_of_it() -> None:
-    people = People()
-    people.count(0.0, [face(1), face(2)], 0.1)
-    people.count(0.1, [face(1)], 0.3)
-    shown, _ = people.shown(0.3)
+def test_a_short_video_lists_people_seen_for_half_of_it() -> None:
+    people = PeopleCounter()
+    people.add(0.0, [face(1), face(2)], 0.1)
+    people.add(0.1, [face(1)], 0.3)
+    shown, _ = people.summary(0.3)
     assert [person.track_id for person in shown] == [1]

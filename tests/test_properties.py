@@ -170,7 +170,7 @@ def test_numbers_are_unique_and_what_is_shown_is_a_distribution(film: list) -> N
             assert abs(sum(values) - 1) < 1e-9
             assert values.count(max(values)) == 1
             if face.track_id in last_seen:  # it is never given to another later
-                assert time_s - last_seen[face.track_id] <= tracker.forget_s + 1e-6
+                assert time_s - last_seen[face.track_id] <= tracker.max_age_s + 1e-6
             else:
                 assert face.track_id > earlier
         last_seen |= dict.fromkeys(numbers, time_s)

@@ -22,8 +22,8 @@ from hub_server import READ_TOKEN, TOKEN, HubServer
 from deepfer import EmotionClassifier, __version__
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL, read, resolve
 from training import publish
-from training.data import load, pack
-from training.drawn import drawn
+from training.data.loading import load, pack
+from training.data.synthetic import synthetic_split
 from training.report import model_card
 
 # The client's own way to send a large file, which httpx2 would like otherwise.
@@ -219,7 +219,7 @@ def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
 ) -> None:
     (tmp_path / "best.keras").write_bytes(b"anything")
     assert run(folder, "--keras", tmp_path / "best.keras") == 1
-    assert "best.keras is no .keras file" in capsys.readouterr().err
+    assert "best.keras is not a .keras file" in capsys.readouterr().err
     (tmp_path / "best.keras").write_bytes(KERAS_FILE)
     assert run(folder, "--keras", tmp_path / "best.keras") == 0
     first = hub.repos[REPO].refs["main"]
@@ -233,7 +233,7 @@ def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
 
     hub.requests.clear()
     assert run(folder) == 1
-    assert f"has a {TAG} of another content already: name a new version with --tag" in capsys.readouterr().err
+    assert f"already has a {TAG} with other content: choose a new version with --tag" in capsys.readouterr().err
     assert sent(hub) == []
     assert run(folder, "--tag", "v9.0.0") == 0
     held = hub.files(REPO)
@@ -262,7 +262,7 @@ def test_private(hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str
     assert hub.repos[REPO].private
     hub.reset({REPO: {"README.md": b"for everybody"}})
     assert run(folder, "--private") == 1
-    assert "is public already" in capsys.readouterr().err
+    assert "is already public" in capsys.readouterr().err
     assert sent(hub) == []
 
 
@@ -286,14 +286,14 @@ def test_a_pull_request_leaves_main_as_it_is(
     ("spoil", "said"),
     [
         (lambda f: (f / MODEL).write_bytes((f / MODEL).read_bytes()[:-1] + b"?"), "sha256 differs"),
-        (lambda f: (f / MODEL).unlink(), f"holds no {MODEL}"),
+        (lambda f: (f / MODEL).unlink(), f"contains no {MODEL}"),
         (lambda f: (f / CONFIG).write_text("{}"), "'format_version' is missing"),
-        (lambda f: edit(f / CONFIG, lambda c: c.pop("gate")), "records no gate"),
-        (lambda f: edit(f / CONFIG, lambda c: c.pop("recorded_labels")), "records no labels"),
+        (lambda f: edit(f / CONFIG, lambda c: c.pop("gate")), "records no parity check"),
+        (lambda f: edit(f / CONFIG, lambda c: c.pop("recorded_labels")), "records no predicted labels"),
         (lambda f: edit(f / CONFIG, lambda c: c["outputs"].update(logits="other")), "has no output 'other'"),
-        (lambda f: (f / "metrics.json").unlink(), "holds no metrics.json: measure it"),
+        (lambda f: (f / "metrics.json").unlink(), "contains no metrics.json: create it"),
         (lambda f: (f / "metrics.json").write_text("{"), "is not JSON"),
-        (lambda f: edit(f / "metrics.json", lambda m: m.pop("splits")), "is not what training.evaluate writes"),
+        (lambda f: edit(f / "metrics.json", lambda m: m.pop("splits")), "was not written by training.evaluate"),
         (lambda f: edit(f / "metrics.json", lambda m: m.update(model_sha256="0" * 64)), "of another model file"),
         (lambda f: edit(f / "metrics.json", lambda m: m["splits"].pop("validation")), "lacks the validation split"),
     ],
@@ -329,7 +329,7 @@ def test_without_the_right_to_write_it_says_so(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"pattern": "POST.*/commit/", "status": 500}, "a fault of its own (500)"),
+        ({"pattern": "POST.*/commit/", "status": 500}, "an internal error (500)"),
         ({"pattern": "PUT /lfs/", "status": 400}, "refused user/faces"),
         ({"pattern": "POST.*/preupload/", "status": 403}, "does not give access"),
         ({"pattern": "GET /api/models/user/faces$", "status": 429, "headers": {"Retry-After": "100"}}, "wait 100 s"),
@@ -359,7 +359,7 @@ def test_a_change_by_somebody_else_meanwhile_is_noticed(
     hub.commit(REPO, {"README.md": b"as it was"})
     hub.fail("POST.*/commit/", before=lambda: hub.commit(REPO, {"README.md": b"theirs"}))
     assert run(folder) == 1
-    assert "somebody else changed user/faces meanwhile, so nothing was published" in capsys.readouterr().err
+    assert "someone else changed user/faces in the meantime, so nothing was published" in capsys.readouterr().err
     assert hub.files(REPO) == {"README.md": b"theirs"}
     assert run(folder) == 0
 
@@ -376,7 +376,7 @@ def test_a_tag_that_fails_is_made_by_the_next_run(
     hub.fail("POST.*/tag/", status=500)
     assert run(folder) == 1
     commit = hub.repos[REPO].refs["main"]
-    assert f"is at {commit}, but without the tag {TAG}: run this again" in capsys.readouterr().err
+    assert f"is at {commit} but lacks the tag {TAG}: run this again" in capsys.readouterr().err
     assert run(folder) == 0
     assert hub.repos[REPO].refs["main"] == commit
     assert hub.repos[REPO].tags == {TAG: commit}
@@ -400,7 +400,8 @@ def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: H
     from training import train
 
     dataset, out = tmp_path / "drawn.npz", tmp_path / "runs" / "smoke"
-    pack({"train": drawn(70, 0), "validation": drawn(70, 1), "test": drawn(35, 2)}, dataset)
+    sizes = {"train": 70, "validation": 70, "test": 35}
+    pack({name: synthetic_split(size, seed) for seed, (name, size) in enumerate(sizes.items())}, dataset)
     asked = words("--model", "cnn", "--dataset", dataset, "--out", out, "--recipe", "smoke", "--epochs", 1)
     assert train.main(asked) == 0
     made = ["make", "-n", "-o", ".venv/test", "publish", f"RUN={out}", f"REPO={REPO}", f"DATASET={dataset}"]
@@ -436,13 +437,14 @@ def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: H
 def test_a_dataset_on_the_hub_is_read_at_its_revision(hub: HubServer, tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-    from training.data import LABELS, DataError
+    from deepfer.face import LABELS
+    from training.errors import DataError
 
     labels = ClassLabel(names=["happiness", "sadness", "anger", "disgust", "fear", "neutral", "surprise"])
     features = Features({"image": Image(), "label": labels, "note": Value("string")})
 
     def table(count: int, seed: int) -> Dataset:
-        split = drawn(count, seed)
+        split = synthetic_split(count, seed)
         named = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
         rows = [
             {"image": image, "label": labels.str2int(named.get(LABELS[label], LABELS[label])), "note": "drawn"}
@@ -457,8 +459,8 @@ def test_a_dataset_on_the_hub_is_read_at_its_revision(hub: HubServer, tmp_path: 
 
     splits = load(f"user/drawn@{first}")
     assert {name: len(split) for name, split in splits.items()} == {"train": 70, "validation": 21}
-    assert np.array_equal(splits["train"].images, drawn(70, 0).images)
-    assert np.array_equal(splits["train"].labels, drawn(70, 0).labels)
+    assert np.array_equal(splits["train"].images, synthetic_split(70, 0).images)
+    assert np.array_equal(splits["train"].labels, synthetic_split(70, 0).labels)
     assert len(load("user/drawn")["train"]) == 7
     for missing in ("user/nothing", "user/drawn@v9"):
         with pytest.raises(DataError, match="cannot load the dataset"):

@@ -1,12 +1,16 @@
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
-from deepfer import LABELS, EmotionRecognizer, Face
-from deepfer.face import format_percent, iou
+from deepfer import LABELS, EmotionRecognizer, Face, ImageError, read_image
+from deepfer.face import iou
+from deepfer.text import format_percent
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +48,12 @@ def test_to_dict_is_the_contract(recognizer: EmotionRecognizer, astronaut: np.nd
 
 
 @pytest.mark.parametrize(
-    ("probability", "told"),
-    [(None, "0 %"), (0.0, "0 %"), (0.004, "<1 %"), (0.006, "1 %"), (0.934, "93 %"), (0.994, "99 %"), (0.995, ">99 %"),
-     (0.99999, ">99 %"), (1.0, "100 %")],
+    ("probability", "text"),
+    [(None, "0%"), (0.0, "0%"), (0.004, "<1%"), (0.006, "1%"), (0.934, "93%"), (0.994, "99%"), (0.995, ">99%"),
+     (0.99999, ">99%"), (1.0, "100%")],
 )  # fmt: skip
-def test_nothing_uncertain_is_told_as_certain(probability: float | None, told: str) -> None:
-    assert format_percent(probability) == told
+def test_percentages_never_round_to_certainty(probability: float | None, text: str) -> None:
+    assert format_percent(probability) == text
 
 
 def test_no_face(recognizer: EmotionRecognizer) -> None:
@@ -87,13 +91,82 @@ def test_the_crop_is_what_is_classified(recognizer: EmotionRecognizer, astronaut
         np.zeros((10, 10, 3), np.float32),
         np.full((10, 10, 3), np.nan),
         np.zeros((0, 10, 3), np.uint8),
-        "photo.jpg",
+        [[[0, 0, 0]]],
         None,
     ],
 )
 def test_other_images_are_refused(recognizer: EmotionRecognizer, wrong: object) -> None:
     with pytest.raises(ValueError, match="uint8"):
         recognizer.recognize(wrong)  # type: ignore[arg-type]
+
+
+def test_a_path_and_a_pil_image_give_the_same_faces_as_the_array(
+    recognizer: EmotionRecognizer, photo: Path, tmp_path: Path
+) -> None:
+    expected = recognizer.recognize(read_image(photo))
+    assert len(expected) == 1
+    sideways = tmp_path / "sideways.png"
+    image = Image.open(photo)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # turn the stored pixels clockwise
+    image.transpose(Image.Transpose.ROTATE_90).save(sideways, exif=exif)
+    transparent = image.convert("RGBA")
+    for source in (photo, str(photo), image, sideways, Image.open(sideways), transparent):
+        assert recognizer.recognize(source) == expected
+
+
+def test_a_damaged_or_missing_file_raises_an_image_error(
+    recognizer: EmotionRecognizer, photo: Path, tmp_path: Path
+) -> None:
+    truncated = tmp_path / "truncated.png"
+    truncated.write_bytes(photo.read_bytes()[:-400])
+    with Image.open(truncated) as image:
+        for source in (truncated, image):
+            with pytest.raises(ImageError, match="damaged or truncated"):
+                recognizer.recognize(source)
+    with pytest.raises(ImageError, match="No such file"):
+        recognizer.recognize(tmp_path / "missing.jpg")
+    with pytest.raises(ImageError, match=r"more than 64 megapixels \(8001x8000\)"):
+        recognizer.recognize(Image.new("1", (8001, 8000)))
+
+
+def test_a_batch_streams_results_in_order(recognizer: EmotionRecognizer, photo: Path) -> None:
+    taken: list[int] = []
+
+    def sources() -> Iterator[Path | np.ndarray]:
+        for i in range(20):
+            taken.append(i)
+            yield (photo, np.zeros((20 + i, 30, 3), np.uint8), Path("missing.jpg"))[i % 3]
+
+    results = recognizer.recognize_batch(sources())
+    assert taken == []
+    first = next(results)
+    assert len(taken) <= 4  # bounded: only a few images are in memory
+    everything = [first, *results]
+    assert [result.count for result in everything] == [1, 0, 0] * 6 + [1, 0]
+    assert [result.path for result in everything[:3]] == [str(photo), "", "missing.jpg"]
+    assert first.faces == recognizer.recognize(photo)
+    assert (first.width, first.height, first.error) == (150, 130, None)
+    assert [result.height for result in everything[1::3]] == [20 + i for i in range(1, 20, 3)]
+    assert everything[2].error == "missing.jpg: No such file or directory"
+    assert first.to_dict()["model"] == "cnn"
+
+
+def test_a_batch_raises_for_something_that_is_no_image(recognizer: EmotionRecognizer, photo: Path) -> None:
+    results = recognizer.recognize_batch([photo, np.zeros((4, 4), np.uint8)])
+    assert next(results).count == 1
+    with pytest.raises(ValueError, match="uint8"):
+        next(results)
+
+
+def test_a_batch_that_is_closed_early_leaves_no_threads(recognizer: EmotionRecognizer, photo: Path) -> None:
+    with closing(recognizer.recognize_batch([photo] * 10)) as results:
+        next(results)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("deepfer-batch")]
+
+
+def test_repr_names_model_and_detector(recognizer: EmotionRecognizer) -> None:
+    assert repr(recognizer) == "EmotionRecognizer(model='cnn', detector='deepfer')"
 
 
 def test_a_box_without_a_pixel_is_refused(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
@@ -126,7 +199,7 @@ def test_an_unknown_source_or_detector_names_the_forms() -> None:
 def test_the_embedded_model_gives_its_recorded_labels(fer2013: Path) -> None:
     """On at least 998 of the 1,000 recorded validation rows: the same answers on this machine as where it was made."""
     from deepfer.checkpoint import embedded_models, read_config
-    from training.data import load
+    from training.data.loading import load
 
     images = load(fer2013)["validation"].images
     for folder in embedded_models():

@@ -12,8 +12,8 @@ from deepfer import EmotionClassifier
 from deepfer.checkpoint import EMBEDDED, encode_config, read, sha256
 from deepfer.classifier import softmax
 from training import restore, train
-from training.data import load, pack
-from training.drawn import drawn
+from training.data.loading import load, pack
+from training.data.synthetic import synthetic_split
 
 SERVED = EMBEDDED / "resnet50v2"
 
@@ -21,7 +21,7 @@ SERVED = EMBEDDED / "resnet50v2"
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "drawn.npz"
-    pack({"train": drawn(70, 0), "validation": drawn(70, 1)}, path)
+    pack({"train": synthetic_split(70, 0), "validation": synthetic_split(70, 1)}, path)
     return path
 
 
@@ -34,7 +34,7 @@ def restored(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_answers_as_the_file_does(restored: Path) -> None:
     model = keras.models.load_model(restored, compile=False)
-    faces = drawn(70, 2).images
+    faces = synthetic_split(70, 2).images
     logits = model(faces[..., None].astype(np.float32), training=False)
     share = json.loads((SERVED / "config.json").read_text())["fer2013_share"]
     blended = share * logits["fer2013"] + (1 - share) * logits["ferplus"]
@@ -65,7 +65,7 @@ def test_training_goes_on_from_it(restored: Path, dataset: Path, tmp_path: Path)
     arguments += ["--epochs", 1, "--batch-size", 35, "--learning-rate", 1e-6, "--out", tmp_path / "run"]
     assert train.main([str(argument) for argument in arguments]) == 0
     start, end = (keras.models.load_model(f, compile=False) for f in (restored, tmp_path / "run" / "best.keras"))
-    faces = drawn(70, 2).images[..., None].astype(np.float32)
+    faces = synthetic_split(70, 2).images[..., None].astype(np.float32)
     before, after = (np.argmax(model.predict(faces, verbose=0)["ferplus"], axis=1) for model in (start, end))
     assert np.mean(before == after) > 0.8
 
@@ -85,14 +85,14 @@ def test_what_cannot_be_restored_is_told(dataset: Path, tmp_path: Path, capsys: 
     hashes = {"model.tflite": sha256(damaged / "model.tflite")}
     (damaged / "config.json").write_text(json.dumps({**config, "sha256": hashes}))
     untrained = tmp_path / "untrained.npz"
-    pack({"validation": drawn(14, 1)}, untrained)
+    pack({"validation": synthetic_split(14, 1)}, untrained)
     for checkpoint, data, says in (
-        (EMBEDDED / "cnn", dataset, "is no ResNet50V2"),
-        (one_head, dataset, "is no ResNet50V2"),
-        (renamed, dataset, "is no ResNet50V2"),
+        (EMBEDDED / "cnn", dataset, "is not a ResNet50V2"),
+        (one_head, dataset, "is not a ResNet50V2"),
+        (renamed, dataset, "is not a ResNet50V2"),
         (damaged, dataset, "model.tflite"),
-        (tmp_path, dataset, "is no checkpoint folder"),
-        (SERVED, untrained, "has no training pictures"),
+        (tmp_path, dataset, "is not a checkpoint folder"),
+        (SERVED, untrained, "has no training images"),
     ):
         out = tmp_path / "out.keras"
         assert restore.main(["--checkpoint", str(checkpoint), "--dataset", str(data), "--out", str(out)]) == 1

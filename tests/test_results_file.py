@@ -109,7 +109,7 @@ def test_results_of_another_model_are_not_mixed(
     whole = output.read_bytes()
     for inputs in ([photo], [photo, "more.png"]):  # also where nothing is left to do
         line = refused(capsys, *inputs, *command, "--resume", "--model", "./mine")
-        assert "holds results of cnn with deepfer; this run uses" in line
+        assert "contains results of cnn with deepfer; this run uses" in line
         assert "mine with deepfer" in line
         assert "--model, --revision and --detector" in line
         assert output.read_bytes() == whole
@@ -131,9 +131,8 @@ def test_results_of_another_detector_or_commit_are_not_mixed(
     }[suffix]
     output = Path(f"out{suffix}")
     output.write_text(text)
-    said = (
-        f"holds results of cnn{' at ' + revision if revision else ''} with {detector}; this run uses cnn with deepfer."
-    )
+    model = f"cnn at {revision}" if revision else "cnn"
+    said = f"contains results of {model} with {detector}; this run uses cnn with deepfer."
     assert said in refused(capsys, photo, "--output", output, "--resume")
     assert output.read_text() == text
 
@@ -213,5 +212,5 @@ def test_a_timeline_never_overwrites_an_input(photo: Path, tmp_path: Path, capsy
     shutil.copy(photo, "timeline.csv")
     Path("clip.mp4").write_bytes(b"never read")
     before = Path("timeline.csv").read_bytes()
-    assert "would overwrite timeline.csv" in refused(capsys, "timeline.csv", "clip.mp4", "--save", ".")
+    assert "would overwrite the input timeline.csv" in refused(capsys, "timeline.csv", "clip.mp4", "--save", ".")
     assert Path("timeline.csv").read_bytes() == before

@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+import ui.limits
 from deepfer import limits
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
-LIMITS = {name: value for name, value in vars(limits).items() if name.isupper()}
+LIMITS = {name: value for name, value in (vars(limits) | vars(ui.limits)).items() if name.isupper()}
 
 
 def test_every_test_that_it_names_exists() -> None:

@@ -12,7 +12,8 @@ import slow_pictures
 from PIL import Image
 
 from deepfer import ImageError, read_image
-from deepfer.limits import MAX_DECODE_S, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
+from deepfer.limits import MAX_DECODE_S
+from ui.limits import MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 
 SLOW, MULTIPLYING = slow_pictures.slow(), slow_pictures.multiplying()
 PHOTO = Path(__file__).parents[1] / "ui" / "examples" / "astronaut.jpg"

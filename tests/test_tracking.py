@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from deepfer import LABELS
+from deepfer.assignment import assign
 from deepfer.face import Face, iou
 from deepfer.limits import MAX_FACES
-from deepfer.tracking import FaceTracker, _assign
+from deepfer.tracking import FaceTracker
 
 Where = tuple[float, float]
 
@@ -189,7 +190,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(faces: list[Face], time_s
     assert [one.track_id for one in tracker.update([face(102), face(400)], 0.1)] == [1, 2]
 
 
-@pytest.mark.parametrize("settings", [{"smooth_s": -1}, {"forget_s": math.nan}, {"margin": math.inf}])
+@pytest.mark.parametrize("settings", [{"smooth_s": -1}, {"max_age_s": math.nan}, {"margin": math.inf}])
 def test_settings_that_cannot_be(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         FaceTracker(**settings)
@@ -352,7 +353,7 @@ def test_assignment_is_the_best_there_is() -> None:
     for rows, columns in [(1, 1), (2, 2), (3, 5), (5, 3), (6, 6)]:
         for _ in range(30):
             fit = chance.random((rows, columns)) * (chance.random((rows, columns)) < 0.7)
-            pairs = _assign(fit)
+            pairs = assign(fit)
             assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
             few, many = (fit, columns) if rows <= columns else (fit.T, rows)
             best = max(sum(few[i, c] for i, c in enumerate(p)) for p in itertools.permutations(range(many), len(few)))

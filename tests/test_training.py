@@ -19,10 +19,15 @@ from deepfer import EmotionClassifier, EmotionRecognizer
 from deepfer.checkpoint import read
 from deepfer.face import LABELS
 from training import evaluate, export, teachers, train
-from training.data import Split, load, pack
-from training.drawn import drawn, drawn_face
-from training.models import HEADS, build_cnn, build_resnet50v2, fuse_normalization, start_from
-from training.recipes import RECIPES
+from training.convert import checkpoint_folder
+from training.data.loading import load, pack
+from training.data.split import Split
+from training.data.synthetic import synthetic_face, synthetic_split
+from training.model import batches, callbacks, device
+from training.model.distillation import load_soft_targets
+from training.model.models import HEADS, build_cnn, build_resnet50v2, fuse_normalization, start_from
+from training.model.recipes import RECIPES
+from training.model.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +35,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "drawn.npz"
-    pack({"train": drawn(700, 0), "validation": drawn(210, 1), "test": drawn(70, 2)}, path)
+    sizes = {"train": 700, "validation": 210, "test": 70}
+    pack({name: synthetic_split(size, seed) for seed, (name, size) in enumerate(sizes.items())}, path)
     return path
 
 
@@ -85,7 +91,7 @@ def test_a_run_is_resumed_as_itself_alone(
     again = ("--model", "cnn", "--out", trained, "--resume", "--dataset")
     assert train.main(words(*again, dataset, "--recipe", "smoke", "--epochs", 9)) == 0
     assert "is finished" in capsys.readouterr().err
-    pack({"train": drawn(70, 8), "validation": drawn(70, 9)}, tmp_path / "other.npz")
+    pack({"train": synthetic_split(70, 8), "validation": synthetic_split(70, 9)}, tmp_path / "other.npz")
     for other, said in (
         ((dataset, "--recipe", "seed"), "recipe is smoke, not seed"),
         ((dataset, "--recipe", "smoke", "--seed", 7), "seed is 0, not 7"),
@@ -147,13 +153,13 @@ def test_the_gate_refuses_a_file_that_answers_otherwise(
     trained: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "checkpoint"
-    convert = export.to_litert
+    convert = checkpoint_folder.to_litert
 
     def spoilt(model: Any, quantize: bool) -> bytes:
         model.get_layer("logits").set_weights([-w for w in model.get_layer("logits").get_weights()])
         return convert(model, quantize)
 
-    monkeypatch.setattr(export, "to_litert", spoilt)
+    monkeypatch.setattr(checkpoint_folder, "to_litert", spoilt)
     assert export.main(words("--run", trained, "--dataset", dataset, "--out", folder)) == 1
     assert "differs too much" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -186,7 +192,7 @@ def test_resnet50v2_trains_exports_and_is_served(resnet: Path, dataset: Path, tm
 
 def test_what_enters_the_base_is_what_resnet50v2_was_made_for() -> None:
     model = build_resnet50v2(enlarged=64, weights=None)
-    faces = drawn(4, 3).images[..., None].astype(np.float32)
+    faces = synthetic_split(4, 3).images[..., None].astype(np.float32)
     entering = keras.Model(model.inputs, model.get_layer("rgb").output).predict(faces, verbose=0)
     enlarged = keras.ops.convert_to_numpy(keras.ops.image.resize(faces, (64, 64), interpolation="bilinear"))
     expected = keras.applications.resnet_v2.preprocess_input(np.repeat(enlarged, 3, axis=3))
@@ -209,7 +215,7 @@ def test_a_frozen_base_keeps_its_weights_and_its_statistics(dataset: Path, tmp_p
         phases = [replace(p, network={**p.network, "weights": str(tmp_path / "base.weights.h5")}) for p in phases]
         out = tmp_path / f"run-{len(phases)}"
         out.mkdir()
-        train.fit("resnet50v2", {"train": few, "validation": few}, tuple(phases), out, seed=0)
+        train.fit("resnet50v2", {"train": few, "validation": few}, tuple(phases), RunFolder(out), seed=0)
         model = keras.models.load_model(out / "best.keras", compile=False)
         weights.append({weight.path: weight.numpy() for weight in model.weights})
     start = {weight.path: weight.numpy() for weight in donor.weights}
@@ -232,7 +238,7 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
         for i in range(24):
             path = tmp_path / "faces" / name / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), cv2.cvtColor(cv2.resize(drawn_face(label, rng), (80, 96)), cv2.COLOR_GRAY2BGR))
+            cv2.imwrite(str(path), cv2.cvtColor(cv2.resize(synthetic_face(label, rng), (80, 96)), cv2.COLOR_GRAY2BGR))
     out = tmp_path / "run"
     arguments = words("--model", "cnn", "--dataset", tmp_path / "faces", "--out", out, "--recipe", "finetune")
     arguments += words("--init", "cnn", "--epochs", 1, "--batch-size", 16, "--learning-rate", 1e-5)
@@ -241,7 +247,7 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
     assert recorded["init"]["source"] == "cnn"
     assert recorded["phases"][0]["ferplus_share"] == 0  # nobody voted, so that head has nothing to learn
     assert recorded["images"] == {"train": 154, "validation": 14}
-    assert recorded["phases"][0]["mixed_precision"] == train.has_bfloat16()
+    assert recorded["phases"][0]["mixed_precision"] == device.has_bfloat16()
     ours = keras.models.load_model(train.CHECKPOINTS / "cnn.keras", compile=False).get_weights()
     tuned = keras.models.load_model(out / "best.keras", compile=False).get_weights()
     distance = [np.abs(a - b).mean() for a, b in zip(ours, tuned, strict=True) if a.ndim == 4]
@@ -263,7 +269,7 @@ def test_bfloat16_is_for_processors_that_have_it(flags: str | None, has: bool, t
     cpuinfo = tmp_path / "cpuinfo"
     if flags:
         cpuinfo.write_text(f"flags\t\t: {flags}\n")
-    assert train.has_bfloat16(cpuinfo) == has
+    assert device.has_bfloat16(cpuinfo) == has
 
 
 def test_without_bfloat16_training_is_in_float32(
@@ -292,7 +298,7 @@ def test_a_wider_network_starts_with_what_the_narrower_one_says() -> None:
     for head in HEADS:
         np.testing.assert_allclose(said[head], known[head], rtol=1e-4)
     for other in (wide, build_cnn(widths=(8, 16, 24), blocks=2, stem=8)):
-        with pytest.raises(ValueError, match="it is no cnn"):
+        with pytest.raises(ValueError, match="it is not a cnn"):
             start_from(narrow, other)
 
 
@@ -317,14 +323,14 @@ def test_batch_normalization_in_one_kernel_is_that_of_keras(tmp_path: Path) -> N
 
 def test_rare_emotions_count_for_more_as_far_as_is_asked() -> None:
     labels = np.repeat(np.arange(7), [400, 100, 200, 400, 400, 400, 400])
-    assert train.label_weights(labels, 0) == pytest.approx(1)
-    equal = train.label_weights(labels, 1)
+    assert batches.class_weights(labels, 0) == pytest.approx(1)
+    equal = batches.class_weights(labels, 1)
     assert equal * np.bincount(labels) == pytest.approx(len(labels) / 7, rel=1e-5)
-    half = train.label_weights(labels, 0.5)
+    half = batches.class_weights(labels, 0.5)
     assert half[1] / half[0] == pytest.approx(2, rel=1e-5)
     assert half[labels].mean() == pytest.approx(1, rel=1e-5)
     onehot = np.eye(7, dtype=np.float32)
-    counted = train.weights({"fer2013": (onehot[:1] + onehot[1:2]) / 2, "ferplus": onehot[:1]}, half)
+    counted = batches.sample_weights({"fer2013": (onehot[:1] + onehot[1:2]) / 2, "ferplus": onehot[:1]}, half)
     assert counted["fer2013"] == pytest.approx((half[0] + half[1]) / 2)  # of two mixed images
     assert counted["ferplus"] == 1
 
@@ -341,21 +347,21 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
     assert teachers.main([*both, "--out", str(tmp_path / "both.npz")]) == 0
     assert "ferplus, 1 of 2 teachers" in capsys.readouterr().out
     assert teachers.main([*both[:2], *both[4:], "--out", str(tmp_path / "none.npz")]) == 1
-    assert "no teacher knows more" in capsys.readouterr().err
+    assert "no teacher is better" in capsys.readouterr().err
     split = load(dataset)["train"]
-    taught = teachers.load_teachers(file, split)
-    for head, said in teachers.load_teachers(tmp_path / "both.npz", split).items():
+    taught = load_soft_targets(file, split)
+    for head, said in load_soft_targets(tmp_path / "both.npz", split).items():
         assert np.array_equal(said, taught[head])
     assert np.mean(taught["fer2013"].argmax(axis=1) == split.labels) > 0.25  # 1 in 7 by chance
     voteless = Split(split.images, split.labels, np.zeros_like(split.votes), np.full(len(split), -1))
-    wanted = train.targets(voteless, 0.0, taught, 0.25)
+    wanted = batches.make_targets(voteless, 0.0, taught, 0.25)
     onehot = np.eye(7)[split.labels]
     assert wanted["fer2013"] == pytest.approx(0.75 * onehot + 0.25 * taught["fer2013"], abs=1e-6)
     assert wanted["ferplus"] == pytest.approx(taught["ferplus"])
-    assert train.weights(wanted)["ferplus"].all()
-    assert not train.weights(train.targets(voteless))["ferplus"].any()
+    assert batches.sample_weights(wanted)["ferplus"].all()
+    assert not batches.sample_weights(batches.make_targets(voteless))["ferplus"].any()
     other = tmp_path / "other.npz"
-    pack({"train": drawn(70, 8), "validation": drawn(70, 9)}, other)
+    pack({"train": synthetic_split(70, 8), "validation": synthetic_split(70, 9)}, other)
     arguments = words("--model", "resnet50v2", "--dataset", other, "--out", tmp_path / "run", "--teachers", file)
     assert train.main(arguments) == 1
     assert "made for other images" in capsys.readouterr().err
@@ -364,16 +370,16 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
 
 def test_a_resumed_run_still_knows_what_it_waits_for(tmp_path: Path) -> None:
     """Patience and plateau go on counting where they were, not from nothing."""
-    plateau = keras.callbacks.ReduceLROnPlateau(train.MONITOR, mode="max", patience=3)
-    stopping = keras.callbacks.EarlyStopping(train.MONITOR, mode="max", patience=10)
-    memory = train.Memory(tmp_path / "memory.json", [plateau, stopping])
+    plateau = keras.callbacks.ReduceLROnPlateau(callbacks.MONITOR, mode="max", patience=3)
+    stopping = keras.callbacks.EarlyStopping(callbacks.MONITOR, mode="max", patience=10)
+    memory = callbacks.CallbackState(tmp_path / "memory.json", [plateau, stopping])
     plateau.best, plateau.wait, stopping.best, stopping.wait = 0.5, 2, 0.625, 7
     memory.on_epoch_end(3)
     after = [
-        keras.callbacks.ReduceLROnPlateau(train.MONITOR, mode="max", patience=3),
-        keras.callbacks.EarlyStopping(train.MONITOR, mode="max", patience=10),
+        keras.callbacks.ReduceLROnPlateau(callbacks.MONITOR, mode="max", patience=3),
+        keras.callbacks.EarlyStopping(callbacks.MONITOR, mode="max", patience=10),
     ]
-    for callback in (*after, train.Memory(tmp_path / "memory.json", after)):
+    for callback in (*after, callbacks.CallbackState(tmp_path / "memory.json", after)):
         callback.on_train_begin()
     assert (after[0].best, after[0].wait) == (0.5, 2)
     assert (after[1].best, after[1].wait) == (0.625, 7)
@@ -382,7 +388,7 @@ def test_a_resumed_run_still_knows_what_it_waits_for(tmp_path: Path) -> None:
 def test_patience_ends_a_phase_early_and_that_is_kept(dataset: Path, tmp_path: Path) -> None:
     few = {name: split.take(np.arange(70)) for name, split in load(dataset).items()}
     phase = replace(RECIPES["cnn"]["smoke"][0], epochs=9, patience=1, schedule="plateau", learning_rate=0.0)
-    train.fit("cnn", few, (phase,), tmp_path, seed=0)
+    train.fit("cnn", few, (phase,), RunFolder(tmp_path), seed=0)
     assert len((tmp_path / "log.csv").read_text().splitlines()) < 9
     assert (tmp_path / "last" / "phase-1" / "ended").exists()
 

@@ -21,7 +21,6 @@ from deepfer.checkpoint import CONFIG, DETECTOR, EMBEDDED, MODEL
 from deepfer.detector_network import decode, load_network, read_detector
 from deepfer.face import iou
 from deepfer.grid_network import STRIDES
-from training.data import DataError
 from training.detector import photos
 from training.detector.__main__ import THRESHOLDS, drawn_heads, main
 from training.detector.compose import Canvas, Composer, moved
@@ -30,6 +29,7 @@ from training.detector.network import build_detector
 from training.detector.photos import COLUMNS, LANDMARKS, SCORE, Photos, boxes
 from training.detector.recorded import drawn_images
 from training.detector.targets import PLACE, cells, loss, targets
+from training.errors import DataError
 
 COLOURS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)], np.uint8)  # of landmarks
 

@@ -110,7 +110,7 @@ def test_the_endpoint(client: Client, clip: Path, folder: Path) -> None:
 
 def test_the_endpoint_says_what_is_wrong(client: Client, tmp_path: Path, server: AppServer) -> None:
     (tmp_path / "words.mp4").write_text("these are words\n" * 100)
-    with pytest.raises(AppError, match=r"words\.mp4: not a clip of a kind that is read") as caught:
+    with pytest.raises(AppError, match=r"words\.mp4: not a video of a supported format") as caught:
         client.predict(handle_file(tmp_path / "words.mp4"), api_name="/recognize_video")
     assert "/" not in str(caught.value).replace("words.mp4", "")  # nothing about where the server keeps it
     with pytest.raises(AppError, match="Send the clip as a file"):
@@ -194,7 +194,7 @@ def test_a_timeline_with_a_gap_and_a_change() -> None:
     person = Person(3, 1.0, 5.0, seconds, dict.fromkeys(LABELS, 1 / 7), values, 1.0, 0.2)
     told = person_html(person, 10.0)
     assert "#3 mostly sad" in told
-    assert "50 % of the time · seen 3.2 s, 1.0 s to 5.0 s" in told
+    assert "50% of the time · seen 3.2 s, 1.0 s to 5.0 s" in told
     strip = re.findall(r'left: ([\d.]+)%; width: ([\d.]+)%; [^"]*" title="(\w+)', told)
     assert [(float(left), float(width), label) for left, width, label in strip] == [
         (10.0, 16.0, "sad"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from app_server import ROOT, AppServer, serve
 
-from deepfer.limits import MAX_VISITORS
+from ui.limits import MAX_VISITORS
 from ui.visitors import YIELDS_AFTER_S
 
 MAX_CLIENT_VISITORS = 2

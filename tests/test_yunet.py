@@ -82,7 +82,7 @@ except MemoryError as error:
 assert len(before) and np.array_equal(net.detect(small, 0.01), before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout == "too little memory to look for faces in 6000x6000\n", done.stderr[-2000:]
+    assert done.stdout == "too little memory to detect faces in 6000x6000\n", done.stderr[-2000:]
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -118,5 +118,5 @@ def test_another_network_is_none(tmp_path: Path) -> None:
     path = tmp_path / "relu.onnx"
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(2, 13)))
     assert cv2.dnn.readNetFromONNX(str(path)).getLayerNames()
-    with pytest.raises(ValueError, match="is no YuNet"):
+    with pytest.raises(ValueError, match="is not YuNet"):
         load_yunet(path)

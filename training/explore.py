@@ -1,4 +1,4 @@
-"""Look at a dataset before training on it: a page with figures, under `runs/`, as they show people.
+"""Explore a dataset before training: write a page of figures, under `runs/` because they show people.
 
 python -m training.explore --dataset PATH_OR_HUB_ID --out runs/explore
 """
@@ -13,24 +13,27 @@ from pathlib import Path
 import numpy as np
 
 from deepfer.face import LABELS
-from training import duplicates, plots
-from training.data import DataError, Split, Splits, joined, load, name_of
-from training.recipes import RECIPES
+from training.data import duplicates
+from training.data.loading import load, name_of
+from training.data.split import Split, Splits, joined
+from training.errors import DataError
+from training.model.recipes import RECIPES
+from training.report import plots
+from training.report.image_grid import image_grid, require_private
 from training.report.markdown import percent, table
-from training.sheets import require_private, sheet
 
 PAGE = "README.md"
-SAMPLES = 12  # faces of a class
-PAIRS = 12  # near-duplicates that are shown
-VARIANTS = 11  # of a face, augmented
+SAMPLES = 12  # faces per class
+PAIRS = 12  # near-duplicates to show
+VARIANTS = 11  # augmented variants per face
 NO_MAJORITY = "none of these"
 
 
 def explore(splits: Splits, name: str, out: Path, seed: int = 0) -> str:
-    """Write the figures into `out`; the page that shows them, in Markdown."""
+    """Write the figures into `out`, and return the page that shows them, in Markdown."""
     rng = np.random.default_rng(seed)
     parts = [
-        f"# {name}\n\nIt shows people: not to be published.",
+        f"# {name}\n\nIt shows people: do not publish it.",
         _distribution(splits, out),
         _faces(splits, out, rng),
         _agreement(splits, out),
@@ -48,7 +51,7 @@ def _distribution(splits: Splits, out: Path) -> str:
     counts = {name: np.bincount(split.labels, minlength=len(LABELS)) for name, split in splits.items()}
     plots.distribution(counts, out / "distribution.png")
     rows = [
-        (label, *(f"{c[i]} ({percent(c[i] / max(c.sum(), 1))} %)" for c in counts.values()))
+        (label, *(f"{c[i]} ({percent(c[i] / max(c.sum(), 1))}%)" for c in counts.values()))
         for i, label in enumerate(LABELS)
     ]
     rows.append(("all", *(str(c.sum()) for c in counts.values())))
@@ -69,35 +72,35 @@ def _faces(splits: Splits, out: Path, rng: np.random.Generator) -> str:
     every = joined(splits)
     rows = [np.flatnonzero(every.labels == i) for i in range(len(LABELS))]
     there = [(label, own) for label, own in zip(LABELS, rows, strict=True) if len(own)]
-    sheet(
+    image_grid(
         [every.images[rng.permutation(own)[:SAMPLES]] for _, own in there],
         out / "samples.png",
-        "Some of each class",
+        "Samples of each class",
         names=[label for label, _ in there],
     )
     means = np.stack([every.images[own].mean(axis=0) for _, own in there])
-    means = np.rint(255 * (means - means.min()) / max(np.ptp(means), 1)).astype(np.uint8)  # they are all flat otherwise
+    means = np.rint(255 * (means - means.min()) / max(np.ptp(means), 1)).astype(np.uint8)  # raise the contrast
     captions = [[f"{label}\n{len(own)}" for label, own in there]]
-    sheet([means], out / "mean_faces.png", "The mean face of each class", captions=captions)
+    image_grid([means], out / "mean_faces.png", "The mean face of each class", captions=captions)
     return "\n\n".join(
         [
             "## Faces",
-            _figure("samples.png", f"Up to {SAMPLES} faces of each class, a row a class"),
-            _figure("mean_faces.png", "The mean of all pictures of each class"),
+            _figure("samples.png", f"Up to {SAMPLES} faces of each class, one row per class"),
+            _figure("mean_faces.png", "The mean image of each class"),
         ]
     )
 
 
 def agreement(split: Split) -> np.ndarray:
-    """Counts `(7, 8)` of each label by FER+'s majority; the last column is for no majority among the seven."""
+    """Count each label by FER+ label, `(7, 8)`; the last column is for images without one."""
     found = np.zeros((len(LABELS), len(LABELS) + 1), np.int64)
-    np.add.at(found, (split.labels, np.where(split.majority >= 0, split.majority, len(LABELS))), 1)
+    np.add.at(found, (split.labels, np.where(split.ferplus_labels >= 0, split.ferplus_labels, len(LABELS))), 1)
     return found
 
 
 def _agreement(splits: Splits, out: Path) -> str:
     every = joined(splits)
-    if not np.any(every.majority >= 0):
+    if not np.any(every.ferplus_labels >= 0):
         return "## FER+\n\nThis dataset holds no FER+ votes."
     counts = agreement(every)
     plots.confusion(
@@ -118,10 +121,10 @@ def _agreement(splits: Splits, out: Path) -> str:
     return "\n\n".join(
         [
             "## FER+",
-            f"Where ten people have a majority for one of the seven ({voted} of {counts.sum()} pictures), it is the "
-            f"label in {percent(np.trace(counts) / voted)} %.",
-            _figure("agreement.png", "Heat map: how often FER+'s majority is each emotion, for each label"),
-            table(("Label", "images", "FER+ agrees %", "FER+ else mostly says", "in %"), rows),
+            f"FER+ has a majority for one of the seven emotions on {voted} of {counts.sum()} images. It is "
+            f"the label on {percent(np.trace(counts) / voted)}% of them.",
+            _figure("agreement.png", "Heat map: FER+ majorities for each label"),
+            table(("Label", "images", "FER+ agrees %", "most frequent other", "in %"), rows),
         ]
     )
 
@@ -141,16 +144,16 @@ def _near_duplicates(splits: Splits, out: Path, rng: np.random.Generator) -> str
         return ""
     parts = [
         "## Near-duplicates between splits",
-        table(("Pictures", "images", "with a twin", "%", "of these labelled otherwise"), rows),
+        table(("Split", "images", "near-duplicates", "%", "with another label"), rows),
     ]
     if shown:
         chosen = [shown[i] for i in rng.permutation(len(shown))[:PAIRS]]
         upper, lower, *captions = zip(*chosen, strict=True)
-        sheet(
+        image_grid(
             [np.stack(upper), np.stack(lower)], out / "near_duplicates.png",
             "Near-duplicates, one above the other, and their labels", captions=captions,
         )  # fmt: skip
-        parts.insert(1, _figure("near_duplicates.png", "Pairs of pictures of one photograph, one above the other"))
+        parts.insert(1, _figure("near_duplicates.png", "Pairs of images of the same photograph, one above the other"))
     return "\n\n".join(parts)
 
 
@@ -160,12 +163,12 @@ def _augmentation(splits: Splits, out: Path, rng: np.random.Generator) -> str:
     faces = every.images[[rng.choice(own) for own in firsts if len(own)]]
     augment = RECIPES["cnn"]["default"][-1].augmentation
     variants = [np.rint(augment(faces, rng)).astype(np.uint8) for _ in range(VARIANTS)]
-    sheet(
+    image_grid(
         list(np.stack([faces, *variants], axis=1)),
         out / "augmentation.png",
-        f"As stored, and as the CNN's training sees it in {VARIANTS} epochs",
+        f"The original, and {VARIANTS} variants from the CNN's augmentation",
     )
-    return f"## Augmentation\n\n{_figure('augmentation.png', 'A face of each class, and augmented variants beside it')}"
+    return f"## Augmentation\n\n{_figure('augmentation.png', 'A face of each class, and augmented variants of it')}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -174,14 +177,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.explore", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
-    parser.add_argument("--out", type=Path, required=True, help="a folder under runs/, or outside of the checkout")
+    parser.add_argument("--out", type=Path, required=True, help="a folder under runs/ or outside of the checkout")
     args = parser.parse_args(argv)
     try:
         require_private(args.out)
         args.out.mkdir(parents=True, exist_ok=True)
         splits = load(args.dataset)
         if not sum(map(len, splits.values())):
-            raise DataError(f"{args.dataset} holds no pictures")
+            raise DataError(f"{args.dataset} has no images")
         (args.out / PAGE).write_text(explore(splits, name_of(args.dataset), args.out), encoding="utf-8")
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

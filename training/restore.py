@@ -1,12 +1,12 @@
-r"""Restore: a served ResNet50V2 -> a Keras file that can be trained further.
+r"""Restore a served ResNet50V2 to a Keras file that can be trained further.
 
     python -m training.restore --checkpoint deepfer/checkpoints/resnet50v2 --dataset MY_FACES --out runs/served.keras
     python -m training.train --model resnet50v2 --recipe finetune --init runs/served.keras --dataset MY_FACES \
         --out runs/mine
 
-The Keras file of a ResNet50V2 is four times as large as what is served, so the latter may be all there is. (Our CNN's
-Keras file is in `training/checkpoints`.) In it, weights are rounded to int8, and batch normalization has become part of
-the convolutions before it: that is undone here, with the statistics of the dataset's training pictures.
+A ResNet50V2's Keras file is four times as large as the served file, so often only the latter is kept. (Our CNN's Keras
+file is in `training/checkpoints`.) In the served file, weights are rounded to int8, and batch normalization is folded
+into the preceding convolutions. This command unfolds it, using the statistics of the dataset's training images.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import numpy as np
 from deepfer.checkpoint import read, read_config
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
-from training.data import DataError, Split, load
-from training.recipes import RECIPES
+from training.data.loading import load
+from training.data.split import Split
+from training.errors import DataError
+from training.model.recipes import RECIPES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
-from training.models import HEADS, build_resnet50v2
+from training.model.models import HEADS, build_resnet50v2
 
 KINDS = {
     "convolution": "kernel",
@@ -40,22 +42,22 @@ KINDS = {
     "resize/size": "size",
 }
 CONSTANT = re.compile(rf"[^/]+/(?P<layer>\w+?)(_\d+)?/(?P<what>{'|'.join(KINDS)})")
-BATCHES, BATCH = 8, 128  # of training pictures, for the statistics
-# A kernel in front of batch normalization may have any size: this one, together with that of a new kernel, is what our
-# three cycles of Adam gave the others (root mean square). Larger ones would learn more slowly, smaller ones forget.
-LEARNT = 0.03
+BATCHES, BATCH = 8, 128  # of training images, for the statistics
+# Batch normalization makes the scale of the kernel before it arbitrary. Our three cycles of Adam added this much to the
+# initial values (root mean square). Larger kernels would learn more slowly, smaller ones would forget.
+LEARNED = 0.03
 
 Weights = dict[tuple[str, str], np.ndarray]
 
 
 def served_weights(path: Path) -> Weights:
-    """The weights in a LiteRT file, as float32, by layer and kind: a value of `KINDS`, or "bias".
+    """Read the weights of a LiteRT file, as float32, by layer and kind: a value of `KINDS`, or "bias".
 
-    Kernels come as Keras has them, `(h, w, in, out)` or `(in, out)`. A convolution's bias holds what a batch
-    normalization after it shifted by, and its kernel what that scaled by.
+    Kernels have Keras's layout, `(h, w, in, out)` or `(in, out)`. A convolution's kernel and bias include the scale and
+    shift of a following batch normalization.
 
     Raises:
-        IndexError, ValueError: A tensor is not what its name says.
+        IndexError, ValueError: A tensor does not have the expected form.
     """
     from tensorflow.lite.python.schema_py_generated import TensorType
     from tensorflow.lite.tools import flatbuffer_utils
@@ -70,7 +72,7 @@ def served_weights(path: Path) -> Weights:
         if data is None or tensor.type not in kinds:
             return None
         values = np.frombuffer(bytes(data), kinds[tensor.type]).reshape(tensor.shape)
-        if tensor.type == TensorType.INT8:  # a scale for each output, or one for all; zero is 0
+        if tensor.type == TensorType.INT8:  # one scale per output or one for all; the zero point is 0
             scale = np.asarray(tensor.quantization.scale, np.float32)
             values = values * scale.reshape(-1, *[1] * (values.ndim - 1))
         return values
@@ -90,28 +92,28 @@ def served_weights(path: Path) -> Weights:
 
 
 def restore(folder: Path, train: Split, seed: int = 0) -> keras.Model:
-    """The network of a checkpoint folder, which answers as the file does, and learns as the network it was made of.
+    """Rebuild the network of a checkpoint folder. It predicts as the file does, and can be trained.
 
     Args:
-        folder: A checkpoint of `training.export`, of ResNet50V2.
-        train: Pictures of the size it takes; augmented, they give batch normalization its statistics.
-        seed: Of which pictures, and of their augmentation.
+        folder: A ResNet50V2 checkpoint of `training.export`.
+        train: Images of its input size, for the statistics of batch normalization.
+        seed: For choosing and augmenting images.
 
     Raises:
-        CheckpointError: The folder is no checkpoint, or its file no model.
-        DataError: It is none of ResNet50V2, or has not both heads.
+        CheckpointError: The folder is not a checkpoint, or its model file is damaged.
+        DataError: It is not a ResNet50V2, or lacks a head.
     """
     checkpoint, config = read(folder), read_config(folder)
-    EmotionClassifier(checkpoint)  # LiteRT checks the file, which is then read without any check
+    EmotionClassifier(checkpoint)  # LiteRT checks the file; reading it below does not
     share = config.get("fer2013_share")
     if config.get("model") != "resnet50v2" or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise DataError(f"{folder} is no ResNet50V2 of training.export that has both heads, as this needs")
+        raise DataError(f"{folder} is not a ResNet50V2 of training.export with both heads")
     try:
         weights = served_weights(checkpoint.model_file)
         network = build_resnet50v2(checkpoint.input_size, int(weights["enlarge", "size"][0]), weights=None)
         _set_weights(network, weights, share)
     except (KeyError, IndexError, ValueError) as error:
-        raise DataError(f"{checkpoint.model_file} is no ResNet50V2 of training.export: {error}") from error
+        raise DataError(f"{checkpoint.model_file} is not a ResNet50V2 of training.export: {error}") from error
     _measure_statistics(network, train, np.random.default_rng(seed))
     return network
 
@@ -121,7 +123,7 @@ def _normalizations(network: keras.Model) -> list[keras.layers.BatchNormalizatio
 
 
 def _set_weights(network: keras.Model, weights: Weights, share: float) -> None:
-    """Set all weights, batch normalization's so that it scales and shifts, and no more."""
+    """Set all weights. Batch normalization only scales and shifts, until its statistics are measured."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.Conv2D) and layer.use_bias:
             layer.set_weights([weights[layer.name, "kernel"], weights[layer.name, "bias"]])
@@ -133,7 +135,7 @@ def _set_weights(network: keras.Model, weights: Weights, share: float) -> None:
             kernel, shift = weights[convolution.name, "kernel"], weights[convolution.name, "bias"]
             norm = np.sqrt(np.mean(kernel**2, axis=(0, 1, 2)))
             fans = np.prod(kernel.shape[:2]) * (kernel.shape[2] + kernel.shape[3])
-            scale = np.maximum(norm, 1e-3 * norm.mean()) / np.hypot(np.sqrt(2 / fans), LEARNT)
+            scale = np.maximum(norm, 1e-3 * norm.mean()) / np.hypot(np.sqrt(2 / fans), LEARNED)
             convolution.set_weights([kernel / scale])
         layer.set_weights([scale, shift, np.zeros_like(scale), np.full_like(scale, 1 - layer.epsilon)])
     fer2013, blended = ([weights[name, kind] for kind in ("kernel", "bias")] for name in ("fer2013_logits", "logits"))
@@ -143,10 +145,10 @@ def _set_weights(network: keras.Model, weights: Weights, share: float) -> None:
 
 
 def _measure_statistics(network: keras.Model, train: Split, rng: np.random.Generator) -> None:
-    """Have batch normalization do what it does by the mean and variance of what comes in, as it does in training.
+    """Set the mean and variance of each batch normalization from data, without changing its output.
 
-    Layer by layer, each fed by those before it as they answer in training, by a batch's own statistics: what the served
-    network makes of a few pictures is so far out that they would rule the variance of its deepest layers.
+    Layers are measured in order, each on the outputs of those before it in training mode, which normalize by the
+    batch's statistics. In inference mode, a few outlier images would dominate the variance of the deepest layers.
     """
     augment = RECIPES["resnet50v2"]["default"][-1].augmentation
     batches = []
@@ -155,7 +157,7 @@ def _measure_statistics(network: keras.Model, train: Split, rng: np.random.Gener
         batches.append(keras.ops.convert_to_tensor(augment(train.images[rows], rng)[..., None]))
     outputs = {id(network.input): batches}
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
-    last = {id(tensor): layer for layer in layers for tensor in _inputs(layer)}  # to need it
+    last = {id(tensor): layer for layer in layers for tensor in _inputs(layer)}  # to use the tensor
     for layer in layers:
         given = list(zip(*(outputs[id(tensor)] for tensor in _inputs(layer)), strict=True))
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -174,9 +176,9 @@ def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
 
 
 def _normalize(layer: keras.layers.BatchNormalization, batches: list[Any]) -> list[Any]:
-    """Set a layer's statistics by these batches, its own scale to 1 in the median; what it makes of each batch.
+    """Set a layer's statistics from batches, with a median scale of 1, and return its output for each batch.
 
-    A scale starts at 1 and moves little: what is measured far from that is the fault of a few pictures.
+    Scales start at 1 and change little in training; a measured scale far from 1 is due to a few images.
     """
     scale, shift, *_ = layer.get_weights()
     moments = [keras.ops.moments(batch, axes=(0, 1, 2)) for batch in batches]
@@ -186,8 +188,8 @@ def _normalize(layer: keras.layers.BatchNormalization, batches: list[Any]) -> li
     gamma = scale * np.sqrt(variance + layer.epsilon)
     gamma /= np.median(gamma)
     beta = shift + scale * mean
-    given = np.divide(gamma, scale, out=np.ones_like(scale), where=scale != 0)  # the deviation that makes it scale so
-    layer.set_weights([gamma, beta, mean, np.maximum(given**2 - layer.epsilon, 0)])
+    deviation = np.divide(gamma, scale, out=np.ones_like(scale), where=scale != 0)
+    layer.set_weights([gamma, beta, mean, np.maximum(deviation**2 - layer.epsilon, 0)])
     return [
         (batch - center) * (gamma / keras.ops.sqrt(spread + layer.epsilon)) + beta
         for batch, (center, spread) in zip(batches, moments, strict=True)
@@ -200,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.restore", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, help="a folder of training.export, of ResNet50V2")
+    add("--checkpoint", type=Path, required=True, help="a ResNet50V2 checkpoint folder of training.export")
     add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
     add("--out", type=Path, required=True, help="the .keras file to write")
     args = parser.parse_args(argv)
@@ -209,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         splits = load(args.dataset, read(args.checkpoint).input_size)
         if not len(splits.get("train", ())):
-            raise DataError(f"{args.dataset} has no training pictures")
+            raise DataError(f"{args.dataset} has no training images")
         network = restore(args.checkpoint, splits["train"])
         args.out.parent.mkdir(parents=True, exist_ok=True)
         network.save(args.out)

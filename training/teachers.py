@@ -1,4 +1,4 @@
-"""Teachers' predictions: what trained networks say of a training split, averaged, for others to be distilled from.
+"""Average the predictions of trained networks (teachers) on a training split, as soft targets for distillation.
 
 python -m training.teachers --teacher runs/a/best.keras --teacher runs/b/best.keras --dataset PATH_OR_HUB_ID --out T.npz
 """
@@ -6,77 +6,59 @@ python -m training.teachers --teacher runs/a/best.keras --teacher runs/b/best.ke
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from deepfer.classifier import softmax
-from training.data import DataError, Split, load, require_trainable
-from training.metrics import fit_temperature
+from training.data.loading import load
+from training.data.split import Split, require_trainable
+from training.errors import DataError, KerasFileError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
-from training import keras_file
-from training.models import HEADS
-
-
-def rows_sha256(split: Split) -> str:
-    """What ties predictions to the rows they were made for: a sha256 over the images."""
-    return hashlib.sha256(np.ascontiguousarray(split.images).tobytes()).hexdigest()
+from training.convert import keras_file
+from training.convert.calibration import fit_temperature
+from training.model.distillation import save_soft_targets
+from training.model.models import HEADS
 
 
 def predict(model: keras.Model, train: Split, validation: Split) -> dict[str, np.ndarray]:
-    """Each trained head's probabilities for `train`, float32 `(N, 7)`: mean of image and mirror, calibrated.
+    """Predict `train` with each trained head: float32 `(N, 7)`, calibrated, averaged over image and mirror image.
+
+    A head that does no better on validation than always answering the most frequent label was never trained, and is
+    left out.
 
     Raises:
-        DataError: The model has not the heads of `training.models`.
+        DataError: The model does not have the heads of `training.model.models`.
     """
-    found = {}
     if sorted(model.output_names) != sorted(HEADS) or not isinstance(model.output, dict):
-        raise DataError(f"{model.name} has not the heads {' and '.join(HEADS)}: it can be no teacher")
+        raise DataError(f"{model.name} cannot be a teacher: it lacks the heads {' and '.join(HEADS)}")
     logits, mirrored, held = (
         model.predict(images[..., None].astype(np.float32), batch_size=256, verbose=0)
         for images in (train.images, train.images[:, :, ::-1], validation.images)
     )
-    for head, truth in (("fer2013", validation.labels), ("ferplus", validation.majority)):
+    found = {}
+    for head, truth in (("fer2013", validation.labels), ("ferplus", validation.ferplus_labels)):
         known = truth >= 0
-        most = np.bincount(truth[known], minlength=1).max()
-        if known.any() and np.sum(held[head][known].argmax(axis=1) == truth[known]) <= most:
-            continue  # it was never trained: the most frequent label knows as much
+        most_frequent = np.bincount(truth[known], minlength=1).max()
+        if known.any() and np.sum(held[head][known].argmax(axis=1) == truth[known]) <= most_frequent:
+            continue
         temperature = fit_temperature(held[head][known], truth[known]) if known.any() else 1.0
         found[head] = (softmax(logits[head] / temperature) + softmax(mirrored[head] / temperature)) / 2
     return found
 
 
-def load_teachers(path: Path, train: Split) -> dict[str, np.ndarray]:
-    """Each head's probabilities, float32 `(N, 7)`, a row for each of `train`.
-
-    Raises:
-        DataError: The file holds none, or those of other images.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            made_for = str(arrays["images_sha256"])
-            found = {head: arrays[head].astype(np.float32) for head in HEADS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} holds no teachers' predictions: {error}") from error
-    if made_for != rows_sha256(train) or any(p.shape != (len(train), 7) for p in found.values()):
-        raise DataError(f"{path} was made for other images than this training split: make it anew (training.teachers)")
-    return {head: p / p.sum(axis=1, keepdims=True) for head, p in found.items()}
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict, and write the file."""
+    """Make soft targets from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.teachers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--teacher", type=Path, action="append", required=True, help="a .keras of training.train")
+    parser.add_argument("--teacher", type=Path, action="append", required=True, help="a .keras file of training.train")
     parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write (float16)")
     args = parser.parse_args(argv)
@@ -84,20 +66,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         splits = load(args.dataset)
         require_trainable(splits)
         found = [predict(keras_file.load(path), splits["train"], splits["validation"]) for path in args.teacher]
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        taught = {head: [f[head] for f in found if head in f] for head in HEADS}
-        for head, given in taught.items():
-            if not given:
-                raise DataError(f"no teacher knows more of the {head} labels than which is the most frequent")
-        means = {head: np.mean(given, axis=0).astype(np.float16) for head, given in taught.items()}
-        np.savez_compressed(args.out, images_sha256=rows_sha256(splits["train"]), **means)
-    except (DataError, OSError, ValueError, KeyError) as error:
+        by_head = {head: [f[head] for f in found if head in f] for head in HEADS}
+        for head, predictions in by_head.items():
+            if not predictions:
+                raise DataError(f"on the {head} labels, no teacher is better than answering the most frequent one")
+        means = {head: np.mean(predictions, axis=0) for head, predictions in by_head.items()}
+        save_soft_targets(args.out, splits["train"], means)
+    except (DataError, KerasFileError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for head, truth in (("fer2013", splits["train"].labels), ("ferplus", splits["train"].majority)):
+    for head, truth in (("fer2013", splits["train"].labels), ("ferplus", splits["train"].ferplus_labels)):
         known = truth >= 0
         agreed = np.mean(means[head].argmax(axis=1)[known] == truth[known])
-        print(f"{head}, {len(taught[head])} of {len(found)} teachers: {known.sum()} rows, the label's in {agreed:.1%}")
+        teachers = f"{len(by_head[head])} of {len(found)} teachers"
+        print(f"{head}, {teachers}: {known.sum()} labelled images, {agreed:.1%} agree with the label")
     return 0
 
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from typing import Any
 
-from deepfer.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MIN_BODY_BYTES_S
+from ui.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MIN_BODY_BYTES_S
 from ui.middleware import UPLOAD, Refused
 
 TOO_LONG = (413, "The body is longer than this page takes.")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from deepfer.limits import CROWDED_AGE_S, UPLOAD_AGE_S
+from ui.limits import CROWDED_AGE_S, UPLOAD_AGE_S
 from ui.usage import USAGE, Usage
 
 try:

@@ -15,9 +15,9 @@ import numpy as np
 
 from deepfer import LABELS, EmotionRecognizer, Face, ImageError, draw_faces, read_image
 from deepfer.drawing import STYLES
-from deepfer.face import format_percent
 from deepfer.result import Result
 from deepfer.table import header, to_csv
+from deepfer.text import format_percent
 from ui.uploads import kept, uploaded
 from ui.usage import StorageFull
 from ui.visitors import cores

@@ -20,7 +20,7 @@ from gradio.routes import App
 from gradio.utils import get_upload_folder
 from starlette.routing import compile_path
 
-from deepfer.limits import MAX_CLIENT_REQUESTS
+from ui.limits import MAX_CLIENT_REQUESTS
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"

@@ -10,8 +10,7 @@ import gradio as gr
 from deepfer import LABELS, DeepFERError, EmotionRecognizer
 from deepfer.checkpoint import METRICS, Checkpoint, measured
 from deepfer.drawing import STYLES
-from deepfer.face import format_percent
-from deepfer.image_io import printable
+from deepfer.text import format_percent, printable
 from ui.image_tab import DETECTORS
 
 PURPOSE = (

@@ -17,8 +17,8 @@ from gradio.routes import App
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from deepfer.limits import HEADERS_S, MAX_CONNECTIONS
 from ui.body_limit import BodyLimit
+from ui.limits import HEADERS_S, MAX_CONNECTIONS
 from ui.middleware import Gate
 from ui.payloads import Payloads
 

@@ -8,7 +8,7 @@ from gradio import route_utils
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
-from deepfer.limits import MAX_UPLOAD_FILES
+from ui.limits import MAX_UPLOAD_FILES
 from ui.usage import USAGE, StorageFull
 
 

@@ -3,7 +3,7 @@
 import threading
 
 from deepfer import DeepFERError
-from deepfer.limits import MAX_KEPT_BYTES, MAX_KEPT_FILES
+from ui.limits import MAX_KEPT_BYTES, MAX_KEPT_FILES
 
 BLOCK_BYTES = 4096  # what most file systems take for a folder, and what they round a file's size up to
 

@@ -14,9 +14,9 @@ from gradio.data_classes import FileData
 
 from deepfer import LABELS, DeepFERError, EmotionRecognizer, VideoError, recognize_video
 from deepfer.drawing import STYLES
-from deepfer.face import format_percent
 from deepfer.limits import MAX_VIDEO_S
 from deepfer.result import Person, VideoResult
+from deepfer.text import format_percent
 from deepfer.video import Progress
 from deepfer.video_reader import LARGEST
 from deepfer.video_writer import video_suffix

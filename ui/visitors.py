@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepfer.limits import MAX_CLIENT_VISITORS, MAX_VISITORS, VISITOR_SILENCE_S, VISITOR_WAIT_S
 from deepfer.tracking import FaceTracker
+from ui.limits import MAX_CLIENT_VISITORS, MAX_VISITORS, VISITOR_SILENCE_S, VISITOR_WAIT_S
 
 YIELDS_AFTER_S = 5.0  # when there are too many visitors, one in whose frames no face was found for so long makes room
 

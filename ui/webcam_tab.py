@@ -16,8 +16,8 @@ import numpy as np
 
 from deepfer import EmotionRecognizer, Face, ImageError, read_image
 from deepfer.drawing import STYLES
-from deepfer.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 from ui.client import client
+from ui.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 from ui.visitors import Busy, Visitor, Visitors, cores
 
 PART = Path(__file__).parent / "webcam"

@@ -37,8 +37,10 @@ from benchmarks.speed import processor
 from deepfer.detection import HAAR_SIDE, PHOTO
 from deepfer.face import LABELS
 from deepfer.recognizer import FRAME_SIDE
-from training.data import LABEL_OF_NAME, DataError, open_dataset
-from training.metrics import measure as measured
+from training.data.dataset import open_dataset
+from training.data.labels import LABEL_OF_NAME
+from training.errors import DataError
+from training.report.metrics import measure as measured
 
 Answer = TypeVar("Answer")
 

@@ -161,8 +161,8 @@ def notes(result: dict[str, Any]) -> str:
 
 def chart(result: dict[str, Any], path: Path) -> None:
     """Bar charts, with DeepFER in one colour and the others in another."""
-    from training import plots
-    from training.plots import plt
+    from training.report import plots
+    from training.report.plots import plt
 
     there = [c for c in result["contenders"] if any(figure(c, place) is not None for _, place, *_ in PANELS)]
     drawn, axes_of = plt.subplots(2, 3, figsize=(11, 1.6 + 0.44 * len(there)), squeeze=False)

@@ -27,12 +27,12 @@ from deepfer.detection import load_detector
 from deepfer.errors import DeepFERError
 from deepfer.grid_network import GridNetwork
 from deepfer.yunet import load_yunet
-from training.data import DataError
+from training.data.synthetic_heads import draw_head
 from training.detector import evaluate, photos
 from training.detector.card import render
 from training.detector.compose import Composer
 from training.detector.photos import COLUMNS, LANDMARKS, Photos
-from training.drawn_heads import draw_head
+from training.errors import DataError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -73,7 +73,7 @@ def load_composer(folder: Path, crops: str, labels: Path, split: str, teacher: G
     if not kept.exists():
         if teacher is None:
             raise DataError(f"{kept} is missing: run `python -m training.detector label` first")
-        from training.data import load
+        from training.data.loading import load
 
         step = np.linspace(0, 1, CROPS[split], endpoint=False)
         images = load(crops)[split].images
@@ -173,7 +173,7 @@ def export(args: argparse.Namespace) -> None:
 
     from training.detector.export import write
     from training.detector.fit import ComposedBatches, settle
-    from training.export import GateError
+    from training.errors import ParityError
 
     run = json.loads((args.run / "run.json").read_text())
     detector = keras.models.load_model(args.run / "latest.keras", compile=False)
@@ -183,7 +183,7 @@ def export(args: argparse.Namespace) -> None:
     about = {"model": "detector", "run": run, "thresholds": THRESHOLDS}
     try:
         apart = write(detector, args.out, validation["varied"][:PARITY_PHOTOS], about, validation)
-    except GateError as error:
+    except ParityError as error:
         raise DataError(str(error)) from error
     print(f"{args.out}: differs from Keras by at most {apart:.4f} in any number", file=sys.stderr)
 

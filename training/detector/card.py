@@ -36,7 +36,7 @@ made images with known faces, by size and roll.
 | the clothing dataset: photos of clothes, floors and rooms without faces | CC0 |
 | one photo for each ImageNet class | ImageNet's terms (research); no licence file found |
 | FER2013: gray 48-pixel faces | research data set |
-| drawn heads of `training.drawn_heads` | MIT, as this project |
+| drawn heads of `training.data.synthetic_heads` | MIT, as this project |
 
 The teacher was **YuNet** (Wu et al. 2023, MIT): its boxes and landmarks on these photos are the labels. What it is
 unsure of counted neither as a face nor as background, and what it sees in photos of animals counted as background. All

@@ -18,7 +18,7 @@ from deepfer.detection import load_detector
 from deepfer.detector_network import decode
 from deepfer.grid_network import GridNetwork
 from training.detector.recorded import record
-from training.export import GateError
+from training.errors import ParityError
 
 MAX_DIFFERENCE = 0.05  # of any number in a grid, between Keras and the exported file, whose weights are float16
 EXPORT_SIDE = 64  # pixels; the file takes any multiple of 32
@@ -75,14 +75,16 @@ def write(
         The largest difference of any number in any grid.
 
     Raises:
-        GateError: The file answers differently.
+        ParityError: The file answers differently.
         OSError: The folder cannot be written.
     """
     content = to_litert(detector)
     network = GridNetwork(content, decode)
     apart = max(_difference(detector, network, image) for image in images)
     if apart > MAX_DIFFERENCE:
-        raise GateError(f"the exported detector differs from Keras by {apart:.3f}; at most {MAX_DIFFERENCE} is allowed")
+        raise ParityError(
+            f"the exported detector differs from Keras by {apart:.3f}; at most {MAX_DIFFERENCE} is allowed"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL).write_bytes(content)
     config = {

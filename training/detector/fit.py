@@ -13,7 +13,7 @@ from deepfer.detector_network import CELL
 from training.detector.compose import Composer
 from training.detector.network import build_detector
 from training.detector.targets import cells, loss, targets
-from training.models import fuse_normalization
+from training.model.models import fuse_normalization
 
 VALIDATION_BATCHES = 12  # of composed images; the seed is fixed, so every epoch sees the same ones
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from deepfer.grid_network import GridNetwork
 from deepfer.warp import similarity, warp
-from training.data import DataError
+from training.errors import DataError
 
 SURE = 0.75  # the teacher's score from where a face counts as one: below, every second one in varied photos is none
 SURE_OF_PEOPLE = 0.6  # the same in photos of people, where the teacher is seldom wrong

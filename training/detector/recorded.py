@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from deepfer.detection import Detector
+from training.data.synthetic_heads import draw_head
 from training.detector.compose import Canvas
 from training.detector.photos import COLUMNS
-from training.drawn_heads import draw_head
 
 DRAWN = 12  # images
 DRAWN_SEED = 70_000

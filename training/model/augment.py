@@ -1,6 +1,6 @@
-"""Augmentation: one random affine warp, focus, light, grain and erasing for every image of a batch, fresh each epoch.
+"""Augmentation: a random affine warp, blur, light, noise and erasing for every image of a batch.
 
-Plain NumPy and OpenCV on the CPU, so that it is the same under every Keras backend and is never part of a model.
+It is plain NumPy and OpenCV on the CPU, so it is the same with every Keras backend and never part of a model.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each image may be changed; everything is drawn uniformly and independently.
+    """How strongly images are changed; every parameter is sampled uniformly and independently.
 
     Attributes:
         flip: Mirror half of the images.
-        rotation: Largest turn either way, degrees.
-        zoom: Smallest and largest scale; below 1 shows more than the picture holds (its border is repeated).
-        shift: Largest move either way along each axis, share of the side.
+        rotation: Largest rotation either way, degrees.
+        zoom: Smallest and largest scale; below 1 zooms out and repeats the border.
+        shift: Largest shift either way along each axis, share of the side.
         brightness: Largest change of the mean, share of full scale.
         contrast: Largest change of the contrast, as a factor either way (0.3 is 0.7 to 1.3).
-        erase: Probability that a rectangle is overwritten with noise (Zhong et al. 2017, Random Erasing).
-        erase_area: Smallest and largest share of the image that such a rectangle covers.
-        blur: Probability that it is out of focus: a Gaussian of up to `blur_sigma`.
-        blur_sigma: The strongest blur, share of the side.
-        noise: Probability that it is grainy: Gaussian noise of up to `noise_sigma` in each pixel.
-        noise_sigma: The strongest noise, gray levels.
+        erase: Probability that a rectangle is replaced by noise (Random Erasing; Zhong et al. 2017).
+        erase_area: Smallest and largest share of the image that the rectangle covers.
+        blur: Probability of a Gaussian blur of up to `blur_sigma`.
+        blur_sigma: Largest standard deviation of the blur, share of the side.
+        noise: Probability of Gaussian noise of up to `noise_sigma` in each pixel.
+        noise_sigma: Largest standard deviation of the noise, gray levels.
     """
 
     flip: bool = True
@@ -45,11 +45,11 @@ class Augmentation:
     noise_sigma: float = 25.0
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Augment uint8 `(N, S, S)` into float32 `(N, S, S)`, 0 to 255; the input is left as it is."""
+        """Augment uint8 `(N, S, S)` into a new float32 `(N, S, S)`, 0 to 255."""
         out = self.warp(images, rng)
-        self.defocus(out, rng)
+        self.blur_some(out, rng)
         self.light(out, rng)
-        self.grain(out, rng)
+        self.add_noise(out, rng)
         self.erase_rectangles(out, rng)
         return np.clip(out, 0, 255, out=out)
 
@@ -75,7 +75,7 @@ class Augmentation:
         return out
 
     def light(self, images: np.ndarray, rng: np.random.Generator) -> None:
-        """Change contrast about each image's own mean, and brightness, in place."""
+        """Change the contrast around each image's mean, and the brightness, in place."""
         count = len(images)
         factor = rng.uniform(1 - self.contrast, 1 + self.contrast, (count, 1, 1)).astype(np.float32)
         offset = 255 * rng.uniform(-self.brightness, self.brightness, (count, 1, 1)).astype(np.float32)
@@ -84,7 +84,7 @@ class Augmentation:
         images *= factor
         images += mean + offset
 
-    def defocus(self, images: np.ndarray, rng: np.random.Generator) -> None:
+    def blur_some(self, images: np.ndarray, rng: np.random.Generator) -> None:
         """Blur some images, in place."""
         if not self.blur:
             return
@@ -92,7 +92,7 @@ class Augmentation:
         for index, sigma in zip(chosen, rng.uniform(0.005, self.blur_sigma, len(chosen)), strict=True):
             images[index] = cv2.GaussianBlur(images[index], (0, 0), sigma * images.shape[1])
 
-    def grain(self, images: np.ndarray, rng: np.random.Generator) -> None:
+    def add_noise(self, images: np.ndarray, rng: np.random.Generator) -> None:
         """Add noise to some images, in place."""
         if not self.noise:
             return
@@ -101,7 +101,7 @@ class Augmentation:
             images[index] += rng.normal(0, sigma, images.shape[1:])
 
     def erase_rectangles(self, images: np.ndarray, rng: np.random.Generator) -> None:
-        """Overwrite a rectangle of some images with noise, in place."""
+        """Replace a rectangle of some images by noise, in place."""
         size = images.shape[1]
         chosen = np.flatnonzero(rng.random(len(images)) < self.erase)
         covered = rng.uniform(*self.erase_area, len(chosen)) * size * size
@@ -116,15 +116,15 @@ class Augmentation:
 def mix(
     images: np.ndarray, targets: Sequence[np.ndarray], rng: np.random.Generator, mixup: float = 0.0, cutmix: float = 0.0
 ) -> None:
-    """Mix a batch with itself in another order, images and targets alike, in place.
+    """Mix each image and its targets with another of the batch, in place.
 
     Args:
         images: float32 `(N, S, S)`.
-        targets: Arrays `(N, …)` that are mixed in the same shares.
-        rng: Where chance comes from.
-        mixup: Parameter of the Beta distribution that the share comes from (Zhang et al. 2018); 0 for none.
-        cutmix: Likewise where a rectangle of the other image is pasted (Yun et al. 2019); where both are asked for, a
-            batch gets one of them, by the toss of a coin.
+        targets: Arrays `(N, …)`, mixed in the same proportions.
+        rng: The random generator.
+        mixup: Parameter of the Beta distribution of the mixing proportion (Zhang et al. 2018); 0 for none.
+        cutmix: The same for pasting a rectangle of the other image (Yun et al. 2019). If both are given, each batch
+            gets one of them at random.
     """
     chosen = [kind for kind, alpha in (("mixup", mixup), ("cutmix", cutmix)) if alpha > 0]
     if not chosen:
@@ -132,7 +132,8 @@ def mix(
     kind = chosen[rng.integers(len(chosen))]
     order = rng.permutation(len(images))
     if kind == "mixup":
-        share = max(share := rng.beta(mixup, mixup), 1 - share)
+        share = rng.beta(mixup, mixup)
+        share = max(share, 1 - share)
         images += (1 - share) * (images[order] - images)
     else:
         size = images.shape[1]

@@ -1,4 +1,4 @@
-"""Sheets: faces in rows, for people who work with the data. They show persons: nothing here is ever committed."""
+"""Image grids: faces in rows, for inspecting data. They show people, so they are never committed or published."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from training.data import DataError
-from training.plots import INK, MUTED, save
+from training.errors import DataError
+from training.report.plots import INK, MUTED, save
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUNS = ROOT / "runs"  # git ignores it
-GAP = 4  # pixels of a sheet between its faces
+GAP = 4  # pixels between faces
 
 
 def require_private(folder: Path) -> None:
-    """Refuse a folder whose content could be committed or published with the project.
+    """Check that a folder's content cannot be committed or published with the project.
 
     Raises:
-        DataError: It lies in the checkout, but not under `runs/`.
+        DataError: The folder is in the checkout, but not under `runs/`.
     """
-    there = folder.resolve()
-    if there.is_relative_to(ROOT) and not there.is_relative_to(RUNS):
-        raise DataError(f"{folder} would hold pictures of people: give a folder under runs/, or outside of {ROOT}")
+    path = folder.resolve()
+    if path.is_relative_to(ROOT) and not path.is_relative_to(RUNS):
+        raise DataError(f"{folder} would hold images of people: choose a folder under runs/, or outside of {ROOT}")
 
 
-def sheet(
+def image_grid(
     rows: Sequence[np.ndarray],
     path: Path,
     title: str,
@@ -37,11 +37,11 @@ def sheet(
     """Draw faces in rows.
 
     Args:
-        rows: uint8 `(N, S, S)` each, N may differ.
-        path: The PNG.
-        title: Above them.
-        names: Of the rows, at their left.
-        captions: Under each face, row by row.
+        rows: uint8 `(N, S, S)` each; N may differ.
+        path: The PNG to write.
+        title: The title.
+        names: A label for each row.
+        captions: A caption for each face, row by row.
     """
     side = rows[0].shape[1]
     below = side // 3 if captions else 0

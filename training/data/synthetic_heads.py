@@ -1,6 +1,6 @@
-"""Drawn heads: a relief of a head, shaded by a lamp, with skin, hair, eyes and mouth of random colour and form.
+"""Synthetic heads: shaded reliefs of heads with random shapes and colours of skin, hair, eyes and mouth.
 
-The face detector trains on a few of them beside photos, and `benchmarks.detection` places others in its images.
+The face detector trains on a few of them besides photos, and `benchmarks.detection` places others in its images.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 SIDE = 256  # pixels
-SHIFT = 0.02  # of half the side: how far below the middle a head is drawn
+SHIFT = 0.02  # of half the side, by which a head is drawn below the middle
 Region = tuple[float, float, float, float]
 
 
 def draw_head(rng: np.random.Generator) -> tuple[np.ndarray, Region, np.ndarray]:
-    """Draw a head with random features on nothing.
+    """Draw a head with random features on a transparent background.
 
     Returns:
         The head, float32 RGBA `(256, 256, 4)` (alpha 0 to 1); its face's box from hairline to chin, in pixels;
@@ -36,7 +36,7 @@ def draw_head(rng: np.random.Generator) -> tuple[np.ndarray, Region, np.ndarray]
     eye_x, eye_y = rng.uniform(0.20, 0.24), rng.uniform(-0.10, -0.04)
     nose_y, mouth_y = rng.uniform(0.17, 0.23), rng.uniform(0.38, 0.43)
 
-    # The relief: an ellipsoid with a narrower jaw, and on it nose, brows, sockets, lids, cheeks, lips and chin.
+    # The relief: an ellipsoid with a narrower jaw, nose, brows, eye sockets, lids, cheeks, lips and chin.
     jaw = half_width * (1 - 0.28 * np.clip((y - 0.1) / 0.6, 0, 1) ** 1.5)
     radius = (x / jaw) ** 2 + (y / half_height) ** 2
     head = np.clip((1 - radius) / 0.06, 0, 1)

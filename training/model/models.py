@@ -1,8 +1,9 @@
-"""The networks: gray faces, 0 to 255, in; two heads of seven logits out. Any Keras 3 backend."""
+"""The networks: grayscale faces, 0 to 255, to seven logits from each of two heads. Any Keras 3 backend."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from keras import layers
 
 from deepfer.face import LABELS
 
-FEATURES = "features"  # the layer whose output the pooling averages: an activation map is a Dense layer applied to it
+FEATURES = "features"  # the layer before pooling; the activation map is the Dense layer applied to it
 HEADS = ("fer2013", "ferplus")
 
 
@@ -21,7 +22,7 @@ def build_cnn(
     stem: int = 32,
     dropout: float = 0.3,
 ) -> keras.Model:
-    """A residual network with squeeze-and-excitation (He et al. 2016; Hu et al. 2018), made for 48-pixel faces.
+    """A residual network with squeeze-and-excitation (He et al. 2016; Hu et al. 2018), for 48-pixel faces.
 
     Args:
         size: Side of the input, pixels.
@@ -46,41 +47,44 @@ def build_cnn(
 def build_resnet50v2(
     size: int = 48, enlarged: int = 64, weights: str | None = "imagenet", dropout: float = 0.2
 ) -> keras.Model:
-    """ResNet50V2 (He et al. 2016) on faces that are enlarged inside the model.
+    """ResNet50V2 (He et al. 2016) on faces that the model enlarges.
 
     Args:
         size: Side of the input, pixels.
-        enlarged: Side that the base sees, pixels.
-        weights: What the base starts from: "imagenet" (Keras downloads it), the path of a weights file for the base
-            without its top, or None for random.
+        enlarged: Side of the base's input, pixels.
+        weights: Initial weights of the base: "imagenet" (Keras downloads it), the path of a weights file for the base
+            without its top, or None for random ones.
         dropout: Share of pooled features dropped in training.
 
     Returns:
         Model of `(N, size, size, 1)` gray 0 to 255 to `{"fer2013": (N, 7), "ferplus": (N, 7)}` logits.
 
     Raises:
-        ValueError: The weights are not there, or are another network's.
+        ValueError: The weights are missing, or belong to another network.
     """
     inputs = keras.Input((size, size, 1), name="image")
     x = layers.Resizing(enlarged, enlarged, interpolation="bilinear", name="enlarge")(inputs)
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(x)  # as `keras.applications.resnet_v2` was trained
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(x)  # as for `keras.applications.resnet_v2`
     x = layers.Concatenate(name="rgb")([x, x, x])
     try:
         base = keras.applications.ResNet50V2(include_top=False, weights=weights, input_tensor=x)
-    except Exception as error:  # Keras tells a failed download by a bare Exception
+    except Exception as error:  # Keras raises a bare Exception if a download fails
         raise ValueError(f"cannot start ResNet50V2 from {weights!r}: {error}") from error
     x = layers.Activation("linear", name=FEATURES)(base.output)
     return keras.Model(inputs, _heads(x, dropout), name="resnet50v2")
 
 
-def set_trainable(model: keras.Model, which: str) -> None:
-    """Choose what is trained: "all", "heads", or a prefix of layer names: that layer and all above it.
+BUILDERS: dict[str, Callable[..., keras.Model]] = {"cnn": build_cnn, "resnet50v2": build_resnet50v2}
 
-    Below "all", batch normalization keeps its statistics and scales: with few images a batch they would drift from what
-    the network was trained with.
+
+def set_trainable(model: keras.Model, which: str) -> None:
+    """Choose what is trained: "all", "heads", or a prefix of layer names, for that layer and all above it.
+
+    Unless it is "all", batch normalization is frozen: with few images per batch, its statistics would drift from those
+    of the network's original training.
 
     Raises:
-        ValueError: No layer's name begins so.
+        ValueError: No layer's name starts with the prefix.
     """
     reached = which == "all"
     for layer in model.layers:
@@ -88,24 +92,24 @@ def set_trainable(model: keras.Model, which: str) -> None:
         normalizes = isinstance(layer, layers.BatchNormalization)
         layer.trainable = layer.name in HEADS or which == "all" or (reached and not normalizes)
     if not reached and which != "heads":
-        raise ValueError(f"no layer of {model.name} is named {which}…")
+        raise ValueError(f"no layer of {model.name} has a name starting with {which!r}")
 
 
 def start_from(model: keras.Model, other: keras.Model) -> None:
-    """Give a model the weights of one like it, or of a narrower one, whose answers it then gives (Chen et al. 2016).
+    """Copy the weights of the same or a narrower model, whose outputs are preserved (Net2Net; Chen et al. 2016).
 
-    What is new in a wider model starts at random, but for the weights by which the old channels would hear the new
-    ones: these start at zero.
+    In a wider model, new weights keep their random initial values, except those from new channels to old ones, which
+    are set to zero.
 
     Raises:
-        ValueError: The other is no such model.
+        ValueError: The other model has a different depth, or is wider.
     """
     own, given = model.get_weights(), other.get_weights()
     if len(own) != len(given) or any(
         wide.ndim != narrow.ndim or np.any(np.less(wide.shape, narrow.shape))
         for wide, narrow in zip(own, given, strict=True)
     ):
-        raise ValueError(f"it is no {model.name} of this depth, or a wider one")
+        raise ValueError(f"it is not a {model.name} of this depth, or is wider")
     for wide, narrow in zip(own, given, strict=True):
         if wide.ndim > 1:
             wide[..., : narrow.shape[-1]] = 0
@@ -114,9 +118,9 @@ def start_from(model: keras.Model, other: keras.Model) -> None:
 
 
 def fuse_normalization(model: keras.Model) -> None:
-    """Train this model's batch normalization in one kernel, where TensorFlow runs it: a third less time for each step.
+    """Train batch normalization with TensorFlow's fused kernel, if that is the backend: steps take a third less time.
 
-    Keras takes a bfloat16 layer's moments in float32, in many passes. What is saved stays a layer of Keras.
+    Keras computes a bfloat16 layer's moments in float32, in many passes. A saved model holds ordinary Keras layers.
     """
     if keras.backend.backend() != "tensorflow":
         return
@@ -130,21 +134,20 @@ def _normalize(
 ) -> keras.KerasTensor:
     if not training or not layer.trainable:
         return layers.BatchNormalization.call(layer, inputs, training, mask)
-    import tensorflow as tf  # the backend in use: nothing else in this module needs one
+    import tensorflow as tf  # only this function depends on the backend
 
-    # What the kernel takes as the mean and variance so far has no part in what it gives in training.
-    nothing = tf.zeros([0])
+    unused = tf.zeros([0])  # the running mean and variance are not used in training
     scale, offset = (keras.ops.convert_to_tensor(weight, "float32") for weight in (layer.gamma, layer.beta))
     out, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=scale, offset=offset, mean=nothing, variance=nothing, epsilon=layer.epsilon, is_training=True
+        x=inputs, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=layer.epsilon, is_training=True
     )
-    for kept, seen in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        kept.assign(kept * layer.momentum + seen * (1 - layer.momentum))
+    for running, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        running.assign(running * layer.momentum + batch * (1 - layer.momentum))
     return out
 
 
 def _heads(x: keras.KerasTensor, dropout: float) -> dict[str, keras.KerasTensor]:
-    """Global average pooling and a Dense layer per label set: averaging makes the activation map exact (Zhou 2016)."""
+    """Global average pooling and one Dense layer per label set, so that the activation map is exact (Zhou 2016)."""
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(dropout)(x)
     return {head: layers.Dense(len(LABELS), name=head, dtype="float32")(x) for head in HEADS}

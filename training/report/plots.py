@@ -1,4 +1,4 @@
-"""The figures: learning curve, confusion matrix, ROC and reliability, in one style, without faces."""
+"""Plots: learning curve, confusion matrix, ROC, reliability and robustness, in one style, without faces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")  # files only: no display is needed, and none is opened
+matplotlib.use("Agg")  # writes files and needs no display
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.metrics import roc_curve
 
 from deepfer.drawing import STYLES
 from deepfer.face import LABELS
-from training.metrics import reliability
+from training.report.metrics import reliability
 
 INK, MUTED, ACCENT = "#1f2933", "#7b8794", "#0072b2"
 SHADES = ("#9ecae1", "#4292c6", "#08519c")  # mild, strong, stronger
@@ -41,14 +41,14 @@ plt.rcParams.update(
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure, and close it."""
+    """Write a figure and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches="tight", metadata={"Software": None})  # the same figure, the same bytes
+    figure.savefig(path, bbox_inches="tight", metadata={"Software": None})  # makes the bytes reproducible
     plt.close(figure)
 
 
 def learning_curve(log: Path, path: Path) -> None:
-    """Loss and accuracy per epoch, from a run's `log.csv`."""
+    """Plot loss and accuracy per epoch, from a run's `log.csv`."""
     rows = np.atleast_1d(np.genfromtxt(log, delimiter=",", names=True))
     epochs = rows["epoch"] + 1
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
@@ -56,7 +56,7 @@ def learning_curve(log: Path, path: Path) -> None:
     left.plot(epochs, rows["val_loss"], color=ACCENT, label="validation")
     left.set(title="Loss", xlabel="epoch")
     for head, name, color in (("fer2013", "FER2013 head", ACCENT), ("ferplus", "FER+ head", "#d55e00")):
-        if rows[f"val_{head}_accuracy"].any():  # a dataset without votes trains one head alone
+        if rows[f"val_{head}_accuracy"].any():  # without votes, only one head is trained
             right.plot(epochs, 100 * rows[f"val_{head}_accuracy"], color=color, label=name)
     right.set(title="Validation accuracy, %", xlabel="epoch")
     for axes in (left, right):
@@ -74,7 +74,7 @@ def confusion(
     across: str = "predicted, % of the row",
     down: str = "true (images)",
 ) -> None:
-    """A confusion matrix in percent of each row, counts `(7, len(columns))` given."""
+    """Plot a confusion matrix in percent of each row, from counts `(7, len(columns))`."""
     counts = np.array(matrix)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(5.2 + 0.6 * (len(columns) - len(LABELS)), 4.6))
@@ -91,7 +91,7 @@ def confusion(
 
 
 def distribution(counts: dict[str, np.ndarray], path: Path) -> None:
-    """The share of each label in each split, from counts `(7,)` by split."""
+    """Plot the share of each label in each split, from counts `(7,)` by split."""
     figure, panels = plt.subplots(1, len(counts), figsize=(1.2 + 2.6 * len(counts), 2.9), sharex=True, squeeze=False)
     for column, (axes, (name, own)) in enumerate(zip(panels[0], counts.items(), strict=True)):
         share = 100 * own / max(own.sum(), 1)
@@ -110,7 +110,7 @@ def distribution(counts: dict[str, np.ndarray], path: Path) -> None:
 
 
 def roc(probabilities: np.ndarray, truth: np.ndarray, per_class: dict[str, Any], title: str, path: Path) -> None:
-    """One-against-the-rest ROC curves, the area under each in the legend."""
+    """Plot one-vs-rest ROC curves, with the area under each in the legend."""
     figure, axes = plt.subplots(figsize=(5.2, 4.6))
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
     for index, label in enumerate(LABELS):
@@ -125,12 +125,12 @@ def roc(probabilities: np.ndarray, truth: np.ndarray, per_class: dict[str, Any],
 
 
 def calibration(outputs: dict[str, tuple[np.ndarray, np.ndarray]], title: str, path: Path) -> None:
-    """Reliability diagrams side by side: accuracy against confidence, each bar as strong as it has images.
+    """Plot reliability diagrams side by side: accuracy by confidence, with darker bars for bins with more images.
 
     Args:
-        title: Above them all.
-        path: The file.
-        outputs: Title of each diagram to its probabilities `(N, 7)` and truth `(N,)`.
+        outputs: Maps each diagram's title to its probabilities `(N, 7)` and truth `(N,)`.
+        title: The title of the figure.
+        path: The PNG to write.
     """
     figure, panels = plt.subplots(1, len(outputs), figsize=(4.6 * len(outputs), 4.2), squeeze=False)
     for axes, (name, (probabilities, truth)) in zip(panels[0], outputs.items(), strict=True):
@@ -147,7 +147,7 @@ def calibration(outputs: dict[str, tuple[np.ndarray, np.ndarray]], title: str, p
 
 
 def robustness(measured: dict[str, Any], path: Path) -> None:
-    """Points of accuracy lost to each change, one bar a strength, the stronger the darker."""
+    """Plot the points of accuracy lost to each corruption, one bar per strength, darker if stronger."""
     bars = [
         (f"{name} {level['strength']:g}" if len(change["strengths"]) > 1 else name, place, level["accuracy"])
         for name, change in measured["changes"].items()
@@ -164,8 +164,8 @@ def robustness(measured: dict[str, Any], path: Path) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set(
-        title=f"Worse pictures: points lost of {100 * measured['accuracy']:.1f} %",
-        xlabel=f"points of accuracy lost (served, {measured['labels']}, {measured['images']} pictures)",
+        title=f"Robustness: points lost of {measured['accuracy']:.1%}",
+        xlabel=f"points of accuracy lost (served, {measured['labels']}, {measured['images']} images)",
     )
     axes.grid(axis="x")
     axes.set_axisbelow(True)

@@ -1,0 +1,21 @@
+"""Text for messages and results: file names, errors and probabilities on one line."""
+
+from pathlib import Path
+
+
+def printable(name: str | Path) -> str:
+    """A file name as one line: unchanged, or quoted and escaped if it contains control characters."""
+    return str(name) if str(name).isprintable() else ascii(str(name))
+
+
+def first_line(error: BaseException) -> str:
+    """The first non-blank line of an error's message, or the error's type if the message is empty."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def format_percent(share: float | None) -> str:
+    """A share or probability from 0 to 1 as "93%"; it is never rounded to "0%" or "100%" unless it is exact."""
+    value = 100 * (share or 0)
+    if 0 < value < 0.5:
+        return "<1%"
+    return ">99%" if 99.5 <= value < 100 else f"{value:.0f}%"

@@ -1,0 +1,1 @@
+"""Conversion: Keras files in, calibrated LiteRT files out."""

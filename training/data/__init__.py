@@ -1,0 +1,1 @@
+"""Datasets: loading them, finding near-duplicates, and drawing synthetic ones."""

@@ -1,0 +1,17 @@
+"""The expected errors of training. Each message is one line that says what to change."""
+
+
+class DataError(ValueError):
+    """A dataset, or a file made from one, cannot be used."""
+
+
+class KerasFileError(ValueError):
+    """A Keras file cannot be used."""
+
+
+class ParityError(Exception):
+    """An exported file answers differently from the model it was made from."""
+
+
+class PublishError(Exception):
+    """Nothing was published."""

@@ -1,0 +1,1 @@
+"""Networks, and what it takes to train them."""
