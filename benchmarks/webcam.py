@@ -33,15 +33,13 @@ import httpx
 import numpy as np
 import psutil
 
-from benchmarks.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, film, write
+from benchmarks.harness.app_server import AppServer, serve
+from benchmarks.harness.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, film, write
+from benchmarks.harness.chromium import chromium, playing
 from benchmarks.speed import processor
 from deepfer.detection import load_detector
 from deepfer.face import iou
 from deepfer.limits import VISITOR_SILENCE_S
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # which start the page and the browser in the same way
-from app_server import AppServer, serve
-from chromium import chromium, playing
 
 OUT = Path(__file__).with_suffix(".json")
 NETWORKS: dict[str, dict[str, float] | None] = {  # round trip in ms, up and down in Mbps

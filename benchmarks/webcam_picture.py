@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks import camera
+from benchmarks.harness import camera
 from benchmarks.webcam import camera_on, page_served
 
 OUT = Path(__file__).parents[1] / "docs" / "webcam.png"

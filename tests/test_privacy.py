@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 import clips
 import psutil
 import pytest
-from app_server import ROOT, AppServer, serve
-from chromium import FLAGS, NAMES, WAY, playing
 from test_faults import works
 from waiting import within
 
-from benchmarks.camera import CALM, film, write
+from benchmarks.harness.app_server import ROOT, AppServer, serve
+from benchmarks.harness.camera import CALM, film, write
+from benchmarks.harness.chromium import FLAGS, NAMES, WAY, playing
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 KEPT_S = 8
@@ -177,8 +177,7 @@ def half_sent(server: AppServer, content: bytes) -> Iterator[None]:
 VISIT = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, "tests")
-from app_server import serve
+from benchmarks.harness.app_server import serve
 from gradio_client import Client, handle_file
 if sys.argv[2] == "alone":  # a machine without any network still talks to itself
     import fcntl, socket, struct

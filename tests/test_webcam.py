@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from app_server import AppServer, serve
-from chromium import chromium, playing
 from slow_pictures import jpeg_with_scans
 
-from benchmarks.camera import CALM, FPS, HEIGHT, WIDTH, film, write
+from benchmarks.harness.app_server import AppServer, serve
+from benchmarks.harness.camera import CALM, FPS, HEIGHT, WIDTH, film, write
+from benchmarks.harness.chromium import chromium, playing
 from deepfer import LABELS
 from deepfer.drawing import STYLES
 from ui.webcam_tab import PEOPLE
