@@ -17,10 +17,11 @@ app: .venv/app  ## serve the page on http://127.0.0.1:7860
 test: .venv/test  ## with PYTEST="options for pytest": --slow for everything, -n0 for one process
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-lint: .venv/test
+lint: .venv/test $(if $(shell command -v npm),node_modules/.package-lock.json)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(if $(shell command -v npm),npx eslint .,@echo "eslint skipped: Node.js with npm is not installed")
 
 format: .venv/test
 	$(PY) -m ruff check --fix .
@@ -65,7 +66,11 @@ space: .venv/test  ## REPO=user/name [SPACE="--private --pr --dry-run"]
 	$(PY) -m training.space --repo $(REPO) $(SPACE)
 
 clean:
-	rm -rf .venv build dist *.egg-info benchmarks/environments
+	rm -rf .venv node_modules build dist *.egg-info benchmarks/environments
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	@touch $@
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "DeepFER needs Python 3.11 or 3.12; none was found (PYTHON=/path/to/python)"; exit 1; }

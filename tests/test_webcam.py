@@ -25,6 +25,7 @@ from benchmarks.harness.camera import CALM, FPS, HEIGHT, WIDTH, film, write
 from benchmarks.harness.chromium import chromium, playing
 from deepfer import LABELS
 from deepfer.drawing import STYLES
+from deepfer.video import TABLE_COLUMNS
 from ui.webcam_tab import PEOPLE
 
 FAKE = "--use-fake-device-for-media-stream"
@@ -154,7 +155,7 @@ def test_from_start_to_the_summary(page: Any) -> None:
     assert [text.split()[-1] for text in rows.locator("th").all_inner_texts()] == list(LABELS)
     assert page.locator("#webcam .cam-bars .cam-top th").inner_text().endswith("happy")
     assert page.locator("#webcam .cam-main").inner_text() == "Person 1"
-    assert page.locator("#webcam .cam-fps").inner_text().endswith("/ s")
+    assert page.locator("#webcam .cam-fps").inner_text().endswith(" fps")
     assert page.locator("#webcam .cam-lag").inner_text().endswith(" ms")
     assert (canvas(page, "timeline")[..., :3] == STYLES["happy"].colour).all(axis=2).sum() > 100
 
@@ -171,7 +172,7 @@ def test_from_start_to_the_summary(page: Any) -> None:
 
     name, timeline = saved(page, "Timeline CSV")
     assert re.fullmatch(r"webcam-timeline-\d{4}-\d\d-\d\d-\d{6}\.csv", name)
-    assert list(timeline[0]) == ["time_s", "track_id", "x1", "y1", "x2", "y2", "emotion", *LABELS]
+    assert tuple(timeline[0]) == TABLE_COLUMNS
     assert {row["track_id"] for row in timeline} == {"1"}
     times = [float(row["time_s"]) for row in timeline]
     assert times == sorted(times)
@@ -208,8 +209,8 @@ def test_a_camera_that_is_not_allowed_and_then_is(with_camera: Any, server: AppS
     with opened(with_camera, server.url, leave_out) as page:
         page.get_by_role("button", name="Start camera").click()
         until(page, "error")
-        assert "keeps the camera from this page" in page.locator("#webcam .cam-cover").inner_text()
-        assert "keeps the camera" in page.locator("#webcam .cam-spoken").inner_text()
+        assert "Camera access is blocked" in page.locator("#webcam .cam-cover").inner_text()
+        assert "Camera access is blocked" in page.locator("#webcam .cam-spoken").inner_text()
         page.context.grant_permissions(["camera"])
         until(page, "live")
 
@@ -275,7 +276,7 @@ def test_a_camera_that_another_program_has_and_lets_go(page: Any) -> None:
     )
     page.get_by_role("button", name="Start camera").click()
     until(page, "error")
-    assert "has the camera" in page.locator("#webcam .cam-cover").inner_text()
+    assert "using the camera" in page.locator("#webcam .cam-cover").inner_text()
     until(page, "live")
 
 
@@ -287,7 +288,7 @@ def test_a_camera_that_is_unplugged_and_comes_back(page: Any) -> None:
         "document.querySelector('#webcam video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))"
     )
     until(page, "error")
-    assert "The camera is gone" in page.locator("#webcam .cam-cover").inner_text()
+    assert "The camera was disconnected" in page.locator("#webcam .cam-cover").inner_text()
     assert page.locator("#webcam .cam-people > li, #webcam .cam-title").count() >= 1
     page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
     until(page, "live")
@@ -299,7 +300,7 @@ def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppSe
     start(page)
     server.stop()
     until(page, "reconnecting")
-    assert "the server does not answer" in page.locator("#webcam .cam-note").inner_text()
+    assert "the server isn't responding" in page.locator("#webcam .cam-note").inner_text()
     page.wait_for_selector("#webcam[data-faces='0']")  # old boxes do not stay over a new picture
     server.restart()
     until(page, "live")
