@@ -20,7 +20,7 @@ from waiting import within
 
 from benchmarks.harness.app_server import ROOT, AppServer, serve
 from benchmarks.harness.camera import CALM, film, write
-from benchmarks.harness.chromium import FLAGS, NAMES, WAY, playing
+from benchmarks.harness.chromium import FLAGS, INSTALL, NAMES, playing
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 KEPT_S = 8
@@ -73,7 +73,7 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
     with playing() as playwright:
         path = next(filter(None, map(shutil.which, NAMES)), None)
         if isinstance(playwright, str) or path is None:
-            return {"missing": playwright if isinstance(playwright, str) else f"Chromium is missing; {WAY}"}
+            return {"missing": playwright if isinstance(playwright, str) else f"Chromium is missing; {INSTALL}"}
         flags = [*FLAGS, *FAKE, f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}"]
         context = playwright.chromium.launch_persistent_context(profile, executable_path=path, args=flags)
         page = context.new_page()

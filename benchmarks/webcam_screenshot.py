@@ -1,8 +1,8 @@
-"""The README's picture of the webcam tab, with the astronaut as the camera.
+"""Take the README's screenshot of the webcam tab, with the astronaut as the camera.
 
-    python -m benchmarks.webcam_picture
+    python -m benchmarks.webcam_screenshot
 
-Writes `docs/webcam.png`. A font with colour emoji (Noto Color Emoji, for one) should be there.
+Writes `docs/webcam.png`. Needs a font with colour emoji, such as Noto Color Emoji.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.harness import camera
-from benchmarks.webcam import camera_on, page_served
+from benchmarks.harness.webcam_page import camera_on, page_served
 
 OUT = Path(__file__).parents[1] / "docs" / "webcam.png"
-SECONDS = 12  # of the timeline
-COLOURS = 256  # of the PNG: a photo in millions would be four times as large
+SECONDS = 12  # shown in the timeline
+COLOURS = 256  # in the PNG's palette: true colour would make it four times as large
 
 
 def main() -> None:
