@@ -74,13 +74,6 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
         camera.snapshot(None, None, [picture, tabs], js=SNAPSHOT)
 
 
-def script() -> str:
-    """The modules of `ui/webcam/` as one script, since Gradio runs `js_on_load` as the body of a function."""
-    modules = [path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.js"))]
-    code = re.sub(r"^(import .*\n|export )", "", "\n".join(modules), flags=re.MULTILINE)
-    return f"{code}\nnew Webcam({{ element, props, trigger, server, upload }});"
-
-
 def checked(message: Any) -> tuple[str, float, str]:
     """A message's token, time and frame, which is still text.
 
@@ -124,3 +117,10 @@ def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: 
     faces = recognizer.recognize(rgb)
     with visitor.lock:
         return visitor.tracker.update(faces, time_s, size=(rgb.shape[1], rgb.shape[0]))
+
+
+def script() -> str:
+    """The modules of `ui/webcam/` as one script, since Gradio runs `js_on_load` as the body of a function."""
+    modules = [path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.js"))]
+    code = re.sub(r"^(import .*\n|export )", "", "\n".join(modules), flags=re.MULTILINE)
+    return f"{code}\nnew Webcam({{ element, props, trigger, server, upload }});"
