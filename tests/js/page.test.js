@@ -1,4 +1,4 @@
-// The modules that write words: format, meter, speaker, stage, snapshot, and where tags go.
+// Tests of the small modules: format, meter, speaker, stage, snapshot, and the placing of tags.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
