@@ -21,11 +21,12 @@ test: .venv/test  ## [PYTEST="--slow"] options for pytest: --slow adds the slow 
 coverage: .venv/test  ## run the tests and print which lines they miss
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov $(PYTEST)
 
-lint: .venv/test  ## style, types, prose
+lint: .venv/test $(if $(shell command -v npm),node_modules/.package-lock.json)  ## style, types, prose
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/proselint --config .proselintrc.json check $(PROSE)
+	$(if $(shell command -v npm),npx eslint .,@echo "eslint skipped: Node.js with npm is not installed")
 
 format: .venv/test
 	$(PY) -m ruff check --fix .
@@ -76,7 +77,11 @@ space: .venv/test  ## REPO=user/name [SPACE="--private --pr --dry-run"]
 	$(PY) -m training.space --repo $(REPO) $(SPACE)
 
 clean:
-	rm -rf .venv build dist site *.egg-info benchmarks/environments
+	rm -rf .venv node_modules build dist site *.egg-info benchmarks/environments
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	@touch $@
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "DeepFER needs Python 3.11 or 3.12; none was found (PYTHON=/path/to/python)"; exit 1; }

@@ -26,8 +26,10 @@ import psutil
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
+from benchmarks.harness.app_server import AppServer
+from benchmarks.harness.webcam_page import page_served
 from benchmarks.speed import measured_on, processor
-from benchmarks.webcam import AppServer, page_served, percentile
+from benchmarks.webcam import percentile
 from deepfer.detection import load_detector
 from training.report.markdown import table
 

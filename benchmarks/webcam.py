@@ -1,11 +1,10 @@
-"""The webcam tab as a visitor has it, in a real Chromium with a made camera; and its server with many visitors.
+"""The speed of the webcam tab: one visitor in Chromium with a fake camera, and the server with many visitors.
 
-    python -m benchmarks.webcam                             # everything but the soak: about ten minutes
-    python -m benchmarks.webcam --soak 15                   # the soak alone, of so many minutes
-    python -m benchmarks.webcam --only browser|load         # a part alone; the others stay as they were measured
+    python -m benchmarks.webcam                             # all but the soak: about ten minutes
+    python -m benchmarks.webcam --soak 15                   # only the soak, of 15 minutes
+    python -m benchmarks.webcam --only browser|load         # only this part; the others keep their figures
 
-Writes `benchmarks/webcam.json`. Browser, visitors and server share this machine, as they would not elsewhere: the
-figures are below what the server can do.
+Writes `benchmarks/webcam.json`. Browser, visitors and server share this machine, so a server of its own does better.
 """
 
 from __future__ import annotations
@@ -16,13 +15,10 @@ import base64
 import json
 import math
 import statistics
-import sys
-import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,18 +26,15 @@ from typing import Any
 
 import cv2
 import httpx
-import numpy as np
 import psutil
 
-from benchmarks.camera import BITS, BLOCK_HEIGHT, FPS, HEIGHT, LIVELY, WIDTH, film, write
+from benchmarks.harness.app_server import AppServer
+from benchmarks.harness.camera import FPS, HEIGHT, LIVELY, WIDTH, film
+from benchmarks.harness.webcam_page import camera_on, page_served
 from benchmarks.speed import processor
 from deepfer.detection import load_detector
 from deepfer.face import iou
 from ui.limits import VISITOR_SILENCE_S
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # which start the page and the browser in the same way
-from app_server import AppServer, serve
-from chromium import chromium, playing
 
 OUT = Path(__file__).with_suffix(".json")
 NETWORKS: dict[str, dict[str, float] | None] = {  # round trip in ms, up and down in Mbps
@@ -49,116 +42,22 @@ NETWORKS: dict[str, dict[str, float] | None] = {  # round trip in ms, up and dow
     "80 ms, 5/30 Mbps": {"latency": 80, "up": 5, "down": 30},
 }
 VISITORS = (1, 4, 16)
-SENT_WIDTH, QUALITY = 480, 70  # of a visitor's frames, as webcam.js makes them
-NEAR = 0.3  # overlap from which a box is a face's
-AFTERWARDS_S = VISITOR_SILENCE_S  # until memory is looked at again
-
-# Notes, for each frame that is sent, which of the camera's it is; when the picture first showed each of those; and, for
-# each result that is drawn, which frame it is of, what the picture shows by then, and what the server answered.
-WATCH = """
-(() => {
-    const strip = document.createElement("canvas");
-    [strip.width, strip.height] = [BITS, 1];
-    const pen = strip.getContext("2d", { willReadFrequently: true });
-    function barcode(source, width) {
-        const high = BLOCK_HEIGHT * width / WIDTH;
-        pen.drawImage(source, 0, high * 0.25, width, high * 0.5, 0, 0, BITS, 1);
-        const pixels = pen.getImageData(0, 0, BITS, 1).data;
-        let code = 0;
-        for (let bit = 0; bit < BITS; bit++) code |= (pixels[4 * bit] > 127) << bit;
-        return code;
-    }
-    const seen = (window.seen = { sent: [], answers: [], shown: [], first: {}, camera: 0 });
-    const toBlob = HTMLCanvasElement.prototype.toBlob;
-    HTMLCanvasElement.prototype.toBlob = function (...rest) {
-        seen.sent.push({ code: barcode(this, this.width), width: this.width, at: performance.now() });
-        return toBlob.apply(this, rest);
-    };
-    const fetching = window.fetch;
-    window.fetch = async function (url, options) {
-        const answer = await fetching(url, options);
-        if (String(url).includes("component_server")) {
-            const { time_s } = JSON.parse(options.body).data;
-            seen.answers.push({ at: 1000 * time_s, ...(await answer.clone().json()) });
-        }
-        return answer;
-    };
-    window.watchCamera = () => {
-        const video = document.querySelector("#webcam video");
-        const root = document.querySelector("#webcam");
-        const onFrame = () => {
-            seen.first[barcode(video, video.videoWidth)] = performance.now();
-            seen.camera += 1;
-            video.requestVideoFrameCallback(onFrame);
-        };
-        video.requestVideoFrameCallback(onFrame);
-        new MutationObserver(() => {
-            const number = root.dataset.frame - 1; // drawn, and so timed, just before it was encoded
-            const { code, width, at } = seen.sent[number];
-            const { faces } = seen.answers.find((one) => one.at <= at && one.at > (seen.sent[number - 1]?.at ?? 0));
-            seen.shown.push({ code, width, faces, lag: performance.now() - seen.first[code], at: performance.now() });
-        }).observe(root, { attributeFilter: ["data-frame"] });
-    };
-})();
-"""
-
-
-def watching() -> str:
-    """`WATCH` with the barcode's measures."""
-    script = WATCH
-    for name, value in (("BITS", BITS), ("BLOCK_HEIGHT", BLOCK_HEIGHT), ("WIDTH", WIDTH)):
-        script = script.replace(name, str(value))
-    return script
-
-
-@contextmanager
-def page_served() -> Iterator[AppServer]:
-    """`python app.py`, which asks the Hub nothing."""
-    with tempfile.TemporaryDirectory() as folder, serve(Path(folder), env={"HF_HUB_OFFLINE": "1"}) as server:
-        yield server
-
-
-@contextmanager
-def camera_on(
-    server: AppServer, seen: Iterable[np.ndarray], network: dict[str, float] | None = None, watch: bool = False
-) -> Iterator[Any]:
-    """The webcam tab in Chromium, live, where the camera sees `seen`; with `watch`, noting what `WATCH` says."""
-    with tempfile.TemporaryDirectory() as folder, playing() as playwright:
-        path = Path(folder, "camera.mjpeg")
-        write(path, seen)
-        flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-        with chromium(playwright, *flags, f"--use-file-for-fake-video-capture={path}") as browser:
-            if isinstance(browser, str):
-                sys.exit(browser)
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.set_default_timeout(120_000)
-            if watch:
-                page.add_init_script(watching())
-            page.goto(server.url)
-            page.get_by_role("tab", name="Webcam").click()
-            if network:
-                session = page.context.new_cdp_session(page)
-                speeds = {f"{way}loadThroughput": network[way] * 1e6 / 8 for way in ("up", "down")}
-                limits = {"offline": False, "latency": network["latency"], **speeds}
-                session.send("Network.emulateNetworkConditions", limits)
-            page.get_by_role("button", name="Start camera").click()
-            page.wait_for_selector("#webcam[data-state=live]")
-            if watch:
-                page.evaluate("watchCamera()")
-            yield page
+SENT_WIDTH, QUALITY = 480, 70  # of a visitor's frames, as the page sends them
+NEAR = 0.3  # IoU from which a box belongs to a face
+AFTERWARDS_S = VISITOR_SILENCE_S  # after the load, until memory is measured again
 
 
 def in_browser(server: AppServer, network: dict[str, float] | None, seconds: float) -> dict[str, Any]:
-    """One visitor: results per second as they are shown, their lag, and how right they are."""
+    """Measure one visitor: results shown per second, their delay and their accuracy."""
     with camera_on(server, film(LIVELY), network, watch=True) as page:
-        page.wait_for_timeout(5000)  # until the size of frames has settled
+        page.wait_for_timeout(5000)  # until the frame size is stable
         page.evaluate("[seen.shown.length, seen.camera] = [0, 0]")
         start = time.perf_counter()
         page.wait_for_timeout(1000 * seconds)
         seen = page.evaluate("({ shown: seen.shown, camera: seen.camera })")
         taken = time.perf_counter() - start
     shown = seen["shown"]
-    lags = [one["lag"] for one in shown if math.isfinite(one["lag"])]  # some frames pass too quickly to be noted
+    lags = [one["lag"] for one in shown if math.isfinite(one["lag"])]  # the recorder misses some frames
     return {
         "results_per_s": len(shown) / taken,
         "camera_per_s": seen["camera"] / taken,
@@ -169,14 +68,14 @@ def in_browser(server: AppServer, network: dict[str, float] | None, seconds: flo
 
 
 def faithful(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How far boxes are from the truth, and how often a face that is in sight gets another number."""
+    """How far the boxes are from the true ones, and how often a face in view gets a new number."""
     off: list[float] = []
     there, found, switches = 0, 0, 0
     numbers: dict[str, int] = {}
     before = 0
     for one in shown:
         if one["code"] < before:
-            numbers.pop("second", None)  # the scene begins again; that face was away for longer than it is remembered
+            numbers.pop("second", None)  # the scene starts over, and this face was away for too long to be remembered
         before = one["code"]
         truth = LIVELY.truth(one["code"])
         height = one["width"] * HEIGHT / WIDTH
@@ -188,7 +87,7 @@ def faithful(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
             if best is None or iou(box, boxes[best]) < NEAR:
                 continue
             if sum(iou(tuple(map(round, other)), boxes[best]) > NEAR for other in truth.values()) > 1:
-                continue  # while they cross, one box is near both
+                continue  # while the faces cross, one box is near both
             found += 1
             off.append(max(abs(a - b) for a, b in zip(_middle(exact), _middle(boxes[best]), strict=True)))
             number = one["faces"][best]["track_id"]
@@ -208,7 +107,7 @@ def _middle(box: Sequence[float]) -> tuple[float, float]:
 
 @dataclass
 class Tally:
-    """What visitors got."""
+    """What the visitors received."""
 
     results: Counter[int] = field(default_factory=Counter)
     busy: int = 0
@@ -218,7 +117,7 @@ class Tally:
 
 @cache
 def frames() -> list[str]:
-    """Of the scene, as a page sends them."""
+    """The scene's frames as the page sends them: JPEG in base64."""
     size = (SENT_WIDTH, SENT_WIDTH * HEIGHT // WIDTH)
     small = (cv2.resize(LIVELY.draw(frame), size, interpolation=cv2.INTER_AREA) for frame in range(0, 240, 4))
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
@@ -227,7 +126,7 @@ def frames() -> list[str]:
 
 
 async def visit(client: httpx.AsyncClient, address: dict[str, Any], number: int, end: float, tally: Tally) -> None:
-    """One page until `end`: two frames under way, one while the server is busy, no more than the camera has."""
+    """Act as one page until `end`: at the camera's rate, two frames in flight, or one while the server is busy."""
     sent = frames()
     token = f"{number:032x}"
     cautious_until = 0.0
@@ -256,7 +155,7 @@ async def visit(client: httpx.AsyncClient, address: dict[str, Any], number: int,
 
 
 async def load(server: AppServer, visitors: int, seconds: float) -> dict[str, Any]:
-    """So many visitors at once, each as the page would be."""
+    """Measure the server with this many visitors at once."""
     with urllib.request.urlopen(f"{server.url}config") as answer:
         parts = json.load(answer)["components"]
     number = next(part["id"] for part in parts if "recognize_frame" in (part["props"].get("server_fns") or []))
@@ -290,13 +189,13 @@ async def load(server: AppServer, visitors: int, seconds: float) -> dict[str, An
 
 
 def soak(server: AppServer, minutes: float) -> dict[str, Any]:
-    """One visitor for long: does anything grow?"""
+    """Measure memory at the start and the end of one long visit."""
     process = psutil.Process(server.process.pid)
     rows: list[dict[str, float]] = []
     with camera_on(server, film(LIVELY)) as page:
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable")
-        page.wait_for_timeout(30_000)  # what is made once has been made
+        page.wait_for_timeout(30_000)  # until everything that is created once exists
         start = time.monotonic()
         while time.monotonic() - start < 60 * minutes:
             page.wait_for_timeout(10_000)
@@ -316,12 +215,12 @@ def soak(server: AppServer, minutes: float) -> dict[str, Any]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Of any number of values; 0 of none."""
+    """A percentile of the values; 0 if there are none."""
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)] if values else 0.0
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The tables of `webcam.json`."""
+    """`webcam.json` as tables."""
     titles = {"deepfer": "DeepFER's own", "yunet": "YuNet", "haar": "Haar"}
     lines = []
     if "browser" in result:
@@ -365,10 +264,10 @@ def markdown(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=40, help="of each measurement; the scene takes 20")
+    parser.add_argument("--seconds", type=float, default=40, help="length of each measurement; the scene takes 20")
     parser.add_argument("--visitors", type=int, nargs="+", default=VISITORS)
-    parser.add_argument("--only", choices=("browser", "load"), help="this part alone")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="the soak alone")
+    parser.add_argument("--only", choices=("browser", "load"), help="measure only this part")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="run only the soak")
     args = parser.parse_args()
     result: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
     result["processor"] = processor()

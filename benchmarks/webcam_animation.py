@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 from skimage.data import astronaut
 
-from benchmarks.camera import FPS, HEIGHT, WIDTH
-from benchmarks.webcam import camera_on, page_served
+from benchmarks.harness.camera import FPS, HEIGHT, WIDTH
+from benchmarks.harness.webcam_page import camera_on, page_served
 
 OUT = Path(__file__).parents[1] / "docs" / "webcam.webp"
 VIEWPORT = {"width": 1060, "height": 660}
@@ -52,7 +52,7 @@ def main() -> None:
         left, top, width, height = page.locator("#webcam").bounding_box().values()
         session = page.context.new_cdp_session(page)
         painted: list[dict[str, Any]] = []
-        session.on("Page.screencastFrame", painted.append)
+        session.on("Page.screencastFrame", lambda event: painted.append(event))
         session.send("Page.startScreencast", {"format": "jpeg", "quality": 95})
         end = time.monotonic() + LOOP_S
         while time.monotonic() < end:

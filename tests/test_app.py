@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from app_server import ROOT, AppServer, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from benchmarks.harness.app_server import ROOT, AppServer, serve
 from deepfer import LABELS
 from ui.image_tab import download_html, error_html
 

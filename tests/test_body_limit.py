@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from app_server import ROOT, AppServer, serve
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 from waiting import within
 
+from benchmarks.harness.app_server import ROOT, AppServer, serve
 from ui.visitors import cores
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from app_server import ROOT, AppServer, serve
-from chromium import chromium, playing
 from hub_server import HubServer
 
+from benchmarks.harness.app_server import ROOT, AppServer, serve
+from benchmarks.harness.chromium import chromium, playing
 from deepfer import LABELS
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"

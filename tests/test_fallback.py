@@ -3,10 +3,10 @@
 import urllib.request
 from pathlib import Path
 
-from app_server import ROOT, serve
 from gradio_client import Client, handle_file
 from hub_server import HubServer
 
+from benchmarks.harness.app_server import ROOT, serve
 from deepfer.limits import HUB_TIMEOUT_S
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from app_server import ROOT, AppServer, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from waiting import within
 
+from benchmarks.harness.app_server import ROOT, AppServer, serve
 from ui import folder as module
 from ui.folder import clean, entries
 from ui.usage import BLOCK_BYTES, StorageFull, Usage

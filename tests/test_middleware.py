@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import clips
 import httpx
 import pytest
-from app_server import ROOT, AppServer, serve
-from chromium import chromium, playing
 from gradio_client import Client, handle_file
 from reverse_proxy import proxied
 
+from benchmarks.harness.app_server import ROOT, AppServer, serve
+from benchmarks.harness.chromium import chromium, playing
 from ui.middleware import ROUTES, UPLOAD
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"

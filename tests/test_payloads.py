@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from app_server import ROOT, AppServer, serve
 from gradio_client import Client, handle_file
+
+from benchmarks.harness.app_server import ROOT, AppServer, serve
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 META = {"_type": "gradio.FileData"}

@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 import clips
 import psutil
 import pytest
-from app_server import ROOT, AppServer, serve
-from chromium import FLAGS, NAMES, WAY, playing
 from test_faults import works
 from waiting import within
 
-from benchmarks.camera import CALM, film, write
+from benchmarks.harness.app_server import ROOT, AppServer, serve
+from benchmarks.harness.camera import CALM, film, write
+from benchmarks.harness.chromium import FLAGS, INSTALL, NAMES, playing
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 KEPT_S = 8
@@ -73,7 +73,7 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
     with playing() as playwright:
         path = next(filter(None, map(shutil.which, NAMES)), None)
         if isinstance(playwright, str) or path is None:
-            return {"missing": playwright if isinstance(playwright, str) else f"Chromium is missing; {WAY}"}
+            return {"missing": playwright if isinstance(playwright, str) else f"Chromium is missing; {INSTALL}"}
         flags = [*FLAGS, *FAKE, f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}"]
         context = playwright.chromium.launch_persistent_context(profile, executable_path=path, args=flags)
         page = context.new_page()
@@ -176,8 +176,7 @@ def half_sent(server: AppServer, content: bytes) -> Iterator[None]:
 VISIT = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, "tests")
-from app_server import serve
+from benchmarks.harness.app_server import serve
 from gradio_client import Client, handle_file
 if sys.argv[2] == "alone":  # a machine without any network still talks to itself
     import fcntl, socket, struct

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from app_server import AppServer, serve
+
+from benchmarks.harness.app_server import AppServer, serve
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 DEADLINE_S = 8

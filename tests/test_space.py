@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from app_server import ROOT, serve
 from gradio_client import Client, handle_file
 from hub_server import TOKEN, HubServer
 
+from benchmarks.harness.app_server import ROOT, serve
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL
 from training import space
 from training.errors import PublishError
@@ -42,7 +42,7 @@ def test_a_space_runs_on_what_was_pushed_and_serves_a_published_checkpoint(
     )
     assert Path(where.stdout.strip()).is_relative_to(folder), where.stderr
     settings = {"DEEPFER_MODEL": "user/faces", "DEEPFER_REVISION": pinned}
-    monkeypatch.setattr("app_server.ROOT", folder)
+    monkeypatch.setattr("benchmarks.harness.app_server.ROOT", folder)
     with serve(tmp_path, env=settings) as server:
         page = Client(server.url, verbose=False, download_files=tmp_path)
         _, found = page.predict(

@@ -14,12 +14,12 @@ import clips
 import numpy as np
 import psutil
 import pytest
-from app_server import AppServer, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from test_browser import browser  # noqa: F401 (a fixture)
 from waiting import within
 
+from benchmarks.harness.app_server import AppServer, serve
 from deepfer import LABELS
 from deepfer.result import Person
 from deepfer.video import TABLE_COLUMNS

@@ -11,8 +11,8 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from app_server import ROOT, AppServer, serve
 
+from benchmarks.harness.app_server import ROOT, AppServer, serve
 from ui.limits import MAX_VISITORS
 from ui.visitors import YIELDS_AFTER_S
 

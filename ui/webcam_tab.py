@@ -1,7 +1,7 @@
-"""The webcam tab: the camera's picture at its own rate, with every face's box, number and emotion over it.
+"""The webcam tab: the camera's video, with every face's box, number and emotion drawn over it.
 
-The page's part is `webcam.html`, `webcam.css` and `webcam.js`. It sends small frames to `recognize_frame`, which anyone
-can post to, outside Gradio's queue: so that is where all that comes in is checked, and where visitors take turns.
+The browser's part is in `ui/webcam/`. It sends small frames to `recognize_frame`, which anyone can post to and which
+bypasses Gradio's queue, so every message is checked there, and visitors take turns.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from ui.client import client
 from ui.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 from ui.visitors import Busy, Visitor, Visitors, cores
 
-PART = Path(__file__).parent / "webcam"
+PAGE = Path(__file__).parent / "webcam"
 TOKEN = re.compile("[0-9a-f]{32}")
 MAX_TIME_S = 1e9  # of a frame: a page that is open for thirty years
 # Light, so that dark numbers can be read on them; it is the numbers that tell people apart for everyone.
@@ -63,9 +63,9 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
 
     with gr.Tab("Webcam", id="webcam"):
         camera = gr.HTML(
-            html_template=PART.with_suffix(".html").read_text(encoding="utf-8"),
-            css_template=PART.with_suffix(".css").read_text(encoding="utf-8"),
-            js_on_load=PART.with_suffix(".js").read_text(encoding="utf-8"),
+            html_template=(PAGE / "webcam.html").read_text(encoding="utf-8"),
+            css_template=(PAGE / "webcam.css").read_text(encoding="utf-8"),
+            js_on_load=script(),
             apply_default_css=False,
             server_functions=[recognize_frame],
             emotions=[{"label": label, "colour": style.hex, "emoji": style.emoji} for label, style in STYLES.items()],
@@ -117,3 +117,10 @@ def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: 
     faces = recognizer.recognize(rgb)
     with visitor.lock:
         return visitor.tracker.update(faces, time_s, size=(rgb.shape[1], rgb.shape[0]))
+
+
+def script() -> str:
+    """The modules of `ui/webcam/` as one script, since Gradio runs `js_on_load` as the body of a function."""
+    modules = [path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.js"))]
+    code = re.sub(r"^(import .*\n|export )", "", "\n".join(modules), flags=re.MULTILINE)
+    return f"{code}\nnew Webcam({{ element, props, trigger, server, upload }});"

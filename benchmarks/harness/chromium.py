@@ -1,4 +1,4 @@
-"""Chromium, as every test of the page in a browser starts it."""
+"""Start Chromium, for the tests and benchmarks of the page in a browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WAY = "to have it: `apt-get install chromium`, or `.venv/bin/playwright install --with-deps chromium`"
+INSTALL = "install it with `apt-get install chromium` or `.venv/bin/playwright install --with-deps chromium`"
 
 
 @contextmanager
 def playing() -> Iterator[Any]:
-    """Playwright; where it is missing, a line that says so. One at a time: it does not start twice in a thread."""
+    """Yield Playwright, or a line that says it is missing. It cannot start twice in one thread."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -32,7 +32,7 @@ def playing() -> Iterator[Any]:
 
 @contextmanager
 def chromium(playwright: Any, *flags: str) -> Iterator[Any]:
-    """Chromium with further flags; where there is none, a line that says so and how to have it."""
+    """Yield Chromium, started with more flags, or a line that says how to install it. Passes on `playing`'s line."""
     if isinstance(playwright, str):
         yield playwright
         return
@@ -42,7 +42,7 @@ def chromium(playwright: Any, *flags: str) -> Iterator[Any]:
     try:
         browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
     except Error:
-        yield f"the page in a browser: Chromium is missing or does not start; {WAY}"
+        yield f"the page in a browser: Chromium is missing or does not start; {INSTALL}"
         return
     yield browser
     browser.close()

@@ -1,4 +1,4 @@
-"""The page as a visitor meets it: `python app.py` in a process of its own, on a free port."""
+"""Run `python app.py` in a separate process on a free port."""
 
 import os
 import socket
@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-PATIENCE_S = 60  # it takes about four on a quiet machine
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60  # the start takes about four on an idle machine
 
 
 @dataclass
 class AppServer:
-    """A running page: its address, its process, the file that takes what it prints, and how it is started."""
+    """A running page: its address, its process, the file with its output, and what starts it."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -34,13 +34,13 @@ class AppServer:
             self.process.wait()
 
     def restart(self) -> None:
-        """Serve at the same address again, after `stop`."""
+        """Start again at the same address, after `stop`."""
         self.process = self.start()
         wait(self)
 
 
 def free_port() -> int:
-    """A port that nothing listened on just now."""
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -50,7 +50,7 @@ def free_port() -> int:
 def serve(
     folder: Path, *arguments: str, env: Mapping[str, str] | None = None, root: Path = ROOT
 ) -> Iterator[AppServer]:
-    """Serve the page of `root` until the block ends; `folder` takes its log and its uploads."""
+    """Serve the page of the checkout `root` until the block ends; its log and uploads go to `folder`."""
     port, log = free_port(), folder / "app.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_")}
     environment |= {"GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_SERVER_PORT": str(port)} | dict(env or {})
@@ -70,7 +70,11 @@ def serve(
 
 
 def wait(server: AppServer) -> None:
-    """Return once the page answers."""
+    """Return once the page answers.
+
+    Raises:
+        RuntimeError: It has exited, or does not answer in time.
+    """
     end = time.monotonic() + PATIENCE_S
     while server.process.poll() is None and time.monotonic() < end:
         try:
@@ -78,4 +82,4 @@ def wait(server: AppServer) -> None:
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
-    raise RuntimeError(f"app.py does not serve; it printed:\n{server.log.read_text(errors='replace')}")
+    raise RuntimeError(f"app.py did not start; its output:\n{server.log.read_text(errors='replace')}")

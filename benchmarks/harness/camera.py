@@ -1,7 +1,7 @@
-"""A camera for Chromium to play: moving faces whose place in every frame is known, and a barcode that tells the frame.
+"""A film for Chromium's fake camera: moving faces at known positions, and a barcode with each frame's number.
 
-Faces are the astronaut's (NASA, public domain, from `skimage.data`). For the tests of the webcam tab, its measurement
-and its picture in the README.
+The faces are the astronaut's (NASA, public domain, from `skimage.data`). The tests and benchmarks of the webcam tab use
+it, and so does its screenshot in the README.
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from skimage.data import astronaut
 
 from benchmarks.detection import astronaut_head
 
-FPS = 30  # Chromium plays a .mjpeg file at this rate, over and over
+FPS = 30  # at which Chromium plays a .mjpeg file, in a loop
 WIDTH, HEIGHT = 640, 480
-BITS = 12  # of the barcode: a white or black block each, along the upper edge
+BITS = 12  # of the barcode: white or black blocks along the top edge
 BLOCK_HEIGHT = 24
-PORTRAIT_FRAMES = 4 * FPS
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a face is, its box's middle in pixels and its height; `mirrored` to tell one from the other."""
+    """A face's position: the centre and height of its box in pixels. `mirrored` makes a second, different face."""
 
     x: float
     y: float
@@ -38,14 +36,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Scene:
-    """What happens in `seconds`: who is where, and how bright it is, at each time."""
+    """A film of `seconds`: the faces' places by name, and the brightness, at each time in seconds."""
 
     seconds: float
     faces: Callable[[float], dict[str, Place]]
     light: Callable[[float], float] = lambda _time: 1.0
 
     def truth(self, frame: int) -> dict[str, Box]:
-        """Each face's box in a frame, by name; those that are cut by the picture's edge are left out."""
+        """The faces' boxes in a frame, by name, without those that the image's edge cuts off."""
         boxes = {name: _box(place) for name, place in self.faces(frame / FPS).items()}
         return {
             name: box
@@ -54,16 +52,16 @@ class Scene:
         }
 
     def draw(self, frame: int) -> np.ndarray:
-        """RGB uint8 (HEIGHT, WIDTH, 3)."""
+        """A frame: RGB uint8 (HEIGHT, WIDTH, 3)."""
         time = frame / FPS
-        picture = _wall().copy()
+        image = _wall().copy()
         for place in self.faces(time).values():
-            _paste(picture, place)
-        return with_barcode(cv2.convertScaleAbs(picture, alpha=self.light(time)), frame)
+            _paste(image, place)
+        return with_barcode(cv2.convertScaleAbs(image, alpha=self.light(time)), frame)
 
 
 def ease(time: float, start: float, end: float, before: float, after: float) -> float:
-    """From one value to another, slowing at both ends."""
+    """Interpolate from `before` to `after`, slowly at both ends."""
     share = min(max((time - start) / (end - start), 0), 1)
     return before + (after - before) * share * share * (3 - 2 * share)
 
@@ -85,13 +83,13 @@ def _lively(time: float) -> dict[str, Place]:
     return found
 
 
-# Pan, zoom (60 to 200 pixels), out of sight and back, a second face that crosses the first, and the light goes down.
+# A face pans, zooms (60 to 200 pixels), leaves and returns; a second face crosses it; the light dims.
 LIVELY = Scene(20, _lively, lambda time: ease(time, 15, 16, 1, 0.35) if time < 17 else ease(time, 17, 18, 0.35, 1))
 CALM = Scene(2, lambda time: {"first": Place(240 + 40 * float(np.sin(np.pi * time)), 240)})
 
 
 def write(path: Path, frames: Iterable[np.ndarray]) -> None:
-    """What --use-file-for-fake-video-capture takes: JPEG after JPEG, in a file named .mjpeg."""
+    """Write frames (RGB uint8) as a .mjpeg file, for Chromium's --use-file-for-fake-video-capture."""
     with path.open("wb") as file:
         for frame in frames:
             bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
@@ -99,28 +97,21 @@ def write(path: Path, frames: Iterable[np.ndarray]) -> None:
 
 
 def film(scene: Scene) -> Iterator[np.ndarray]:
-    """Every frame of a scene."""
+    """All frames of a scene."""
     return (scene.draw(frame) for frame in range(round(scene.seconds * FPS)))
 
 
-def portrait(frame: int) -> np.ndarray:
-    """The picture of the astronaut, slowly moved, without a barcode: for people to look at."""
-    across = 20 * np.sin(2 * np.pi * frame / PORTRAIT_FRAMES)
-    matrix = np.array([[1.5, 0, across - 64], [0, 1.5, -20]])
-    return cv2.warpAffine(astronaut(), matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
-
-
-def with_barcode(picture: np.ndarray, frame: int) -> np.ndarray:
-    """The picture with the frame's number along its upper edge, the lowest bit first."""
+def with_barcode(image: np.ndarray, frame: int) -> np.ndarray:
+    """Draw the frame's number along the image's top edge, lowest bit first."""
     block = WIDTH / BITS
     for bit in range(BITS):
-        picture[:BLOCK_HEIGHT, round(bit * block) : round((bit + 1) * block)] = 255 if frame >> bit & 1 else 0
-    return picture
+        image[:BLOCK_HEIGHT, round(bit * block) : round((bit + 1) * block)] = 255 if frame >> bit & 1 else 0
+    return image
 
 
 @cache
 def _head() -> tuple[np.ndarray, Box]:
-    """RGB and opacity, float32 (H, W, 4), and the face's box in it."""
+    """The head as RGB and opacity, float32 (H, W, 4), and its face's box."""
     head, box = astronaut_head()
     return head.astype(np.float32), box
 
@@ -137,12 +128,12 @@ def _box(place: Place) -> Box:
     return place.x - half, place.y - place.height / 2, place.x + half, place.y + place.height / 2
 
 
-def _paste(picture: np.ndarray, place: Place) -> None:
+def _paste(image: np.ndarray, place: Place) -> None:
     head, (x1, y1, x2, y2) = _head()
     scale = place.height / (y2 - y1)
     if place.mirrored:
         head, x1, x2 = head[:, ::-1], head.shape[1] - x2, head.shape[1] - x1
-    # The part of the picture that the head covers, and the head in it.
+    # The part of the image that the head covers, and the visible part of the head.
     left, top = round(place.x - scale * (x1 + x2) / 2), round(place.y - scale * (y1 + y2) / 2)
     size = max(1, round(scale * head.shape[1])), max(1, round(scale * head.shape[0]))
     drawn = cv2.resize(head, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -152,5 +143,5 @@ def _paste(picture: np.ndarray, place: Place) -> None:
         return
     drawn = drawn[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     opacity = np.clip(drawn[..., 3:], 0, 1)
-    ground = picture[rows, columns]
-    ground[:] = np.clip(ground + opacity * (drawn[..., :3] - ground), 0, 255)
+    background = image[rows, columns]
+    background[:] = np.clip(background + opacity * (drawn[..., :3] - background), 0, 255)
