@@ -23,10 +23,10 @@ from deepfer import EmotionRecognizer, draw_faces
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 CODE = """\
-from deepfer import EmotionRecognizer, read_image
+from deepfer import EmotionRecognizer
 
 recognizer = EmotionRecognizer.from_pretrained()
-for face in recognizer.recognize(read_image("astronaut.jpg")):
+for face in recognizer.recognize("astronaut.jpg"):
     print(face.emotion, f"{face.confidence:.0%}", face.box)
 """
 COMMAND = "deepfer astronaut.jpg"
