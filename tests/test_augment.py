@@ -30,7 +30,7 @@ def test_shape_range_and_the_same_for_the_same_seed(images: np.ndarray) -> None:
     assert not np.array_equal(out, augmented(Augmentation(), images, seed=1))
 
 
-def test_nothing_asked_for_changes_nothing(images: np.ndarray) -> None:
+def test_no_augmentation_changes_nothing(images: np.ndarray) -> None:
     assert augmented(NOTHING, images) == pytest.approx(images.astype(np.float32), abs=1e-3)
 
 
@@ -47,7 +47,7 @@ def disc(size: int = 48, radius: float = 8) -> np.ndarray:
     return np.repeat((255 * (np.hypot(x, y) < radius)).astype(np.uint8)[None], 200, axis=0)
 
 
-def test_zoom_and_shift_reach_their_limits_and_not_beyond() -> None:
+def test_zoom_and_shift_stay_within_limits() -> None:
     areas = augmented(replace(NOTHING, zoom=(0.5, 2.0)), disc()).sum(axis=(1, 2)) / disc().sum(axis=(1, 2))
     scale = np.sqrt(areas)
     assert 0.45 < scale.min() < 0.6
@@ -59,7 +59,7 @@ def test_zoom_and_shift_reach_their_limits_and_not_beyond() -> None:
         assert 4 < np.abs(position).max() <= 4.9
 
 
-def test_rotation_turns_about_the_centre() -> None:
+def test_rotation_is_about_the_center() -> None:
     bar = np.zeros((200, 48, 48), np.uint8)
     bar[:, 22:26, 8:40] = 255
     out = augmented(replace(NOTHING, rotation=30), bar)
@@ -76,14 +76,14 @@ def test_light(images: np.ndarray) -> None:
     assert 0.79 < contrast.min() < 0.9 < 1.1 < contrast.max() < 1.21
 
 
-def test_erasing_overwrites_some_of_the_images(images: np.ndarray) -> None:
+def test_erasing_changes_some_images(images: np.ndarray) -> None:
     out = augmented(replace(NOTHING, erase=0.5, erase_area=(0.1, 0.1)), images)
     changed = (np.abs(out - images) > 1e-3).mean(axis=(1, 2))
     assert 0.3 < np.mean(changed > 0) < 0.7
     assert changed[changed > 0] == pytest.approx(np.full((changed > 0).sum(), 0.1), abs=0.03)
 
 
-def test_blur_softens_some_and_keeps_their_light(images: np.ndarray) -> None:
+def test_blur_keeps_the_brightness(images: np.ndarray) -> None:
     settings = replace(NOTHING, blur=0.5, blur_sigma=0.05)
     out = augmented(settings, images)
     detail = np.abs(np.diff(out, axis=2)).mean(axis=(1, 2)) / np.abs(np.diff(images.astype(int), axis=2)).mean(
@@ -94,7 +94,7 @@ def test_blur_softens_some_and_keeps_their_light(images: np.ndarray) -> None:
     assert out.mean(axis=(1, 2)) == pytest.approx(images.mean(axis=(1, 2)), abs=5)
 
 
-def test_noise_is_of_the_strength_that_was_asked_for(images: np.ndarray) -> None:
+def test_noise_strength(images: np.ndarray) -> None:
     gray = np.full_like(images, 128)
     deviation = augmented(replace(NOTHING, noise=0.5, noise_sigma=20), gray).std(axis=(1, 2))
     assert 0.3 < np.mean(deviation > 0) < 0.7
@@ -103,7 +103,7 @@ def test_noise_is_of_the_strength_that_was_asked_for(images: np.ndarray) -> None
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0)])
-def test_mixing_gives_targets_the_shares_that_the_images_have(mixup: float, cutmix: float) -> None:
+def test_images_and_targets_are_mixed_alike(mixup: float, cutmix: float) -> None:
     """Images that are all of one value each, so that every pixel tells how much of which image it has."""
     values = np.arange(0, 160, 10, dtype=np.float32)
     images = np.repeat(values, 48 * 48).reshape(16, 48, 48)
@@ -117,7 +117,7 @@ def test_mixing_gives_targets_the_shares_that_the_images_have(mixup: float, cutm
             assert set(np.unique(mixed)) <= set(values)
 
 
-def test_no_mixing_unless_asked_for(images: np.ndarray) -> None:
+def test_no_mixing_by_default(images: np.ndarray) -> None:
     mixed = images.astype(np.float32)
     mix(mixed, [], np.random.default_rng(0))
     assert np.array_equal(mixed, images)

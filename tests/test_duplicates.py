@@ -21,7 +21,7 @@ def moved(face: np.ndarray, scale: float, degrees: float, shift: tuple[float, fl
     return cv2.warpAffine(face, matrix, (48, 48), borderMode=cv2.BORDER_REFLECT)
 
 
-def test_every_kind_of_copy_is_found(faces: np.ndarray) -> None:
+def test_all_kinds_of_copies_are_found(faces: np.ndarray) -> None:
     watermarked = faces[5].copy()
     cv2.putText(watermarked, "photos", (2, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
     copies = {
@@ -58,20 +58,18 @@ def cropped(face: np.ndarray, share: float, x: float, y: float) -> np.ndarray:
     ],
     ids=["shift 4 3", "shift -6 5", "shift 9 -8", "crop 90", "crop 80", "mirrored crop 80", "crop 70"],
 )
-def test_shifts_and_crops_are_found_in_either_direction(
-    faces: np.ndarray, change: Callable[[np.ndarray], np.ndarray]
-) -> None:
+def test_shifts_and_crops_are_found_both_ways(faces: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> None:
     changed = np.stack([change(face) for face in faces])
     for found in (find(changed, faces), find(faces, changed)):
         assert np.mean(found == np.arange(len(faces))) > 0.9
         assert np.all((found == np.arange(len(faces))) | (found < 0))
 
 
-def test_other_faces_are_none(faces: np.ndarray) -> None:
+def test_other_faces_do_not_match(faces: np.ndarray) -> None:
     assert find(faces[:30], faces[30:]).tolist() == [-1] * 30
 
 
-def test_pictures_of_another_size_flat_ones_and_none_at_all(faces: np.ndarray) -> None:
+def test_other_sizes_flat_images_and_no_images(faces: np.ndarray) -> None:
     large = np.stack([cv2.resize(face, (64, 64), interpolation=cv2.INTER_CUBIC) for face in faces[:4]])
     assert find(large, faces).tolist() == [0, 1, 2, 3]
     assert find(np.full((2, 48, 48), 90, np.uint8), faces).tolist() == [-1, -1]
@@ -80,7 +78,7 @@ def test_pictures_of_another_size_flat_ones_and_none_at_all(faces: np.ndarray) -
     assert find(faces[:1], faces[:1]).tolist() == [0]  # fewer than there are candidates
 
 
-def test_each_two_splits_are_compared(faces: np.ndarray) -> None:
+def test_all_pairs_of_splits_are_compared(faces: np.ndarray) -> None:
     def split(*rows: int) -> Split:
         count = len(rows)
         return Split(faces[list(rows)], np.zeros(count, int), np.zeros((count, 7), np.float32), np.full(count, -1))

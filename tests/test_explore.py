@@ -24,7 +24,7 @@ def figures(out: Path) -> dict[str, str]:
     return {name: alt for alt, name in re.findall(r"!\[([^]]*)\]\(([^)]*)\)", page)}
 
 
-def test_a_dataset_with_votes_and_twins(tmp_path: Path) -> None:
+def test_a_dataset_with_votes_and_near_duplicates(tmp_path: Path) -> None:
     train, own = textured(synthetic_split(70, 0), 1), textured(synthetic_split(21, 1), 2)
     twins = train.take(np.arange(7))
     relabelled = Split(twins.images, np.roll(twins.labels, 1), twins.votes, twins.ferplus_labels)
@@ -44,7 +44,7 @@ def test_a_dataset_with_votes_and_twins(tmp_path: Path) -> None:
     assert "98 of 98 images. It is the label on 92.9% of them." in page
 
 
-def test_class_folders_without_some_emotions_votes_and_validation(tmp_path: Path) -> None:
+def test_class_folders_without_some_emotions(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "faces", {"joy": "happy", "anger": "angry"}, per_class=20, size=(70, 64))
     assert run(folder, tmp_path / "out") == 0
     page = (tmp_path / "out" / "README.md").read_text()
@@ -74,7 +74,7 @@ def test_people_stay_out_of_the_checkout(tmp_path: Path, capsys: pytest.CaptureF
     require_private(tmp_path)
 
 
-def test_what_cannot_be_explored_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = class_folders(tmp_path / "faces", {"joy": "happy", "fear": "fear"})
     (tmp_path / "file").touch()
     pack({"test": synthetic_split(7, 0).take(np.array([], int))}, tmp_path / "empty.npz")
@@ -87,7 +87,7 @@ def test_what_cannot_be_explored_is_said_in_a_line(tmp_path: Path, capsys: pytes
         assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
 
 
-def test_a_sheet_shows_its_faces(tmp_path: Path) -> None:
+def test_an_image_grid_shows_its_faces(tmp_path: Path) -> None:
     dark, light = np.full((3, 48, 48), 10, np.uint8), np.full((2, 48, 48), 200, np.uint8)
     image_grid(
         [dark, light], tmp_path / "a.png", "Two rows", names=["dark", "light"], captions=[["a", "b", "c"], ["d", "e"]]

@@ -113,7 +113,7 @@ def shared_dense() -> keras.Model:
         (shared_dense, ".keras", "none"),
     ],
 )
-def test_an_own_file_is_served_as_keras_answers(
+def test_a_keras_file_is_served_with_the_same_outputs(
     build: Callable[[], keras.Model], suffix: str, rescale: str, tmp_path: Path, astronaut: np.ndarray
 ) -> None:
     keras.utils.set_random_seed(0)
@@ -140,7 +140,7 @@ def test_an_own_file_is_served_as_keras_answers(
     )
 
 
-def test_operators_in_half_precision_become_float32(tmp_path: Path) -> None:
+def test_half_precision_operators_become_float32(tmp_path: Path) -> None:
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         pixels = keras.Input((48, 48, 1))
@@ -168,7 +168,7 @@ def save_quietly(model: keras.Model, path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 @pytest.mark.parametrize(("name", "rescale"), [("sequential", "0-1"), ("nested", "-1-1")])
-def test_files_of_keras_2_are_served_as_it_answered(name: str, rescale: str, suffix: str, tmp_path: Path) -> None:
+def test_keras_2_files_are_served_with_the_same_outputs(name: str, rescale: str, suffix: str, tmp_path: Path) -> None:
     assert convert(DATA / f"keras2-{name}{suffix}", tmp_path / "own", "--float32", rescale=rescale) == 0
     expected = np.array(json.loads((DATA / "keras2.json").read_text())[name])[:, COLUMNS]
     classifier = EmotionClassifier(read(tmp_path / "own"))
@@ -182,9 +182,7 @@ def test_files_of_keras_2_are_served_as_it_answered(name: str, rescale: str, suf
             classifier.explain(IMAGES)
 
 
-def test_int8_is_smaller_and_takes_the_place_of_what_was_there(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_int8_is_smaller_and_replaces_the_old_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     keras.utils.set_random_seed(0)
     model = spread(sequential())
     save_quietly(model, tmp_path / "model.keras")
@@ -197,7 +195,7 @@ def test_int8_is_smaller_and_takes_the_place_of_what_was_there(
     capfd.readouterr()
 
 
-def test_a_dataset_chooses_the_temperature(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_temperature_is_fitted_on_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(140) % 7
     images = np.repeat(np.repeat(rng.integers(0, 256, (140, 6, 6), dtype=np.uint8), 8, axis=1), 8, axis=2)
@@ -238,7 +236,7 @@ def of_two() -> keras.Model:
         (of_two, "2 inputs"),
     ],
 )
-def test_a_network_that_is_no_such_classifier_is_refused(
+def test_other_networks_are_refused(
     build: Callable[[], keras.Model], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build().save(tmp_path / "own.keras")
@@ -257,14 +255,14 @@ def refused(
     assert not list(out.parent.glob(".*"))
 
 
-def test_what_litert_cannot_compute_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_operations_unsupported_by_litert_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = keras.Input((48, 48, 1))
     x = keras.ops.erfinv(layers.GlobalAveragePooling2D()(pixels / 256.0))
     keras.Model(pixels, layers.Dense(7, activation="softmax")(x)).save(tmp_path / "own.keras")
     refused(tmp_path / "own.keras", tmp_path / "out", "cannot be converted: LiteRT does not support Erfinv", capsys)
 
 
-def test_the_first_convolution_keeps_its_precision() -> None:
+def test_the_first_convolution_stays_float32() -> None:
     """The one of 128 channels would be int8 too, as those after it are."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -285,13 +283,13 @@ def test_the_first_convolution_keeps_its_precision() -> None:
         (("happy", *OWN_ORDER[1:]), "each of angry"),
     ],
 )
-def test_labels_must_be_the_seven(
+def test_labels_must_be_the_seven_emotions(
     labels: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refused(DATA / "keras2-sequential.h5", tmp_path / "out", said, capsys, labels)
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, file = tmp_path / "out", tmp_path / "own.keras"
     refused(tmp_path / "absent.keras", out, "No such file", capsys)
     refused(tmp_path, out, "Is a directory", capsys)
@@ -309,7 +307,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.Ca
     refused(tmp_path / "own.weights.h5", out, "contains only weights", capsys)
 
 
-def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for asked in (
         ("--keras", "own.keras", "--out", tmp_path),
         ("--run", "run", "--keras", "own.keras", "--out", tmp_path),
@@ -320,9 +318,7 @@ def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "error:" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_lost(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_folders_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = tmp_path / "thesis"
     own.mkdir()
     (own / "chapter.txt").write_text("much work")
@@ -338,7 +334,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_lost(
     assert [path.name for path in own.iterdir()] == ["chapter.txt"]
 
 
-def test_a_full_disk_is_told_and_the_old_folder_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         checkpoint_folder, "to_litert", lambda model, quantize: bytes(2000)
     )  # TensorFlow itself writes on the way
@@ -376,7 +372,7 @@ def test_each_head_is_calibrated_on_its_own_labels() -> None:
     assert said == pytest.approx(np.bincount(labels, minlength=7) / 300, abs=0.01)
 
 
-def test_the_least_of_the_best_shares_is_tried_first() -> None:
+def test_the_smallest_of_the_best_blends_comes_first() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 7, 2000)
     split = Split(np.zeros((2000, 1, 1), np.uint8), truth, np.zeros((2000, 7), np.float32), truth)
@@ -388,7 +384,7 @@ def test_the_least_of_the_best_shares_is_tried_first() -> None:
     assert rank_shares({"fer2013": right, "ferplus": noise}, Split(*[*vars(split).values()][:3], truth * 0 - 1)) == [1]
 
 
-def test_of_fewer_pictures_more_shares_are_as_good() -> None:
+def test_with_fewer_images_more_blends_are_equal() -> None:
     rng = np.random.default_rng(0)
     truth = np.arange(4000) % 7
     split = Split(np.zeros((4000, 1, 1), np.uint8), truth, np.zeros((4000, 7), np.float32), truth)

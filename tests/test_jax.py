@@ -76,7 +76,7 @@ def jax_python(request: pytest.FixtureRequest, leave_out: Callable[[str], NoRetu
 
 
 @pytest.mark.slow  # the first time, it installs JAX
-def test_jax_trains_without_tensorflow_and_tensorflow_reads_it(jax_python: Path, tmp_path: Path) -> None:
+def test_jax_trains_without_tensorflow(jax_python: Path, tmp_path: Path) -> None:
     data, run = tmp_path / "drawn.npz", tmp_path / "run"
     pack({"train": synthetic_split(140, 0), "validation": synthetic_split(70, 1)}, data)
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}

@@ -8,7 +8,7 @@ from training.data.split import Split
 from training.report.metrics import ece, interval, log_loss, measure
 
 
-def test_measured_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     truth = np.array([0, 0, 3, 3])
     probabilities = np.full((4, 7), 0.05, np.float32)
     for row, (label, p) in enumerate([(0, 0.7), (3, 0.7), (3, 0.7), (3, 0.7)]):
@@ -32,7 +32,7 @@ def test_measured_by_hand() -> None:
     assert m["log_loss"] == pytest.approx(-(3 * np.log(0.7) + np.log(0.05)) / 4)
 
 
-def test_the_interval_is_that_of_resampled_images() -> None:
+def test_the_interval_matches_a_bootstrap() -> None:
     right = np.arange(400) % 4 > 0
     rng = np.random.default_rng(1)
     resampled = [right[rng.integers(0, 400, 400)].mean() for _ in range(4000)]
@@ -49,7 +49,7 @@ def test_calibration_error_by_hand() -> None:
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_that_made_the_labels_is_found(true_temperature: float) -> None:
+def test_the_true_temperature_is_recovered(true_temperature: float) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (20_000, 7))
     p = softmax(logits / true_temperature).astype(float)
@@ -68,7 +68,7 @@ def biased(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return logits, (p.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1).clip(0, 6), missing
 
 
-def test_the_scale_and_biases_that_made_the_labels_are_found() -> None:
+def test_the_true_scale_and_biases_are_recovered() -> None:
     logits, truth, missing = biased(20_000)
     scale, biases = fit_calibration(logits, truth)
     assert scale == pytest.approx(0.6, abs=0.02)
@@ -78,7 +78,7 @@ def test_the_scale_and_biases_that_made_the_labels_are_found() -> None:
     assert log_loss(mended, truth) < log_loss(softmax(logits / fit_temperature(logits, truth)), truth) - 0.05
 
 
-def test_of_a_label_that_does_not_occur_nothing_is_fitted() -> None:
+def test_absent_labels_have_no_bias() -> None:
     logits, truth, _ = biased(500)
     _, biases = fit_calibration(logits[truth != 0], truth[truth != 0])
     assert biases[0] == 0
@@ -87,7 +87,7 @@ def test_of_a_label_that_does_not_occur_nothing_is_fitted() -> None:
     assert few[1].max() < 3  # three pictures do not rule out the rest
 
 
-def test_the_scale_of_a_head_that_is_wrong_stays_positive() -> None:
+def test_the_scale_stays_positive() -> None:
     truth = np.arange(700) % 7
     logits = -5 * np.eye(7)[truth] + np.random.default_rng(0).normal(0, 1, (700, 7))  # the truth is its last choice
     scale, biases = fit_calibration(logits, truth)
@@ -95,7 +95,7 @@ def test_the_scale_of_a_head_that_is_wrong_stays_positive() -> None:
     assert np.isfinite(biases).all()
 
 
-def test_what_is_held_out_is_not_fitted_on() -> None:
+def test_cross_validation_does_not_overfit() -> None:
     logits, truth, _ = biased(4000)
     plain = np.mean(logits.argmax(axis=1) == truth)
     scale, biases = fit_calibration(logits, truth)
@@ -105,7 +105,7 @@ def test_what_is_held_out_is_not_fitted_on() -> None:
     assert held_out_accuracy(blind, few) < 1 / 7
 
 
-def test_the_blend_is_scored_on_both_label_sets() -> None:
+def test_blends_are_scored_on_both_label_sets() -> None:
     truth = np.arange(14) % 7
     perfect, blind = 9 * np.eye(7)[truth], np.zeros((14, 7))
     split = Split(

@@ -75,9 +75,7 @@ def header(card: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("during", ["PUT ", "POST .*/commit/"])
-def test_a_publish_that_is_killed_leaves_all_or_nothing_and_the_next_one_goes_on(
-    hub: HubServer, folder: Path, during: str
-) -> None:
+def test_a_killed_publish_leaves_all_or_nothing(hub: HubServer, folder: Path, during: str) -> None:
     reached = threading.Event()
 
     def killed() -> None:
@@ -105,7 +103,7 @@ def test_a_publish_that_is_killed_leaves_all_or_nothing_and_the_next_one_goes_on
 # --- what is published ------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_goes_up_in_one_commit_with_a_tag_and_says_what_to_pin(
+def test_a_checkpoint_is_published_in_one_tagged_commit(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(folder) == 0
@@ -125,7 +123,7 @@ def test_a_checkpoint_goes_up_in_one_commit_with_a_tag_and_says_what_to_pin(
     assert resolve(REPO, revision=TAG).revision == commit
 
 
-def test_the_card_tells_the_figures_of_metrics_json(hub: HubServer, folder: Path) -> None:
+def test_the_card_has_the_metrics(hub: HubServer, folder: Path) -> None:
     assert run(folder) == 0
     card, metrics = hub.files(REPO)["README.md"], json.loads((folder / "metrics.json").read_text())
     told = header(card)
@@ -154,7 +152,7 @@ def test_the_card_tells_the_figures_of_metrics_json(hub: HubServer, folder: Path
         assert f"(plots/{path.name})" in card.decode()
 
 
-def test_a_card_claims_nothing_of_fer2013_for_other_data(hub: HubServer, folder: Path) -> None:
+def test_cards_for_other_data_do_not_mention_fer2013(hub: HubServer, folder: Path) -> None:
     edit(folder / "metrics.json", lambda m: m.update(dataset="user/smiles@0123abc"))
     assert run(folder) == 0
     card = hub.files(REPO)["README.md"]
@@ -167,7 +165,7 @@ def test_a_card_claims_nothing_of_fer2013_for_other_data(hub: HubServer, folder:
     assert "| served, the dataset's labels | validation |" in card.decode()
 
 
-def test_a_card_of_a_model_without_votes_claims_none(folder: Path) -> None:
+def test_cards_without_votes_do_not_mention_them(folder: Path) -> None:
     def without_votes(metrics: dict) -> None:
         metrics["splits"] = {"validation": metrics["splits"]["validation"] | {"ferplus": None}}
         metrics |= {"dataset": "user/smiles", "robustness": None}
@@ -184,7 +182,7 @@ def test_a_card_of_a_model_without_votes_claims_none(folder: Path) -> None:
     assert "make train" not in card
 
 
-def test_a_converted_model_keeps_the_card_of_its_owner(hub: HubServer, folder: Path) -> None:
+def test_a_converted_model_keeps_its_owners_card(hub: HubServer, folder: Path) -> None:
     def convert(config: dict) -> None:
         for key in ("recipe", "seed", "training", "fer2013_share"):
             del config[key]
@@ -202,7 +200,7 @@ def test_a_converted_model_keeps_the_card_of_its_owner(hub: HubServer, folder: P
     assert "MIT" not in card.decode()
 
 
-def test_the_same_again_makes_no_commit(
+def test_publishing_again_makes_no_commit(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     assert run(folder) == 0
@@ -214,7 +212,7 @@ def test_the_same_again_makes_no_commit(
     assert f"nothing has changed; commit {commit}" in capsys.readouterr().out
 
 
-def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
+def test_a_new_version_needs_a_new_tag(
     hub: HubServer, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "best.keras").write_bytes(b"anything")
@@ -243,7 +241,7 @@ def test_a_new_version_takes_a_new_tag_and_leaves_nothing_old_behind(
     assert hub.repos[REPO].tags == {TAG: first, "v9.0.0": hub.repos[REPO].refs["main"]}
 
 
-def test_a_dry_run_shows_card_and_files_and_asks_nobody(
+def test_a_dry_run_sends_nothing(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
@@ -257,7 +255,7 @@ def test_a_dry_run_shows_card_and_files_and_asks_nobody(
     assert hub.requests == []
 
 
-def test_private(hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_private_repos(hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--private") == 0
     assert hub.repos[REPO].private
     hub.reset({REPO: {"README.md": b"for everybody"}})
@@ -266,7 +264,7 @@ def test_private(hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str
     assert sent(hub) == []
 
 
-def test_a_pull_request_leaves_main_as_it_is(
+def test_a_pull_request_leaves_main_unchanged(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     main = hub.commit(REPO, {"README.md": b"as it was"})
@@ -298,7 +296,7 @@ def test_a_pull_request_leaves_main_as_it_is(
         (lambda f: edit(f / "metrics.json", lambda m: m["splits"].pop("validation")), "lacks the validation split"),
     ],
 )
-def test_a_folder_that_is_not_whole_or_not_measured_is_not_published(
+def test_incomplete_folders_are_not_published(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], Any], said: str
 ) -> None:
     spoil(folder)
@@ -309,7 +307,7 @@ def test_a_folder_that_is_not_whole_or_not_measured_is_not_published(
     assert hub.requests == []
 
 
-def test_without_the_right_to_write_it_says_so(
+def test_a_missing_write_permission_is_reported(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for held, said in ((READ_TOKEN, "does not give access"), ("hf_of_nobody", "does not accept the token")):
@@ -339,7 +337,7 @@ def test_without_the_right_to_write_it_says_so(
         ),
     ],
 )
-def test_a_failure_half_way_leaves_the_repo_as_it_was_and_the_same_command_goes_on(
+def test_a_failure_leaves_the_repo_unchanged(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str], fault: dict[str, Any], said: str
 ) -> None:
     main = hub.commit(REPO, {"README.md": b"as it was"})
@@ -353,9 +351,7 @@ def test_a_failure_half_way_leaves_the_repo_as_it_was_and_the_same_command_goes_
     assert MODEL in hub.files(REPO)
 
 
-def test_a_change_by_somebody_else_meanwhile_is_noticed(
-    hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_concurrent_changes_are_noticed(hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hub.commit(REPO, {"README.md": b"as it was"})
     hub.fail("POST.*/commit/", before=lambda: hub.commit(REPO, {"README.md": b"theirs"}))
     assert run(folder) == 1
@@ -364,13 +360,13 @@ def test_a_change_by_somebody_else_meanwhile_is_noticed(
     assert run(folder) == 0
 
 
-def test_a_header_that_the_hub_refuses_makes_no_repo(hub: HubServer, folder: Path) -> None:
+def test_a_refused_header_creates_no_repo(hub: HubServer, folder: Path) -> None:
     hub.fail("validate-yaml", status=400, body=b'{"errors": [{"message": "bad"}]}')
     assert run(folder) == 1
     assert hub.repos == {}
 
 
-def test_a_tag_that_fails_is_made_by_the_next_run(
+def test_a_failed_tag_is_retried(
     hub: HubServer, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     hub.fail("POST.*/tag/", status=500)
@@ -382,7 +378,7 @@ def test_a_tag_that_fails_is_made_by_the_next_run(
     assert hub.repos[REPO].tags == {TAG: commit}
 
 
-def test_a_hub_out_of_reach_is_told(folder: Path) -> None:
+def test_an_unreachable_hub_is_reported(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "training.publish", "--checkpoint", folder, "--repo", REPO],
         capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"},
@@ -395,7 +391,7 @@ def test_a_hub_out_of_reach_is_told(folder: Path) -> None:
 # --- from a run to the Hub and back -----------------------------------------------------------------------------------
 
 
-def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: HubServer, tmp_path: Path) -> None:
+def test_a_published_model_gives_the_same_probabilities(hub: HubServer, tmp_path: Path) -> None:
     """The steps of `make publish`, and then a pull into an empty cache by another process."""
     from training import train
 
@@ -434,7 +430,7 @@ def test_from_training_to_the_hub_and_back_the_probabilities_are_the_same(hub: H
     assert np.ptp(theirs, axis=1).max() > 0.01  # it does look at the crops
 
 
-def test_a_dataset_on_the_hub_is_read_at_its_revision(hub: HubServer, tmp_path: Path) -> None:
+def test_hub_datasets_are_pinned(hub: HubServer, tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
     from deepfer.face import LABELS

@@ -32,7 +32,7 @@ def restored(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_it_answers_as_the_file_does(restored: Path) -> None:
+def test_the_outputs_match_the_file(restored: Path) -> None:
     model = keras.models.load_model(restored, compile=False)
     faces = synthetic_split(70, 2).images
     logits = model(faces[..., None].astype(np.float32), training=False)
@@ -46,7 +46,7 @@ def test_it_answers_as_the_file_does(restored: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_is_right_as_often_by_a_batch_s_own_statistics(fer2013: Path) -> None:
+def test_training_mode_is_as_accurate(fer2013: Path) -> None:
     """Else training would begin far from what is served."""
     splits = load(fer2013)
     model = restore.restore(SERVED, splits["train"])
@@ -60,7 +60,7 @@ def test_it_is_right_as_often_by_a_batch_s_own_statistics(fer2013: Path) -> None
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_it(restored: Path, dataset: Path, tmp_path: Path) -> None:
+def test_training_continues(restored: Path, dataset: Path, tmp_path: Path) -> None:
     arguments = ["--model", "resnet50v2", "--recipe", "finetune", "--init", restored, "--dataset", dataset]
     arguments += ["--epochs", 1, "--batch-size", 35, "--learning-rate", 1e-6, "--out", tmp_path / "run"]
     assert train.main([str(argument) for argument in arguments]) == 0
@@ -70,7 +70,7 @@ def test_training_goes_on_from_it(restored: Path, dataset: Path, tmp_path: Path)
     assert np.mean(before == after) > 0.8
 
 
-def test_what_cannot_be_restored_is_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_checkpoints_are_refused(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one_head = tmp_path / "one-head"
     shutil.copytree(SERVED, one_head)
     config = json.loads((SERVED / "config.json").read_text())

@@ -24,9 +24,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
 
 
-def test_a_space_runs_on_what_was_pushed_and_serves_a_published_checkpoint(
-    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_space_serves_a_published_checkpoint(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert space.main(["--repo", REPO]) == 0
     checkpoint = {name: (EMBEDDED / DEFAULT / name).read_bytes() for name in (CONFIG, MODEL)}
     pinned = hub.commit("user/faces", checkpoint)
@@ -53,7 +51,7 @@ def test_a_space_runs_on_what_was_pushed_and_serves_a_published_checkpoint(
     assert [face["emotion"] for face in found["faces"]] == ["happy"]
 
 
-def test_it_holds_what_a_space_needs_and_nothing_else(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_space_has_only_the_files_it_needs(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert space.main(["--repo", REPO, "--private"]) == 0
     assert hub.repos[f"spaces/{REPO}"].private
     held = hub.files(f"spaces/{REPO}")

@@ -73,7 +73,7 @@ def checkpoint(trained: Path, dataset: Path, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-def test_a_killed_run_goes_on_where_it_was(trained: Path) -> None:
+def test_a_killed_run_is_resumed(trained: Path) -> None:
     epochs = [int(line.split(",")[0]) for line in (trained / "log.csv").read_text().splitlines()[1:]]
     assert epochs == list(range(8))
     recorded = json.loads((trained / "run.json").read_text())
@@ -84,7 +84,7 @@ def test_a_killed_run_goes_on_where_it_was(trained: Path) -> None:
     assert (trained / "curve.png").stat().st_size > 1000
 
 
-def test_a_run_is_resumed_as_itself_alone(
+def test_resuming_with_other_settings_is_refused(
     trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (trained / "run.json").read_bytes()
@@ -103,7 +103,7 @@ def test_a_run_is_resumed_as_itself_alone(
     assert (trained / "run.json").read_bytes() == before
 
 
-def test_the_exported_checkpoint_answers_and_is_recorded(checkpoint: Path, dataset: Path) -> None:
+def test_the_exported_checkpoint_records_its_labels(checkpoint: Path, dataset: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     assert config["gate"]["label_agreement"] >= 0.995
     validation = load(dataset)["validation"]
@@ -113,7 +113,7 @@ def test_the_exported_checkpoint_answers_and_is_recorded(checkpoint: Path, datas
     assert np.mean(labels == validation.labels) > 0.4  # 1/7 by chance
 
 
-def test_evaluation_writes_what_the_contract_names(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+def test_metrics_have_the_agreed_keys(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
     for split in ("validation", "test"):
         asked = words("--checkpoint", checkpoint, "--dataset", dataset, "--split", split, "--out", tmp_path)
         assert evaluate.main(asked) == 0
@@ -132,13 +132,15 @@ def test_evaluation_writes_what_the_contract_names(checkpoint: Path, dataset: Pa
     assert len(list((tmp_path / "plots").glob("validation-*.png"))) == 5
 
 
-def test_the_recognizer_serves_it(checkpoint: Path, astronaut: np.ndarray) -> None:
+def test_the_recognizer_serves_the_checkpoint(checkpoint: Path, astronaut: np.ndarray) -> None:
     recognizer = EmotionRecognizer.from_pretrained(checkpoint)
     (face,) = recognizer.recognize(astronaut)
     assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_wrong_requests_end_before_training(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_fail_before_training(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     assert train.main(words("--model", "cnn", "--dataset", tmp_path / "nothing", "--out", out)) == 1
     assert "cannot load" in capsys.readouterr().err
@@ -149,7 +151,7 @@ def test_wrong_requests_end_before_training(dataset: Path, tmp_path: Path, capsy
     assert evaluate.main(words("--checkpoint", "cnn", "--dataset", tmp_path, "--split", "test", "--out", out)) == 1
 
 
-def test_the_gate_refuses_a_file_that_answers_otherwise(
+def test_a_file_that_fails_the_parity_check_is_refused(
     trained: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "checkpoint"
@@ -176,7 +178,7 @@ def resnet(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_resnet50v2_trains_exports_and_is_served(resnet: Path, dataset: Path, tmp_path: Path) -> None:
+def test_resnet50v2_is_trained_exported_and_served(resnet: Path, dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     # Trained for a moment, it is too unsure of anything to survive coarser weights.
     assert export.main(words("--run", resnet, "--dataset", dataset, "--out", folder, "--float32")) == 0
@@ -190,7 +192,7 @@ def test_resnet50v2_trains_exports_and_is_served(resnet: Path, dataset: Path, tm
     assert classifier.explain(images)[1].shape[0] == 8
 
 
-def test_what_enters_the_base_is_what_resnet50v2_was_made_for() -> None:
+def test_preprocessing_matches_keras_applications() -> None:
     model = build_resnet50v2(enlarged=64, weights=None)
     faces = synthetic_split(4, 3).images[..., None].astype(np.float32)
     entering = keras.Model(model.inputs, model.get_layer("rgb").output).predict(faces, verbose=0)
@@ -200,7 +202,7 @@ def test_what_enters_the_base_is_what_resnet50v2_was_made_for() -> None:
 
 
 @pytest.mark.slow
-def test_a_frozen_base_keeps_its_weights_and_its_statistics(dataset: Path, tmp_path: Path) -> None:
+def test_a_frozen_base_keeps_weights_and_statistics(dataset: Path, tmp_path: Path) -> None:
     """Transfer from a weights file: the heads first, then the higher stages, batch normalization never."""
     donor = build_resnet50v2(enlarged=48, weights=None)
     base = keras.Model(donor.inputs, donor.get_layer("features").output)
@@ -231,7 +233,7 @@ def test_a_frozen_base_keeps_its_weights_and_its_statistics(dataset: Path, tmp_p
     assert not [path for path in moved if any(part in path for part in ("_bn/", "gamma", "beta", "moving"))]
 
 
-def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path) -> None:
+def test_fine_tuning_on_class_folders(tmp_path: Path) -> None:
     """A person's own pictures in class folders, in colour, with their own names for the emotions and no votes."""
     rng = np.random.default_rng(5)
     for name, label in {"Happiness": "happy", **{label: label for label in LABELS if label != "happy"}}.items():
@@ -265,14 +267,14 @@ def test_fine_tuning_starts_from_our_checkpoint_on_class_folders(tmp_path: Path)
         (None, False),
     ],
 )
-def test_bfloat16_is_for_processors_that_have_it(flags: str | None, has: bool, tmp_path: Path) -> None:
+def test_bfloat16_support_is_detected(flags: str | None, has: bool, tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     if flags:
         cpuinfo.write_text(f"flags\t\t: {flags}\n")
     assert device.has_bfloat16(cpuinfo) == has
 
 
-def test_without_bfloat16_training_is_in_float32(
+def test_without_bfloat16_training_uses_float32(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train, "has_bfloat16", lambda: False)
@@ -288,7 +290,7 @@ def test_without_bfloat16_training_is_in_float32(
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
-def test_a_wider_network_starts_with_what_the_narrower_one_says() -> None:
+def test_a_wider_network_keeps_the_narrower_ones_outputs() -> None:
     narrow, wide = (build_cnn(widths=(8, 16, width), blocks=1, stem=8) for width in (24, 40))
     rng = np.random.default_rng(0)
     narrow.set_weights([rng.uniform(-0.3 if w.ndim > 1 else 0.5, 1, w.shape) for w in narrow.get_weights()])
@@ -302,7 +304,7 @@ def test_a_wider_network_starts_with_what_the_narrower_one_says() -> None:
             start_from(narrow, other)
 
 
-def test_batch_normalization_in_one_kernel_is_that_of_keras(tmp_path: Path) -> None:
+def test_fused_batch_normalization_matches_keras(tmp_path: Path) -> None:
     """What it gives, how it learns and what it keeps; and a saved model needs nothing of ours to be loaded."""
     images = np.random.default_rng(0).uniform(0, 255, (32, 48, 48, 1)).astype(np.float32)
     wanted = {head: np.eye(len(LABELS), dtype=np.float32)[np.arange(32) % 7] for head in HEADS}
@@ -321,7 +323,7 @@ def test_batch_normalization_in_one_kernel_is_that_of_keras(tmp_path: Path) -> N
     assert np.array_equal(loaded.predict(images, verbose=0)["ferplus"], fused.predict(images, verbose=0)["ferplus"])
 
 
-def test_rare_emotions_count_for_more_as_far_as_is_asked() -> None:
+def test_class_weights() -> None:
     labels = np.repeat(np.arange(7), [400, 100, 200, 400, 400, 400, 400])
     assert batches.class_weights(labels, 0) == pytest.approx(1)
     equal = batches.class_weights(labels, 1)
@@ -335,9 +337,7 @@ def test_rare_emotions_count_for_more_as_far_as_is_asked() -> None:
     assert counted["ferplus"] == 1
 
 
-def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
-    trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_soft_targets(trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "teachers.npz"
     assert teachers.main(words("--teacher", trained / "best.keras", "--dataset", dataset, "--out", file)) == 0
     keras.utils.set_random_seed(0)
@@ -368,7 +368,7 @@ def test_teachers_are_part_of_the_targets_and_fit_their_images_alone(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_a_resumed_run_still_knows_what_it_waits_for(tmp_path: Path) -> None:
+def test_callback_state_survives_resuming(tmp_path: Path) -> None:
     """Patience and plateau go on counting where they were, not from nothing."""
     plateau = keras.callbacks.ReduceLROnPlateau(callbacks.MONITOR, mode="max", patience=3)
     stopping = keras.callbacks.EarlyStopping(callbacks.MONITOR, mode="max", patience=10)
@@ -385,7 +385,7 @@ def test_a_resumed_run_still_knows_what_it_waits_for(tmp_path: Path) -> None:
     assert (after[1].best, after[1].wait) == (0.625, 7)
 
 
-def test_patience_ends_a_phase_early_and_that_is_kept(dataset: Path, tmp_path: Path) -> None:
+def test_patience_ends_a_phase_early(dataset: Path, tmp_path: Path) -> None:
     few = {name: split.take(np.arange(70)) for name, split in load(dataset).items()}
     phase = replace(RECIPES["cnn"]["smoke"][0], epochs=9, patience=1, schedule="plateau", learning_rate=0.0)
     train.fit("cnn", few, (phase,), RunFolder(tmp_path), seed=0)
@@ -413,7 +413,7 @@ def test_wrong_usage(
     assert said in capsys.readouterr().err
 
 
-def test_what_cannot_be_started_from_is_told_in_a_line(
+def test_unusable_initial_weights_are_reported(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / "broken.keras"
@@ -431,9 +431,7 @@ def test_what_cannot_be_started_from_is_told_in_a_line(
         assert "Traceback" not in err
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_hours_are_lost(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unwritable_folder_fails_early(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     arguments = words("--model", "cnn", "--dataset", dataset, "--recipe", "smoke", "--out", tmp_path / "file" / "run")
     assert train.main(arguments) == 1
