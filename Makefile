@@ -19,7 +19,7 @@ test: .venv/test  ## [PYTEST="--slow"] options for pytest: --slow adds the slow 
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 coverage: .venv/test  ## run the tests and print which lines they miss
-	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov $(PYTEST)
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST) --cov
 
 lint: .venv/test $(if $(shell command -v npm),node_modules/.package-lock.json)  ## style, types, prose
 	$(PY) -m ruff check .
