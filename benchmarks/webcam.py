@@ -247,7 +247,7 @@ def markdown(result: dict[str, Any]) -> str:
             share, memory, lag = m["per_visitor_per_s"], m["memory_mb"], m["lag_ms"]
             lines.append(
                 f"| {m['visitors']} | {m['results_per_s']:.1f} | {share['least']:.1f}–{share['most']:.1f} |"
-                f" {100 * m['busy_share']:.0f} % | {lag['p50']:.0f} | {lag['p95']:.0f} |"
+                f" {100 * m['busy_share']:.0f}% | {lag['p50']:.0f} | {lag['p95']:.0f} |"
                 f" {memory['before']:.0f} | {memory['during']:.0f} | {memory['after']:.0f} |"
             )
         lines.append("")
