@@ -51,10 +51,9 @@ class CallbackState(keras.callbacks.Callback):
 
 
 class TimeLeft(keras.callbacks.Callback):
-    """Prints after each epoch how long the rest of the run will take if no phase ends early."""
+    """Prints after each epoch of phase `name` how long the run will take to `last_epoch` if no phase ends early."""
 
     def __init__(self, name: str, last_epoch: int) -> None:
-        """Args: the phase's name, and the epoch at which the whole run ends."""
         super().__init__()
         self.name, self.last_epoch = name, last_epoch
 
