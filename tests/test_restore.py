@@ -91,7 +91,7 @@ def test_what_cannot_be_restored_is_told(dataset: Path, tmp_path: Path, capsys: 
         (one_head, dataset, "is no ResNet50V2"),
         (renamed, dataset, "is no ResNet50V2"),
         (damaged, dataset, "model.tflite"),
-        (tmp_path, dataset, "is no checkpoint folder"),
+        (tmp_path, dataset, "is not a checkpoint folder"),
         (SERVED, untrained, "has no training pictures"),
     ):
         out = tmp_path / "out.keras"

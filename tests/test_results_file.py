@@ -82,7 +82,7 @@ def test_numbers_stay_numbers() -> None:
     assert (back["path"], back["model"], back["error"]) == ("-1", "=m", "-e")
 
 
-def test_names_without_a_quote_of_earlier_versions_are_read(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unquoted_names_of_earlier_versions_are_read(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(photo, "'a.png")
     shutil.copy(photo, "-b.png")
     assert run("--output", "out.csv", "--", "'a.png", "-b.png") == 0

@@ -113,7 +113,7 @@ def test_nobody_in_it(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
     assert table(tmp_path / "t.csv") == []
 
 
-def test_what_is_said_of_a_clip(recognizer: EmotionRecognizer, walk: Path) -> None:
+def test_the_result_of_a_video(recognizer: EmotionRecognizer, walk: Path) -> None:
     found = recognize(recognizer, walk)
     told = json.loads(json.dumps(found.to_dict()))
     assert list(told)[:6] == ["path", "width", "height", "model", "revision", "detector"]
@@ -134,7 +134,7 @@ def test_progress_rises_and_ends(recognizer: EmotionRecognizer, cross: Path) -> 
 
 
 @pytest.mark.parametrize("with_ffmpeg", [False, True])
-def test_a_clip_that_is_given_up_leaves_nothing(
+def test_closing_early_leaves_no_files(
     recognizer: EmotionRecognizer, cross: Path, tmp_path: Path, with_ffmpeg: bool, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("ffmpeg" if with_ffmpeg else "no_ffmpeg")
@@ -153,7 +153,7 @@ def threads_and_children() -> tuple[int, int]:
     return process.num_threads(), len(process.children())
 
 
-def test_another_kind_than_is_written_here(recognizer: EmotionRecognizer, walk: Path, no_ffmpeg: None) -> None:
+def test_an_unsupported_output_suffix_is_refused(recognizer: EmotionRecognizer, walk: Path, no_ffmpeg: None) -> None:
     assert video_suffix() == ".webm"
     with pytest.raises(ValueError, match=r"written as \.webm"):
         next(recognize_video(recognizer, walk, video=Path("out.mp4")))
@@ -202,7 +202,7 @@ def streams(program: str, path: Path) -> str:
     return subprocess.run([program, "-hide_banner", "-i", path], capture_output=True, text=True).stderr
 
 
-def test_frames_that_come_at_odd_times(recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, ffmpeg: str) -> None:
+def test_irregular_frame_times(recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, ffmpeg: str) -> None:
     """A second without new frames: the annotated clip stands still for it, and keeps in step."""
     gap = tmp_path / "gap.mkv"  # into MP4, some versions of ffmpeg fill the second with copies
     encode(ffmpeg, "-i", walk, "-vf", "select=not(between(n\\,10\\,25))", gap)
@@ -258,7 +258,7 @@ def test_rotated_pixels_that_are_not_square(tmp_path: Path, walk: Path, ffmpeg: 
         assert next(reader.frames())[1].shape == (512, 512, 3)
 
 
-def test_a_clip_trimmed_without_encoding(
+def test_a_video_trimmed_without_reencoding(
     recognizer: EmotionRecognizer, tmp_path: Path, walk: Path, ffmpeg: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its frames start at a key frame long before the start that its edit list tells."""
@@ -298,7 +298,7 @@ def test_kinds(tmp_path: Path, walk: Path, ffmpeg: str, codec: str) -> None:
     assert np.diff(times) == pytest.approx(0.04, abs=0.003)
 
 
-def test_a_recording_of_a_browser_without_a_length(
+def test_a_browser_recording_without_a_duration(
     recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, ffmpeg: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "recorded.webm"

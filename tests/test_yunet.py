@@ -55,7 +55,7 @@ def test_the_threshold_decides(net: GridNetwork, astronaut: np.ndarray) -> None:
     assert len(net.detect(astronaut, float(face[14]) + 0.01)) == 0
 
 
-def test_what_was_seen_before_leaves_nothing(net: GridNetwork, astronaut: np.ndarray) -> None:
+def test_earlier_images_do_not_affect_the_result(net: GridNetwork, astronaut: np.ndarray) -> None:
     """A smaller picture in the same padding: what is beyond it is black again."""
     cut = astronaut[:481, :481]
     alone = net.detect(cut, THRESHOLD)
@@ -63,7 +63,7 @@ def test_what_was_seen_before_leaves_nothing(net: GridNetwork, astronaut: np.nda
     assert np.array_equal(net.detect(cut, THRESHOLD), alone)
 
 
-def test_without_memory_it_says_so_and_goes_on_with_what_there_is(yunet_file: Path) -> None:
+def test_it_survives_running_out_of_memory(yunet_file: Path) -> None:
     code = f"""
 import resource, sys
 import numpy as np
@@ -87,7 +87,7 @@ assert len(before) and np.array_equal(net.detect(small, 0.01), before)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_damaged_weights_find_nothing_that_is_no_place(
+def test_corrupt_weights_give_no_impossible_boxes(
     yunet_file: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     def damaged(path: Path) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def field(number: int, content: bytes | str | int) -> bytes:
     return bytes([number << 3 | 2, len(content)]) + content
 
 
-def test_another_network_is_none(tmp_path: Path) -> None:
+def test_another_network_is_refused(tmp_path: Path) -> None:
     """A sound ONNX file of a single ReLU."""
     side = field(1, field(1, 8))
     kind = field(1, field(1, 1) + field(2, 4 * side))
