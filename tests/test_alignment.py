@@ -12,14 +12,14 @@ SIZE = 48
 
 
 def face_at(center: complex, side: float, angle: float, image_size: int = 400) -> Face:
-    """A face whose crop would be the square of `side` about `center`, turned by `angle` degrees."""
+    """A face whose crop is the square of `side` around `center`, rotated by `angle` degrees."""
     turn = np.exp(1j * np.radians(angle))
     points = [center + turn * side * (complex(*point) - complex(0.5, 0.5)) for point in GEOMETRY.template]
     return Face((0, 0, image_size, image_size), landmarks=tuple((p.real, p.imag) for p in points))
 
 
 def marked(center: complex, side: float, angle: float) -> np.ndarray:
-    """A picture with a bright disc where the face's own (0.3, 0.4), its right eye, is."""
+    """An image with a bright disc at (0.3, 0.4) of the face, its right eye."""
     image = np.zeros((400, 400, 3), np.uint8)
     eye = center + np.exp(1j * np.radians(angle)) * side * complex(-0.2, -0.1)
     fine = 16  # OpenCV draws to a sixteenth of a pixel, counted from the middle of the first one

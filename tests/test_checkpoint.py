@@ -14,7 +14,7 @@ from deepfer.classifier import softmax
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the embedded checkpoint, to be spoilt."""
+    """A copy of the embedded checkpoint that a test may damage."""
     return Path(shutil.copytree(EMBEDDED / DEFAULT, tmp_path / "checkpoint"))
 
 
@@ -195,7 +195,7 @@ TEMPERATURE = 1.7
 
 @pytest.fixture(scope="module")
 def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another's model: 64 pixels, colour, labels in another order, one output by another name, no map.
+    """Another author's model: 64 pixels, colour, labels in another order, one output of another name, no map.
 
     It answers by the mean colour, so that what is due can be worked out without it.
     """
@@ -224,7 +224,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def due(crops: np.ndarray) -> np.ndarray:
-    """What the model of the mean colour answers for RGB crops `(N, H, W, 3)`, in the order of `LABELS`."""
+    """The expected probabilities of the mean-colour model for RGB crops `(N, H, W, 3)`, in the order of `LABELS`."""
     columns = softmax(crops.mean(axis=(1, 2)) / 255 @ KERNEL / TEMPERATURE)
     answer = np.empty_like(columns)
     answer[:, ORDER] = columns

@@ -30,7 +30,7 @@ KEYS = ["path", "width", "height", "model", "revision", "detector", "faces", "er
 
 @pytest.fixture
 def many(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    """A folder of 40 pictures that take long enough to be interrupted."""
+    """A folder of 40 images, enough to be interrupted."""
     folder = tmp_path / "many"
     folder.mkdir()
     Image.fromarray(astronaut).save(folder / "00.jpg", quality=95)
@@ -41,7 +41,7 @@ def many(tmp_path: Path, astronaut: np.ndarray) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, photo: Path) -> Path:
-    """Five pictures (of three with a face two share a name, three a stem), one broken, and what is to be left out."""
+    """Five images (three with a face; two of these share a name, all a stem), a broken one, and files to be skipped."""
     folder = tmp_path / "photos"
     for name in ("a/face.png", "b/face.png", ".hidden/no.png", ".no.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, photo: Path) -> Path:
 NAMES = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif", "c/broken.jpg"]
 
 
-# One picture
+# One image
 
 
 def test_the_default_output_is_a_readable_line(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +316,7 @@ def test_resuming_a_truncated_file_gives_the_complete_results(
     assert "7 of 7 inputs are in" in capsys.readouterr().err
     cuts = {0: 0, 5: 0, ends[2]: None, ends[3] - 1: None, len(whole) - 1: 6}  # where -> how many inputs then stand
     if suffix == ".csv":
-        cuts |= {ends[0]: 0, ends[3]: 2}  # after the header; between the two faces of one picture
+        cuts |= {ends[0]: 0, ends[3]: 2}  # after the header; between the two faces of one image
     for cut, standing in cuts.items():
         output.write_bytes(whole[:cut])
         assert run(*command) == 1
@@ -445,7 +445,7 @@ def test_workers_give_the_same_results_as_one_process(
     folder: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(clip, folder / "b/clip.mp4")
-    (folder / "empty.mp4").mkdir()  # a folder named like a clip
+    (folder / "empty.mp4").mkdir()  # a folder named like a video
     for workers in (1, 2):
         assert run(folder, folder / "empty.mp4", "--json", "--workers", workers) == 1
     out = capsys.readouterr().out.splitlines()
@@ -573,12 +573,12 @@ def test_saved_files_never_overwrite_the_results(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-# Clips
+# Videos
 
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One second of one person."""
+    """A video of one second with one person."""
     frames = [frame for frame, _ in clips.crossing(480, 270, 40, people=1)][:10]
     return clips.write(tmp_path_factory.mktemp("clip") / "clip.mp4", frames, 10)
 
@@ -615,7 +615,7 @@ def test_videos_in_a_folder_are_saved_and_resumed(
         assert saved(out) == ["a.mp4.timeline.csv", "a.mp4.webm", "b.mov.timeline.csv", "b.mov.webm", "c.png"]
         assert f"{photos}/d.webm: not a video of a supported format" in capsys.readouterr().err
         whole = output.read_bytes()
-        output.write_bytes(whole[: whole.index(b"b.mov") + 20])  # killed within the second clip
+        output.write_bytes(whole[: whole.index(b"b.mov") + 20])  # killed within the second video
         shutil.rmtree(out)
         assert run(photos, "--output", output, "--resume", "--save", out) == 1
         assert output.read_bytes() == whole

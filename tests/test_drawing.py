@@ -7,7 +7,7 @@ import pytest
 from deepfer import LABELS, Face, draw_faces
 from deepfer.drawing import DARK, STYLES, UNCLASSIFIED, text_colour
 
-GROUND = 128  # of the pictures drawn on, a gray that nothing is drawn in
+GROUND = 128  # of the images drawn on, a gray that nothing is drawn in
 # Linear RGB as it is seen without one kind of cone (Machado, Oliveira, Fernandes 2009, severity 1).
 SIGHT = {
     "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -27,7 +27,7 @@ def face(box: tuple[int, int, int, int], emotion: str = "happy", confidence: flo
 
 
 def touched(picture: np.ndarray) -> tuple[int, int, int, int]:
-    """The box around everything that is not ground."""
+    """The box around everything that is not background."""
     y, x = np.nonzero((picture != GROUND).any(axis=2))
     return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
 
@@ -37,7 +37,7 @@ def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
 
 
 def letters(picture: np.ndarray, emotion: str) -> int:
-    """How many pixels are nearly in the colour of this emotion's letters, which is nowhere else."""
+    """The number of pixels that have nearly the colour of this emotion's text, which occurs nowhere else."""
     away = np.abs(picture.astype(int) - text_colour(STYLES[emotion].colour)).max(axis=2)
     return int((away < 60).sum())
 
@@ -48,7 +48,7 @@ def linear(colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
-    """WCAG's, from 1 to 21."""
+    """The WCAG contrast ratio, from 1 to 21."""
     low, high = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) for colour in (a, b))
     return (high + 0.05) / (low + 0.05)
 

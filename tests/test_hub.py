@@ -37,7 +37,7 @@ def files() -> dict[str, bytes]:
 
 
 def python(code: str, **environment: str) -> list[str]:
-    """What `code` printed, in a Python of its own."""
+    """The output of `code` in a separate Python."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
     )
@@ -46,34 +46,34 @@ def python(code: str, **environment: str) -> list[str]:
 
 
 def told(code: str, **environment: str) -> str:
-    """The one line in which a `DeepFERError` of `code` tells what went wrong, in a Python of its own."""
+    """The one-line message of the `DeepFERError` that `code` raises in a separate Python."""
     caught = f"import deepfer\ntry:\n    {code}\nexcept deepfer.DeepFERError as error:\n    print(error)"
     (line,) = python(caught, **environment)
     return line
 
 
 def in_cache() -> list[Path]:
-    """Every file that a checkpoint could be read from."""
+    """All cached files."""
     return sorted(Path(os.environ["HF_HOME"], "hub").glob("models--*/snapshots/*/*"))
 
 
 def unfinished(folder: Path) -> int:
-    """Bytes of the largest file there that is not whole yet."""
+    """The size of the largest incomplete file."""
     sizes = [0]
     for path in folder.glob("*.incomplete"):
-        with suppress(FileNotFoundError):  # it has just become whole
+        with suppress(FileNotFoundError):  # it has just been completed
             sizes.append(path.stat().st_size)
     return max(sizes)
 
 
 @pytest.fixture
 def impatient(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The same paths as with the usual patience, in less of the tests' time."""
+    """A shorter timeout, to save time."""
     monkeypatch.setattr("deepfer.hub.HUB_TIMEOUT_S", 1.5)
     yield
     hub.reset()
     for thread in threading.enumerate():
-        if thread.name == "deepfer-hub":  # left to itself, it ends once the Hub answers again
+        if thread.name == "deepfer-hub":  # abandoned, it ends once the Hub answers again
             thread.join(60)
 
 

@@ -44,7 +44,7 @@ PNG = file_bytes(COLOURS, "PNG")
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)  # a file long enough to damage
 
 
-# What a person may bring
+# Formats
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_colours(kind: str, options: dict, tolerance: int) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(kind: str, orientation: int) -> None:
-    stored = {  # how the upright picture lies in the file, by EXIF's definition: where its first row and column are
+    stored = {  # the stored pixels, by EXIF's definition: the position of the first row and column
         1: COLOURS,  # top, left
         2: COLOURS[:, ::-1],  # top, right
         3: COLOURS[::-1, ::-1],  # bottom, right
@@ -286,7 +286,7 @@ def test_threads_read_the_same_as_one() -> None:
         assert_close(picture, np.roll(COLOURS, shift % 8, axis=1), 0)
 
 
-# What is no picture
+# What is no image
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -295,7 +295,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def tiff_with_tiles(side: int) -> bytes:
-    """A 16x16 TIFF whose one tile claims to be `side` x `side`."""
+    """A 16x16 TIFF whose only tile is `side` x `side` according to its header."""
     data = zlib.compress(bytes(1000))
     tags = [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side)]
     tags += [(324, 8 + 2 + 12 * 10 + 4), (325, len(data))]
@@ -353,7 +353,7 @@ def test_a_file_too_large(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(PNG)
     os.truncate(path, MAX_FILE_BYTES)
-    assert_close(read_image(path), COLOURS, 0)  # what follows the picture's end is no concern
+    assert_close(read_image(path), COLOURS, 0)  # what follows the image's end is no concern
     os.truncate(path, MAX_FILE_BYTES + 1)
     with pytest.raises(ImageError, match=r"large\.png: larger than 100 MB"):
         read_image(path)

@@ -1,4 +1,4 @@
-"""What holds for any box, view, sequence of faces and logits, where a counterexample is looked for.
+"""Properties of any box, view, sequence of faces and logits, for which hypothesis searches counterexamples.
 
 DEEPFER_EXAMPLES sets how many of each; which ones, does not change from run to run.
 """

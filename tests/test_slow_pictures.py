@@ -1,4 +1,4 @@
-"""Small pictures that would keep a decoder busy are refused by their headers; honest ones are read."""
+"""Small images that would keep a decoder busy are refused by their headers; honest ones are read."""
 
 import resource
 import subprocess

@@ -1,4 +1,4 @@
-"""Tracking and smoothing on made sequences whose truth is known."""
+"""Tracking and smoothing on synthetic sequences with known truth."""
 
 import itertools
 import math
@@ -24,13 +24,13 @@ def mostly(label: str, lead: float = 0.8) -> dict[str, float]:
 
 
 def face(x: float, y: float = 200, side: float = 100, probabilities: dict[str, float] | None = None) -> Face:
-    """A face around a middle."""
+    """A face around a center."""
     box = round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2)
     return Face(box, 0.9, (), mostly("happy") if probabilities is None else probabilities)
 
 
 def detected(faces: list[Face]) -> list[Face]:
-    """What a detector reports: of faces that overlap, only the first, the one in front."""
+    """Simulate a detector: of overlapping faces, it reports only the first, which is in front."""
     kept: list[Face] = []
     for one in faces:
         if all(iou(one.box, other.box) < 0.3 for other in kept):
@@ -46,7 +46,7 @@ def follow(
     jitter: float = 0.0,
     front: str = "first",
 ) -> list[dict[int, int]]:
-    """Track people along their paths: for each frame, person -> the number that the tracker gave.
+    """Track people along their paths. Returns for each frame the track id of each person.
 
     Args:
         people: Seconds -> the middle of the face, or None while it is not there.
@@ -71,7 +71,7 @@ def follow(
 
 
 def switches(numbers: list[dict[int, int]]) -> int:
-    """How often a person came to have another number than before."""
+    """How often a person's number changed."""
     before: dict[int, int] = {}
     count = 0
     for frame in numbers:
@@ -93,7 +93,7 @@ def test_two_crossing_faces_keep_their_numbers(fps: int, front: str, speed: int)
 
 
 def test_crossing_with_only_some_of_the_frames() -> None:
-    """With three frames in flight the results of some are dropped: times come at odd intervals."""
+    """With three frames in flight some results are dropped, so intervals are irregular."""
     people = [lambda s: (100 + 250 * s, 200), lambda s: (700 - 250 * s, 210)]
     chance = np.random.default_rng(3)
     for _ in range(20):
@@ -208,7 +208,7 @@ def test_no_faces_and_no_probabilities() -> None:
 
 
 def noisy(fps: float, seconds: float, noise: float) -> list[dict[str, float]]:
-    """A face between happy and neutral, as a classifier reads it frame by frame."""
+    """Noisy probabilities of a face between happy and neutral, frame by frame."""
     logits = np.array([{"happy": 1.0, "neutral": 1.0}.get(label, -2.0) for label in LABELS])
     logits = logits + np.random.default_rng(0).normal(size=(round(fps * seconds), 7)) * noise
     rows = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -221,30 +221,30 @@ def changes(labels: list[str]) -> int:
 
 @pytest.mark.parametrize(("fps", "most_a_minute"), [(10, 40), (15, 35), (30, 20)])
 def test_labels_do_not_flicker(fps: int, most_a_minute: int) -> None:
-    """At a tie, where every reading may tip: the raw label changes with nearly every other frame."""
+    """At a tie the raw label changes in nearly every other frame."""
     tracker = FaceTracker()
-    readings = noisy(fps, 60, noise=0.5)
-    shown = [tracker.update([face(200, probabilities=one)], i / fps)[0] for i, one in enumerate(readings)]
-    raw = changes([face(0, probabilities=one).emotion for one in readings])
+    measurements = noisy(fps, 60, noise=0.5)
+    shown = [tracker.update([face(200, probabilities=one)], i / fps)[0] for i, one in enumerate(measurements)]
+    raw = changes([face(0, probabilities=one).emotion for one in measurements])
     assert changes([one.emotion for one in shown]) <= most_a_minute < raw / 5
     tracker = FaceTracker()  # where one leads by a tenth it stays, but for once or twice
-    for one in readings:
+    for one in measurements:
         one["happy"], one["neutral"] = one["happy"] + 0.1, max(0, one["neutral"] - 0.1)
-    leaning = [tracker.update([face(200, probabilities=one)], i / fps)[0].emotion for i, one in enumerate(readings)]
+    leaning = [tracker.update([face(200, probabilities=one)], i / fps)[0].emotion for i, one in enumerate(measurements)]
     assert changes(leaning) < most_a_minute
     assert leaning.count("happy") > 0.8 * len(leaning)
 
 
 def test_the_shown_emotion_is_the_most_probable() -> None:
-    tracker = FaceTracker(smooth_s=0.0)  # the average is the reading
-    for i, reading in enumerate(noisy(30, 20, noise=1.0)):
-        (shown,) = tracker.update([face(200, probabilities=reading)], i / 30)
+    tracker = FaceTracker(smooth_s=0.0)  # the average is the measurement
+    for i, measurement in enumerate(noisy(30, 20, noise=1.0)):
+        (shown,) = tracker.update([face(200, probabilities=measurement)], i / 30)
         values = shown.probabilities
         assert tuple(values) == LABELS
         assert sum(values.values()) == pytest.approx(1)
         assert min(values.values()) >= 0
         assert [label for label in LABELS if values[label] == max(values.values())] == [shown.emotion]
-        assert max(abs(values[label] - reading[label]) for label in LABELS) < 0.2
+        assert max(abs(values[label] - measurement[label]) for label in LABELS) < 0.2
 
 
 @pytest.mark.parametrize("fps", [10, 15, 30])

@@ -1,4 +1,4 @@
-"""YuNet in LiteRT against OpenCV's own reading of the same file."""
+"""YuNet in LiteRT against OpenCV with the same file."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def opencv(yunet_file: Path, rgb: np.ndarray) -> np.ndarray:
 
 
 def views(astronaut: np.ndarray) -> Iterator[np.ndarray]:
-    """Sizes that go into 32 and sizes that do not, growing and shrinking; texture; nothing at all."""
+    """Images with sizes that are multiples of 32 and others, growing and shrinking; texture; an empty image."""
     for size in ((512, 512), (320, 240), (333, 77), (65, 65), (640, 481), (96, 96)):
         yield cv2.resize(astronaut, size, interpolation=cv2.INTER_AREA)
     yield np.tile(cv2.resize(astronaut[60:200, 150:300], (75, 70)), (4, 5, 1))
@@ -56,7 +56,7 @@ def test_the_threshold_decides(net: GridNetwork, astronaut: np.ndarray) -> None:
 
 
 def test_earlier_images_do_not_affect_the_result(net: GridNetwork, astronaut: np.ndarray) -> None:
-    """A smaller picture in the same padding: what is beyond it is black again."""
+    """A smaller image with the same padded size: the padding is black again."""
     cut = astronaut[:481, :481]
     alone = net.detect(cut, THRESHOLD)
     net.detect(np.full((512, 512, 3), 255, np.uint8), THRESHOLD)
@@ -110,7 +110,7 @@ def field(number: int, content: bytes | str | int) -> bytes:
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
-    """A sound ONNX file of a single ReLU."""
+    """A valid ONNX file with a single ReLU."""
     side = field(1, field(1, 8))
     kind = field(1, field(1, 1) + field(2, 4 * side))
     graph = field(1, field(1, "x") + field(2, "y") + field(4, "Relu")) + field(2, "relu")
