@@ -307,12 +307,12 @@ NO_PICTURES = {
     "empty": (b"", "empty"),
     "text": (b"Dear diary, this is no picture.\n" * 9, "not an image"),
     "EPS, which would start Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-    "PNG cut in its header": (PNG[:40], "cut off"),
+    "PNG cut in its header": (PNG[:40], "or truncated"),
     **{
         f"{kind} cut": (file_bytes(NOISE, kind)[:-600], "damaged or truncated")
         for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
     },
-    "an AVIF cut": (file_bytes(NOISE, "AVIF")[:-600], "cut off"),
+    "an AVIF cut": (file_bytes(NOISE, "AVIF")[:-600], "or truncated"),
     "past the limit": (png_header(8_001, 8_000), "64 megapixels"),
     "where Pillow would warn": (png_header(10_000, 10_000), "64 megapixels"),
     "where Pillow would refuse": (png_header(60_000, 60_000), "64 megapixels"),

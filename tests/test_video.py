@@ -155,7 +155,7 @@ def threads_and_children() -> tuple[int, int]:
 
 def test_an_unsupported_output_suffix_is_refused(recognizer: EmotionRecognizer, walk: Path, no_ffmpeg: None) -> None:
     assert video_suffix() == ".webm"
-    with pytest.raises(ValueError, match=r"written as \.webm"):
+    with pytest.raises(ValueError, match=r"must end in \.webm"):
         next(recognize_video(recognizer, walk, video=Path("out.mp4")))
     with pytest.raises(FileNotFoundError):
         next(recognize_video(recognizer, walk, video=Path("/nowhere/out.webm")))
@@ -392,7 +392,7 @@ def test_only_sound(recognizer: EmotionRecognizer, tmp_path: Path, ffmpeg: str) 
 
 def test_limits(recognizer: EmotionRecognizer, tmp_path: Path, walk: Path) -> None:
     def refused(path: Path, message: str) -> None:
-        with pytest.raises(VideoError, match=re.escape(message)):
+        with pytest.raises(VideoError, match=message):
             next(recognize_video(recognizer, path))
 
     refused(
