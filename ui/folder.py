@@ -7,6 +7,7 @@ module does not import Gradio, which reads GRADIO_TEMP_DIR while it is imported.
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -18,10 +19,8 @@ from typing import NamedTuple
 from ui.limits import CROWDED_AGE_S, UPLOAD_AGE_S
 from ui.usage import USAGE, Usage
 
-try:
+if sys.platform != "win32":  # on Windows, pages do not delete each other's folders
     import fcntl
-except ImportError:  # Windows: pages there do not delete each other's folders
-    fcntl = None
 
 PREFIX = "deepfer-page-"
 CLEAN_EVERY_S = 5.0
@@ -150,7 +149,7 @@ def _lock(folder: Path, wait: bool) -> int | None:
 
     None if another process has locked it (unless `wait`), or if this system or this user cannot lock it.
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

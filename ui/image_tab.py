@@ -181,7 +181,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
         # Without `preprocess`: there gr.Image opens each file itself, and of one that it cannot open (a text, a bomb)
         # the visitor would read "Error". So `read_image` is the one reader, with its limits and its words.
         # One group for page and endpoint: as many pictures at once as there are cores, and the rest wait in line.
-        options = {"preprocess": False, "concurrency_limit": cores(), "concurrency_id": "recognize"}
+        options: dict[str, Any] = {"preprocess": False, "concurrency_limit": cores(), "concurrency_id": "recognize"}
         picture.change(
             show, picture, [output, overview, cards], show_progress_on=output, api_visibility="private", **options
         )
@@ -255,7 +255,8 @@ def cards_html(reading: Reading) -> str:
 
 def card_html(reading: Reading, i: int) -> str:
     """One face: its crop, its emotion, and a bar for each of the seven."""
-    face, emotion = reading.faces[i], reading.faces[i].emotion
+    face = reading.faces[i]
+    emotion = max(face.probabilities, key=lambda label: face.probabilities[label])
     crop = cv2.resize(reading.crops[i], (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_CUBIC)
     if crop.ndim == 3:  # of a model that takes colour
         crop = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)

@@ -7,12 +7,13 @@ writes a traceback to the log each time. It also downloads whatever URL stands i
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 import gradio as gr
 import orjson
 from gradio.block_function import BlockFunction
-from gradio.components import Component
+from gradio.blocks import Block
+from gradio.data_classes import FileData
 from gradio.routes import App
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
@@ -91,7 +92,7 @@ class Payloads:
                 raise Refused(404, f"There is no endpoint /{name[:80]}.")
             data = body.get("data")
             if "/v2/" in route:  # takes arguments by name
-                names = named[0].input_parameter_names
+                names = [each for each in named[0].input_parameter_names if each]
                 if body.keys() != set(names):
                     raise Refused(400, f"The arguments must be: {', '.join(names)}.")
                 data = [body[each] for each in names]
@@ -142,7 +143,7 @@ def _replayed(body: bytes, receive: Any) -> Any:
     return replay
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -154,7 +155,7 @@ def _check_data(function: BlockFunction, data: Any) -> None:
         _check_value(block, value)
 
 
-def _check_value(block: Component, value: Any) -> None:
+def _check_value(block: Block, value: Any) -> None:
     """Refuse what is not an uploaded file or, for the examples, not the number of one."""
     if isinstance(block, gr.Dataset):
         if not (_is_integer(value) and 0 <= value < len(block.samples)):
@@ -167,7 +168,7 @@ def _check_value(block: Component, value: Any) -> None:
     if not (isinstance(value.get("path"), str) and is_kept(value["path"])):
         raise Refused(400, "Upload the file and send the path that the upload returned. No other path or URL is read.")
     try:
-        block.data_model.model_validate(value)
+        FileData.model_validate(value)
     except ValidationError as error:
         fault = error.errors()[0]
         raise Refused(400, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from error

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import gradio.http_server
 from gradio.routes import App
@@ -114,7 +114,7 @@ class Server(gradio.http_server.Server):
 
     def __init__(self, config: Config, *args: Any, **settings: Any) -> None:
         super().__init__(config, *args, **settings)
-        config.app = guarded(config.app, config.host)
+        config.app = guarded(cast(App, config.app), config.host)
         config.http, config.ws, config.backlog = Connection, "none", BACKLOG
         for name in ("uvicorn.error", "asyncio"):
             logging.getLogger(name).addFilter(LogLimit())
@@ -122,7 +122,7 @@ class Server(gradio.http_server.Server):
 
 def guard() -> None:
     """Have every page that Gradio serves from now on served by `Server`."""
-    gradio.http_server.Server = Server
+    gradio.http_server.Server = Server  # type: ignore[misc]  # Gradio has no setting for it
     with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
         import resource
 

@@ -1,6 +1,6 @@
 """UploadParser: what Gradio writes to the disk of an upload, bounded and counted."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class UploadParser(route_utils.GradioMultiPartParser):
         super().__init__(headers, self._counted(stream), **options)
 
     @staticmethod
-    async def _counted(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _counted(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
         async for chunk in stream:
             USAGE.add(len(chunk))
             yield chunk
@@ -47,4 +47,4 @@ class UploadParser(route_utils.GradioMultiPartParser):
 
 def limit_uploads() -> None:
     """Have Gradio parse uploads with `UploadParser`."""
-    route_utils.GradioMultiPartParser = UploadParser
+    route_utils.GradioMultiPartParser = UploadParser  # type: ignore[misc]  # Gradio has no setting for it

@@ -209,13 +209,15 @@ class Visitors:
     def _pass_on(self, visitor: Visitor) -> None:
         """The visitor's slot, to who is next."""
         visitor.running -= 1
-        line = [other for other in self._visitors.values() if other.waiting and not other.waiting.done()]
-        if not line:
+        queue = [
+            (other, waiting) for other in self._visitors.values() if (waiting := other.waiting) and not waiting.done()
+        ]
+        if not queue:
             self._free += 1
             return
-        chosen = min(line, key=lambda other: (other.running, other.turn))
+        chosen, waiting = min(queue, key=lambda entry: (entry[0].running, entry[0].turn))
         self._give(chosen)
-        chosen.waiting.set_result(True)
+        waiting.set_result(True)
 
 
 def cores() -> int:
