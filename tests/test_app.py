@@ -62,10 +62,10 @@ def listening(server: AppServer) -> set[str]:
 
 
 def test_the_endpoint_finds_the_astronaut_happy(client: Client) -> None:
-    annotated, found = recognize(client, ASTRONAUT)
-    assert list(found) == ["width", "height", "model", "revision", "detector", "faces", "error"]
-    assert [found[key] for key in ("width", "height", "model", "revision", "error")] == [512, 512, "cnn", None, None]
-    (face,) = found["faces"]
+    annotated, result = recognize(client, ASTRONAUT)
+    assert list(result) == ["width", "height", "model", "revision", "detector", "faces", "error"]
+    assert [result[key] for key in ("width", "height", "model", "revision", "error")] == [512, 512, "cnn", None, None]
+    (face,) = result["faces"]
     assert face["emotion"] == "happy"
     assert tuple(face["probabilities"]) == LABELS
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -82,17 +82,17 @@ def test_the_endpoint_finds_the_astronaut_happy(client: Client) -> None:
 
 def test_an_image_without_a_face(client: Client, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "gray.png"), np.full((120, 160, 3), 128, np.uint8))
-    _, found = recognize(client, tmp_path / "gray.png")
-    assert (found["faces"], found["width"], found["height"]) == ([], 160, 120)
+    _, result = recognize(client, tmp_path / "gray.png")
+    assert (result["faces"], result["width"], result["height"]) == ([], 160, 120)
 
 
 def test_a_large_image_is_shrunk_but_boxes_are_in_its_own_pixels(client: Client, tmp_path: Path) -> None:
     wide = cv2.copyMakeBorder(cv2.imread(str(ASTRONAUT)), 0, 0, 2000, 500, cv2.BORDER_CONSTANT, value=(90, 90, 90))
     cv2.imwrite(str(tmp_path / "wide.png"), wide)
-    annotated, found = recognize(client, tmp_path / "wide.png")
-    assert (found["width"], found["height"]) == (3012, 512)
+    annotated, result = recognize(client, tmp_path / "wide.png")
+    assert (result["width"], result["height"]) == (3012, 512)
     assert cv2.imread(annotated).shape[1] == 2048
-    assert 2150 < found["faces"][0]["box"][0] < 2200
+    assert 2150 < result["faces"][0]["box"][0] < 2200
 
 
 def bomb() -> bytes:
@@ -169,13 +169,13 @@ def test_environment_settings_and_a_missing_model(tmp_path: Path) -> None:
         assert "nonsense" in page
         assert "nonsense" in server.log.read_text()
         client = Client(server.url, verbose=False, download_files=tmp_path)
-        _, found = recognize(client, ASTRONAUT)
+        _, result = recognize(client, ASTRONAUT)
         client.close()
-    assert (found["model"], found["faces"][0]["emotion"]) == ("cnn", "happy")
+    assert (result["model"], result["faces"][0]["emotion"]) == ("cnn", "happy")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--port", "99999"], "'99999' is no number from 1 to 65535"),
         (["--port", "0"], "'0' is no number from 1 to 65535"),
@@ -185,17 +185,17 @@ def test_environment_settings_and_a_missing_model(tmp_path: Path) -> None:
         (["GRADIO_SERVER_PORT=none"], "error: a GRADIO_ environment variable is invalid: "),
     ],
 )
-def test_a_port_or_host_it_cannot_listen_on_is_one_error_line(arguments: list[str], told: str) -> None:
+def test_a_port_or_host_it_cannot_listen_on_is_one_error_line(arguments: list[str], message: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        given = [str(taken.getsockname()[1]) if argument == "TAKEN" else argument for argument in arguments]
-        variables = [argument for argument in given if "=" in argument]
-        command = ["env", *variables, sys.executable, "app.py", *given[len(variables) :]]
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert found.returncode
-    assert told in found.stderr.splitlines()[-1]
-    assert "Traceback" not in found.stderr
+        arguments = [str(taken.getsockname()[1]) if argument == "TAKEN" else argument for argument in arguments]
+        variables = [argument for argument in arguments if "=" in argument]
+        command = ["env", *variables, sys.executable, "app.py", *arguments[len(variables) :]]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def test_names_are_shown_as_text_not_as_page() -> None:

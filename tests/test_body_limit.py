@@ -58,8 +58,9 @@ def test_an_upload_is_bounded_however_many_files_it_has(server: AppServer) -> No
 def test_nobody_passes_the_line(server: AppServer, name: str) -> None:
     """Neither visitors nor programs can skip the queue."""
     for way in [{}, *({"fn_index": index} for index in range(20))]:
-        told = post(server, f"run/{name}", json={"data": [0]} | way)
-        assert told.status_code == 404 or any(word in told.text for word in ("Cancelled", "Your photo")), told.text
+        response = post(server, f"run/{name}", json={"data": [0]} | way)
+        unqueued = any(word in response.text for word in ("Cancelled", "Your photo"))
+        assert response.status_code == 404 or unqueued, response.text
 
 
 @pytest.mark.tried("More uploads than the folder may hold")
@@ -84,11 +85,11 @@ def memory_mb(server: AppServer) -> float:
 def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
     config = httpx.get(f"{server.url}config", timeout=60).json()
     (camera,) = (each["id"] for each in config["components"] if "server_fns" in each["props"])
-    asked = {"data": None, "component_id": camera, "fn_name": "recognize_frame"}
+    call = {"data": None, "component_id": camera, "fn_name": "recognize_frame"}
     before = 0.0
     with httpx.Client(base_url=f"{server.url}gradio_api/") as client:
         for number in range(800):
-            answer = client.post("component_server/", json=asked | {"session_hash": f"s{number}"})
+            answer = client.post("component_server/", json=call | {"session_hash": f"s{number}"})
             assert answer.json() == {"error": "expected an object with token, time_s and frame"}
             before = before or (memory_mb(server) if number == 100 else 0.0)
     assert memory_mb(server) < before + 40  # it would be 100
@@ -104,8 +105,8 @@ def test_who_sends_nothing_more_is_sent_away(server: AppServer) -> None:
     for connection in slow:
         connection.sendall(head)
     assert post(server, "queue/join", json={}).elapsed.total_seconds() < 2  # they delay nobody
-    told = [b"".join(iter(lambda c=connection: c.recv(4096), b"")) for connection in slow]
-    assert all(answer.startswith(b"HTTP/1.1 4") for answer in told)
+    responses = [b"".join(iter(lambda c=connection: c.recv(4096), b"")) for connection in slow]
+    assert all(answer.startswith(b"HTTP/1.1 4") for answer in responses)
     assert 2 <= time.monotonic() - start < 15
     for connection in slow:
         connection.close()
@@ -140,8 +141,8 @@ def test_a_line_that_is_full_is_told_and_soon_free_again(server: AppServer, tmp_
             return str(error)
 
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        told = list(pool.map(ask, clients))
-    assert set(told) == {"happy", "Queue is full! Please try again."}
+        results = list(pool.map(ask, clients))
+    assert set(results) == {"happy", "Queue is full! Please try again."}
     assert ask(clients[0]) == "happy"
     for client in clients:
         client.close()

@@ -99,11 +99,11 @@ def test_json_and_csv_can_be_saved(page: Any) -> None:
     upload(page, ASTRONAUT)
     page.wait_for_selector(".fer-card")
     name, text = saved(page, "JSON")
-    found = json.loads(text)
+    result = json.loads(text)
     assert name == "astronaut.json"
-    assert list(found) == ["path", "width", "height", "model", "revision", "detector", "faces", "error"]
-    assert (found["path"], found["width"], found["height"], found["error"]) == ("astronaut.jpg", 512, 512, None)
-    (face,) = found["faces"]
+    assert list(result) == ["path", "width", "height", "model", "revision", "detector", "faces", "error"]
+    assert (result["path"], result["width"], result["height"], result["error"]) == ("astronaut.jpg", 512, 512, None)
+    (face,) = result["faces"]
     assert face["emotion"] == "happy"
 
     name, text = saved(page, "CSV")

@@ -105,7 +105,7 @@ def test_closed_routes_are_not_found(server: AppServer) -> None:
     for method, template in CLOSED_ROUTES:
         answer = ask(server, method, re.sub(r"\{.*?\}", "1", template), follow_redirects=False)
         assert (answer.status_code, template) == (404, template)
-        assert method == "HEAD" or answer.json() == {"detail": "Not found."}, template
+        assert method == "HEAD" or answer.json() == {"detail": "Not result."}, template
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_a_visitors_file_is_not_stored_and_runs_nothing(server: AppServer) -> No
 def happy(url: str, folder: Path, headers: dict[str, str] | None = None) -> bool:
     """Whether Gradio's own client gets the result and the annotated image from the endpoint."""
     client = Client(url, verbose=False, download_files=folder, headers=headers)
-    annotated, found = client.predict(handle_file(ASTRONAUT), api_name="/recognize_image")
+    annotated, result = client.predict(handle_file(ASTRONAUT), api_name="/recognize_image")
     client.close()
-    return found["faces"][0]["emotion"] == "happy" and Path(annotated).stat().st_size > 10_000
+    return result["faces"][0]["emotion"] == "happy" and Path(annotated).stat().st_size > 10_000
 
 
 def test_a_space_answers_and_can_be_embedded(tmp_path: Path) -> None:

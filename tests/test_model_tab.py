@@ -30,7 +30,7 @@ def metrics() -> dict[str, Any]:
     return json.loads((CNN / METRICS).read_text())
 
 
-def shown(folder: Path) -> str:
+def rendered(folder: Path) -> str:
     return model_html(read(folder, "mine"), "yunet")
 
 
@@ -68,16 +68,16 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
 
 
 def test_a_dataset_without_votes_and_without_one_emotion(folder: Path) -> None:
-    found = metrics()
-    del found["splits"]["test"], found["robustness"]
-    against = found["splits"]["validation"]
+    altered = metrics()
+    del altered["splits"]["test"], altered["robustness"]
+    against = altered["splits"]["validation"]
     against["ferplus"] = None
     served = against["fer2013"]["served"]
     served["per_class"]["disgust"] |= {"precision": None, "recall": None, "support": 0}
     served["confusion_matrix"][LABELS.index("disgust")] = [0] * len(LABELS)
-    found["dataset"] = "user/smiles@0123abc"
-    (folder / METRICS).write_text(json.dumps(found))
-    html = shown(folder)
+    altered["dataset"] = "user/smiles@0123abc"
+    (folder / METRICS).write_text(json.dumps(altered))
+    html = rendered(folder)
     assert "the validation split of user/smiles@0123abc" in html
     assert "the dataset&#39;s own labels" in html
     assert html.count("<td>–</td>") == 2 + len(LABELS)
@@ -101,7 +101,7 @@ def test_a_dataset_without_votes_and_without_one_emotion(folder: Path) -> None:
 )
 def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[[Path], Any], reason: str) -> None:
     spoil(folder / METRICS)
-    html = shown(folder)
+    html = rendered(folder)
     assert UNKNOWN in html
     assert reason in html
     assert "fer-figures" not in html
@@ -114,21 +114,23 @@ def test_whatever_stands_in_the_metrics_is_text_or_told(folder: Path) -> None:
     odd = [None, -1, 2, 1e999, "<script>", "\ud800", [], {}, [["<script>"]], {"<script>": "<script>"}, True]
     known = 0
     for _ in range(400):
-        found = metrics()
-        alter(found, rng, odd)
-        found["model_sha256"] = metrics()["model_sha256"]
-        (folder / METRICS).write_text(json.dumps(found))
-        html = shown(folder)
+        altered = metrics()
+        alter(altered, rng, odd)
+        altered["model_sha256"] = metrics()["model_sha256"]
+        (folder / METRICS).write_text(json.dumps(altered))
+        html = rendered(folder)
         html.encode()
         assert "<script>" not in html
         known += UNKNOWN not in html
     assert 40 < known < 360
 
 
-def alter(found: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
-    """Replace a field that is shown, one around it, or its name by something odd."""
-    found["dataset"] = rng.choice(["fer2013", "<script>", "\ud800"])
-    place: Any = rng.choice([found, found["splits"], found["splits"]["test"]["ferplus"]["served"], found["robustness"]])
+def alter(altered: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
+    """Replace a field that is rendered, one around it, or its name by something odd."""
+    altered["dataset"] = rng.choice(["fer2013", "<script>", "\ud800"])
+    place: Any = rng.choice(
+        [altered, altered["splits"], altered["splits"]["test"]["ferplus"]["served"], altered["robustness"]]
+    )
     while True:
         key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
         inner = place[key]
@@ -141,13 +143,13 @@ def alter(found: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
 
 
 def test_figures_of_a_whole_dataset_with_a_long_name(folder: Path, page: Any) -> None:  # noqa: F811
-    found = metrics()
-    found["splits"] = {"all": found["splits"]["test"]}
-    found["dataset"] = f"user/{'smiles' * 6}@{'0123abcd' * 5}"
-    found["robustness"]["changes"]["x" * 80] = found["robustness"]["changes"]["blur"]
-    (folder / METRICS).write_text(json.dumps(found))
-    html = shown(folder)
-    assert f"the whole of {found['dataset'][:80]}" in html
+    altered = metrics()
+    altered["splits"] = {"all": altered["splits"]["test"]}
+    altered["dataset"] = f"user/{'smiles' * 6}@{'0123abcd' * 5}"
+    altered["robustness"]["changes"]["x" * 80] = altered["robustness"]["changes"]["blur"]
+    (folder / METRICS).write_text(json.dumps(altered))
+    html = rendered(folder)
+    assert f"the whole of {altered['dataset'][:80]}" in html
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("tab", name="Model").click()
     page.evaluate("html => document.querySelector('.fer-model').outerHTML = html", html)

@@ -97,7 +97,7 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
         page.wait_for_selector("#annotated-clip video")
         during = media_files(home)
         shown = [page.locator(tag).get_attribute("src") for tag in ("#annotated img", "#annotated-clip video")]
-        got = [context.request.get(address).body() for address in shown]
+        received = [context.request.get(address).body() for address in shown]
         stored = page.evaluate(
             """async () => ({
                 local: JSON.stringify(localStorage), session: JSON.stringify(sessionStorage),
@@ -108,7 +108,14 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
         page.wait_for_timeout(500)
         context.close()
     sent = [photo.read_bytes(), clip.read_bytes()]
-    return {"before": before, "during": during, "sent": sent, "got": got, "stored": stored, "profile": profile}
+    return {
+        "before": before,
+        "during": during,
+        "sent": sent,
+        "received": received,
+        "stored": stored,
+        "profile": profile,
+    }
 
 
 @pytest.fixture
@@ -134,12 +141,12 @@ def test_the_examples_stay(seen: dict[str, Any], server: AppServer, home: Path) 
 
 def test_nothing_of_a_visit_stays_in_the_browser(seen: dict[str, Any]) -> None:
     """The page stores nothing, and the browser must not cache what it receives."""
-    assert len(seen["got"]) == 2
-    slices = [whole[len(whole) // 2 :][:64] for whole in (*seen["got"], *seen["sent"])]
+    assert len(seen["received"]) == 2
+    slices = [whole[len(whole) // 2 :][:64] for whole in (*seen["received"], *seen["sent"])]
     assert all(len(part) == 64 for part in slices)
-    kept = files(seen["profile"])
-    assert len(kept) > 20
-    assert [path for path, content in kept.items() if any(part in content for part in slices)] == []
+    cached = files(seen["profile"])
+    assert len(cached) > 20
+    assert [path for path, content in cached.items() if any(part in content for part in slices)] == []
     stored = seen["stored"]
     assert (stored["databases"], stored["caches"], stored["cookies"]) == ([], [], "")
     assert "data:image" not in stored["local"] + stored["session"]

@@ -62,25 +62,25 @@ def page(
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     page.set_default_timeout(60_000)
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(server.url)
     page.get_by_role("tab", name="Video").click()
     page.wait_for_selector("#clip input[type=file]", state="attached")
     yield page
     context.close()
-    assert faults == []
+    assert errors == []
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a second of one person."""
     frames = [frame for frame, _ in clips.crossing(480, 270, 2 * FPS, people=1)][: FPS // 2]
     return clips.write(tmp_path_factory.mktemp("clip") / "walk.webm", frames, FPS, "VP80")
 
 
 @pytest.fixture(scope="module")
-def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a minute, which takes long enough to be cancelled."""
     frames = [frame for frame, _ in clips.crossing(640, 360, 3 * FPS, people=1)]
     return clips.write(tmp_path_factory.mktemp("clip") / "long.webm", frames * 10, FPS, "VP80")
@@ -90,16 +90,16 @@ def working(folder: Path) -> list[str]:
     return [path.name for path in (folder / "uploads").glob("*/clip-*")]
 
 
-def test_the_endpoint_follows_a_person(client: Client, clip: Path, folder: Path) -> None:
-    video, table, found = client.predict(handle_file(clip), api_name="/recognize_video")
-    assert list(found) == [
+def test_the_endpoint_follows_a_person(client: Client, video_file: Path, folder: Path) -> None:
+    annotated, table, result = client.predict(handle_file(video_file), api_name="/recognize_video")
+    assert list(result) == [
         "width", "height", "model", "revision", "detector", "duration_s", "fps", "frames", "people", "warning", "error",
     ]  # fmt: skip
-    assert (found["width"], found["height"], found["frames"], found["error"]) == (480, 270, 10, None)
-    (person,) = found["people"]
+    assert (result["width"], result["height"], result["frames"], result["error"]) == (480, 270, 10, None)
+    (person,) = result["people"]
     assert person["emotion"] == "happy"
     assert tuple(person["probabilities"]) == LABELS
-    frames, _ = clips.read(Path(video))
+    frames, _ = clips.read(Path(annotated))
     assert len(frames) == 10
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
@@ -120,8 +120,8 @@ def test_the_endpoint_says_what_is_wrong(client: Client, tmp_path: Path, server:
 
 
 @pytest.mark.parametrize("meta", ['{"_type": "gradio.FileData"}', "{}"])
-def test_other_files_of_the_machine_are_not_read(server: AppServer, clip: Path, meta: str) -> None:
-    body = f'{{"data": [{{"path": {json.dumps(str(clip))}, "meta": {meta}}}]}}'
+def test_other_files_of_the_machine_are_not_read(server: AppServer, video_file: Path, meta: str) -> None:
+    body = f'{{"data": [{{"path": {json.dumps(str(video_file))}, "meta": {meta}}}]}}'
     call = f"{server.url}gradio_api/call/recognize_video"
     request = urllib.request.Request(call, body.encode(), {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as caught:
@@ -130,8 +130,8 @@ def test_other_files_of_the_machine_are_not_read(server: AppServer, clip: Path, 
     caught.value.close()
 
 
-def test_a_video_in_the_browser(page: Any, clip: Path, tmp_path: Path) -> None:
-    page.set_input_files("#clip input[type=file]", clip)
+def test_a_video_in_the_browser(page: Any, video_file: Path, tmp_path: Path) -> None:
+    page.set_input_files("#clip input[type=file]", video_file)
     page.wait_for_selector(".fer-person")
     assert page.locator("#clip-overview h2").inner_text() == "1 person"
     assert re.search("Person 1: happy most often", page.locator(".fer-person h3").inner_text())
@@ -169,8 +169,8 @@ def test_a_video_in_the_browser(page: Any, clip: Path, tmp_path: Path) -> None:
     assert page.locator(".fer-person").count() == 0
 
 
-def test_cancelling_and_leaving_stop_the_work(page: Any, long_clip: Path, server: AppServer, folder: Path) -> None:
-    page.set_input_files("#clip input[type=file]", long_clip)
+def test_cancelling_and_leaving_stop_the_work(page: Any, long_video: Path, server: AppServer, folder: Path) -> None:
+    page.set_input_files("#clip input[type=file]", long_video)
     page.wait_for_selector(".fer-progress [role=progressbar]")
     page.wait_for_function("document.querySelector('.fer-progress').innerText.includes(' left')")
     assert working(folder)
@@ -180,7 +180,7 @@ def test_cancelling_and_leaving_stop_the_work(page: Any, long_clip: Path, server
     assert page.locator("#annotated-clip video").count() == 0
 
     page.locator("#clip").get_by_label("Clear").last.click()
-    page.set_input_files("#clip input[type=file]", long_clip)  # the queue is free again
+    page.set_input_files("#clip input[type=file]", long_video)  # the queue is free again
     page.wait_for_selector(".fer-progress [role=progressbar]")
     page.close()  # after a visitor leaves, nothing runs on
     assert within(30, lambda: not working(folder))

@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepfer.drawing import STYLES
 from deepfer.face import format_percent
+from deepfer.result import Result, VideoResult
 
 DETECTORS = {"deepfer": "DeepFER", "yunet": "YuNet", "haar": "Haar cascade"}
 
@@ -35,9 +36,10 @@ def data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def model_title(name: str, revision: str | None) -> str:
-    """A model's name with the commit it was loaded from, if any: "user/faces @ 0123abcd"."""
-    return f"{name} @ {revision[:8]}" if revision else name
+def facts(result: Result | VideoResult) -> dict[str, str]:
+    """The detector and the model behind a result, the latter with its commit on the Hub: "user/faces @ 0123abcd"."""
+    commit = f" @ {result.revision[:8]}" if result.revision else ""
+    return {"Detector": DETECTORS.get(result.detector, result.detector), "Model": result.model + commit}
 
 
 def format_time(seconds: float) -> str:

@@ -16,7 +16,7 @@ from deepfer import LABELS, EmotionRecognizer, Face, ImageError, draw_faces, rea
 from deepfer.face import format_percent
 from deepfer.result import Result
 from deepfer.table import header, to_csv
-from ui.components import DETECTORS, Download, counted, data_uri, model_title, render
+from ui.components import Download, counted, data_uri, facts, render
 from ui.frames import usable_cores
 from ui.uploads import store, uploaded_path
 from ui.usage import StorageFull
@@ -41,17 +41,15 @@ class ImageAnalysis:
     """The faces of one image.
 
     Attributes:
-        name: The file's name.
+        result: The result that the command line would report; its path is the file's name.
         rgb: The image, RGB uint8 `(H, W, 3)`.
-        faces: Largest first.
         crops: For each face, the classifier's input, as `EmotionRecognizer.crop` returns it.
         maps: For each face, the class activation map of its emotion, float32 `(h, w)`; empty if the model has none.
         seconds: Time that detection, alignment and classification took.
     """
 
-    name: str
+    result: Result
     rgb: np.ndarray
-    faces: list[Face]
     crops: list[np.ndarray]
     maps: list[np.ndarray]
     seconds: float
@@ -135,11 +133,11 @@ class _Handlers:
             return gr.update(value=None, alt_text=None), EMPTY, ""
         try:
             analysis = analyze(self._recognizer, image)
-            annotated = gr.update(value=annotate(analysis), alt_text=summarize(analysis.faces))
+            annotated = gr.update(value=annotate(analysis), alt_text=summarize(analysis.result.faces))
         except (ImageError, StorageFull) as error:
             message = render("error.html", title="This photo could not be processed", message=str(error))
             return gr.update(value=None, alt_text=None), message, ""
-        return annotated, overview_html(analysis, self._recognizer), cards_html(analysis)
+        return annotated, overview_html(analysis), cards_html(analysis)
 
     def recognize_image(self, image: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
         """Find every face in an image and estimate its emotion.
@@ -163,7 +161,7 @@ class _Handlers:
             annotated = annotate(analysis)
         except (ImageError, StorageFull) as error:
             raise gr.Error(str(error), print_exception=False) from error
-        result = to_result(analysis, self._recognizer).to_dict()
+        result = analysis.result.to_dict()
         del result["path"]  # gradio_client would try to fetch any object with a "path" as a file
         return annotated, result
 
@@ -191,25 +189,22 @@ def analyze(recognizer: EmotionRecognizer, upload: dict[str, Any]) -> ImageAnaly
     if crops and "activation_map" in recognizer.classifier.checkpoint.outputs:
         _, all_maps = recognizer.classifier.explain(np.stack(crops))
         maps = [cells[..., LABELS.index(face.emotion)] for face, cells in zip(faces, all_maps, strict=True)]
-    return ImageAnalysis(path.name, rgb, faces, crops, maps, seconds)
+    height, width = rgb.shape[:2]
+    model = (recognizer.model_name, recognizer.revision, recognizer.detector_name)
+    return ImageAnalysis(Result(path.name, *model, width, height, faces), rgb, crops, maps, seconds)
 
 
 def annotate(analysis: ImageAnalysis) -> str:
     """Draw the faces, shrink the image to `SHOWN_SIDE` and store it as JPEG; return its path."""
-    drawn = draw_faces(analysis.rgb, analysis.faces)
+    drawn = draw_faces(analysis.rgb, analysis.result.faces)
     height, width = drawn.shape[:2]
     scale = SHOWN_SIDE / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         drawn = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
-    return store(encode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)), f"{Path(analysis.name).stem[:80]}-faces.jpg")
-
-
-def to_result(analysis: ImageAnalysis, recognizer: EmotionRecognizer) -> Result:
-    """The result that the command line reports for the same image."""
-    height, width = analysis.rgb.shape[:2]
-    source = (recognizer.model_name, recognizer.revision, recognizer.detector_name)
-    return Result(analysis.name, *source, width, height, list(analysis.faces))
+    return store(
+        encode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)), f"{Path(analysis.result.path).stem[:80]}-faces.jpg"
+    )
 
 
 def summarize(faces: Sequence[Face]) -> str:
@@ -220,23 +215,17 @@ def summarize(faces: Sequence[Face]) -> str:
     return f"{counted(len(faces), 'face')}: {shown}{', …' * (len(faces) > 8)}"
 
 
-def overview_html(analysis: ImageAnalysis, recognizer: EmotionRecognizer) -> str:
+def overview_html(analysis: ImageAnalysis) -> str:
     """The number of faces, how they were found, the downloads, and advice if there are none."""
-    height, width = analysis.rgb.shape[:2]
-    stem = Path(analysis.name).stem
-    result = to_result(analysis, recognizer)
-    csv = header() + to_csv(result.rows())
+    result, stem = analysis.result, Path(analysis.result.path).stem
+    size = f"{result.width} \N{MULTIPLICATION SIGN} {result.height}"
+    text, csv = json.dumps(result.to_dict(), indent=2), header() + to_csv(result.rows())
     return render(
         "image_overview.html",
-        count=len(analysis.faces),
-        facts={
-            "Detector": DETECTORS.get(recognizer.detector_name, recognizer.detector_name),
-            "Model": model_title(recognizer.model_name, recognizer.revision),
-            "Time": f"{1000 * analysis.seconds:.0f} ms",
-            "Size": f"{width} \N{MULTIPLICATION SIGN} {height}",
-        },
+        count=result.count,
+        facts=facts(result) | {"Time": f"{1000 * analysis.seconds:.0f} ms", "Size": size},
         downloads=[
-            Download.of("JSON", f"{stem}.json", "application/json", json.dumps(result.to_dict(), indent=2)),
+            Download.of("JSON", f"{stem}.json", "application/json", text),
             Download.of("CSV", f"{stem}.csv", "text/csv", csv),
         ],
     )
@@ -246,7 +235,7 @@ def cards_html(analysis: ImageAnalysis) -> str:
     """A card for each face: its crop, its emotion, and a bar for each of the seven."""
     cards = [
         {"face": face, "crop_uri": crop_uri(crop), "map_uri": heat_map_uri(cells) if cells is not None else None}
-        for face, crop, cells in itertools.zip_longest(analysis.faces, analysis.crops, analysis.maps)
+        for face, crop, cells in itertools.zip_longest(analysis.result.faces, analysis.crops, analysis.maps)
     ]
     return render("image_cards.html", cards=cards)
 

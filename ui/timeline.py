@@ -1,7 +1,7 @@
 """Timeline: a person's emotions over a video, as areas and strip parts that `video_people.html` draws."""
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,28 +27,15 @@ class StripPart(NamedTuple):
     width: float
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """What is drawn for one person.
+class Timeline(NamedTuple):
+    """The stacked probabilities of one person, and the most probable emotion over time."""
 
-    Attributes:
-        step_s: Seconds that one step of the areas stands for.
-        areas: The stacked probabilities, one set of areas for each time that the person is on screen.
-        strip: The most probable emotion over time.
-    """
-
-    step_s: float
     areas: list[Area]
     strip: list[StripPart]
 
 
 def build_timeline(person: Person, duration_s: float) -> Timeline:
-    """Lay out a person's timeline.
-
-    Args:
-        person: The person.
-        duration_s: The video's duration in seconds.
-    """
+    """Lay out a person's timeline in a video of `duration_s` seconds."""
     count = len(person.timeline)
     bins = max(1, round(count / MAX_STEPS))  # drawn as one step
     times = [person.timeline_s + i * person.bin_s for i in (*range(0, count, bins), count)]
@@ -56,13 +43,11 @@ def build_timeline(person: Person, duration_s: float) -> Timeline:
     means = [_mean(person.timeline[i : i + bins]) for i in range(0, count, bins)]
 
     areas: list[Area] = []
-    strip: list[StripPart] = []
-    for first, last in _runs([mean is not None for mean in means]):
+    for _, first, last in _runs(["on screen" if mean is not None else "" for mean in means]):
         areas += _stacked_areas(np.array(means[first:last]), edges[first : last + 1])
-    emotions = [None if mean is None else LABELS[int(mean.argmax())] for mean in means]
-    for first, last in _runs(emotions):
-        strip.append(StripPart(str(emotions[first]), edges[first], edges[last] - edges[first]))
-    return Timeline(person.bin_s * bins, areas, strip)
+    emotions = [LABELS[int(mean.argmax())] if mean is not None else "" for mean in means]
+    strip = [StripPart(label, edges[first], edges[last] - edges[first]) for label, first, last in _runs(emotions)]
+    return Timeline(areas, strip)
 
 
 def _mean(rows: np.ndarray) -> np.ndarray | None:
@@ -71,15 +56,14 @@ def _mean(rows: np.ndarray) -> np.ndarray | None:
     return rows.mean(axis=0) if len(rows) else None
 
 
-def _runs(values: list[bool] | list[str | None]) -> list[tuple[int, int]]:
-    """The half-open ranges of equal values, without those of False and None."""
-    runs, start = [], 0
+def _runs(values: list[str]) -> Iterator[tuple[str, int, int]]:
+    """Each run of equal values as (value, start, end), without those of ""."""
+    start = 0
     for value, group in itertools.groupby(values):
         end = start + len(list(group))
         if value:
-            runs.append((start, end))
+            yield value, start, end
         start = end
-    return runs
 
 
 def _stacked_areas(values: np.ndarray, edges: list[float]) -> list[Area]:

@@ -15,7 +15,7 @@ from deepfer.result import VideoResult
 from deepfer.video import Progress
 from deepfer.video_reader import LARGEST
 from deepfer.video_writer import video_suffix
-from ui.components import DETECTORS, Download, format_time, model_title, render
+from ui.components import Download, facts, format_time, render
 from ui.limits import UPLOAD_AGE_S
 from ui.timeline import build_timeline
 from ui.uploads import uploaded_path
@@ -168,15 +168,12 @@ def progress_html(progress: Progress) -> str:
 def overview_html(result: VideoResult, name: str) -> str:
     """The number of people, how they were found, and any warning; `name` is the visitor's name for the file."""
     text = json.dumps(result.to_dict() | {"path": name}, indent=2)
+    size = f"{result.width} \N{MULTIPLICATION SIGN} {result.height}, {format_time(result.duration_s)}"
     return render(
         "video_overview.html",
         result=result,
         max_people=MAX_PEOPLE,
-        facts={
-            "Detector": DETECTORS.get(result.detector, result.detector),
-            "Model": model_title(result.model, result.revision),
-            "Video": f"{result.width} \N{MULTIPLICATION SIGN} {result.height}, {format_time(result.duration_s)}",
-        },
+        facts=facts(result) | {"Video": size},
         downloads=[Download.of("JSON", f"{Path(name).stem}.json", "application/json", text)],
     )
 
@@ -184,6 +181,5 @@ def overview_html(result: VideoResult, name: str) -> str:
 def people_html(result: VideoResult) -> str:
     """A card for each person, in order of appearance: their emotions, and a timeline of them."""
     longest = sorted(result.people, key=lambda person: -person.seen_s)[:MAX_PEOPLE]
-    people = [person for person in result.people if person in longest]
-    timelines = [build_timeline(person, result.duration_s) for person in people]
-    return render("video_people.html", people=people, timelines=timelines, duration_s=result.duration_s)
+    people = [(person, build_timeline(person, result.duration_s)) for person in result.people if person in longest]
+    return render("video_people.html", people=people, duration_s=result.duration_s)

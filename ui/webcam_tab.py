@@ -1,7 +1,7 @@
-"""The webcam tab: live video with every face's box, number and emotion drawn over it.
+"""The webcam tab: the camera's video, with every face's box, number and emotion drawn over it.
 
-The browser's side is `webcam.html`, `webcam.css` and `webcam.js`. It sends small frames to `recognize_frame`, which
-anyone can call, and which bypasses Gradio's queue. So it checks everything itself, and schedules the frames.
+The browser's part is in `ui/webcam/`. It sends small frames to `recognize_frame`, which anyone can post to and which
+bypasses Gradio's queue, so every message is checked there, and visitors take turns.
 """
 
 import asyncio
