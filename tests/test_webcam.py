@@ -189,7 +189,7 @@ def test_a_snapshot_goes_to_the_image_tab(page: Any) -> None:
     page.get_by_role("button", name="Snapshot").click()
     page.wait_for_selector(".fer-card")
     assert page.locator(".fer-card h3").inner_text().endswith("happy")
-    assert page.get_by_role("tab", name="Image").get_attribute("aria-selected") == "true"
+    assert page.get_by_role("tab", name="Photo").get_attribute("aria-selected") == "true"
     assert page.locator("#overview dl").inner_text().endswith(f"{WIDTH} \N{MULTIPLICATION SIGN} {HEIGHT}")
 
     # Nobody looks at the webcam tab now: no more frames go out until somebody does.
@@ -318,7 +318,7 @@ def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppSe
 
 def test_a_tab_that_is_hidden_and_comes_back(page: Any) -> None:
     start(page)
-    page.get_by_role("tab", name="Image").click()
+    page.get_by_role("tab", name="Photo").click()
     page.wait_for_timeout(1000)  # until the frames that were under way have come
     before = frame(page)
     page.wait_for_timeout(2000)

@@ -62,7 +62,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.Image:
         The component that takes the photo.
     """
     handlers = _Handlers(recognizer)
-    with gr.Tab("Image", id="image"):
+    with gr.Tab("Photo", id="image"):
         with gr.Row(equal_height=True):
             with gr.Column():
                 photo = gr.Image(
