@@ -16,7 +16,7 @@ from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 from waiting import within
 
-from ui.frames import usable_cores
+from ui.cores import usable_cores
 
 
 @pytest.fixture(scope="module")

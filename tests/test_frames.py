@@ -10,7 +10,8 @@ from starlette.requests import Request
 
 from ui import frames as module
 from ui.client import client_address
-from ui.frames import Busy, FrameScheduler, usable_cores
+from ui.cores import usable_cores
+from ui.frames import Busy, FrameScheduler
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from deepfer.tracking import FaceTracker
 from ui.limits import MAX_CLIENT_VISITORS, MAX_VISITORS, VISITOR_SILENCE_S, VISITOR_WAIT_S
@@ -219,13 +217,3 @@ class FrameScheduler:
         chosen, waiting = min(queue, key=lambda entry: (entry[0].running, entry[0].last_slot))
         self._give_slot(chosen)
         waiting.set_result(True)
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use: its CPU affinity, within its container's quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, int(quota) // int(period)))
-    except (OSError, ValueError):  # not Linux, cgroup v1, or "max"
-        return count

@@ -17,7 +17,7 @@ from deepfer.face import format_percent
 from deepfer.result import Result
 from deepfer.table import header, to_csv
 from ui.components import Download, counted, data_uri, facts, render
-from ui.frames import usable_cores
+from ui.cores import usable_cores
 from ui.uploads import store, uploaded_path
 from ui.usage import StorageFull
 

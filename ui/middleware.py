@@ -132,7 +132,6 @@ class Gate:
             await send(message)
 
         client = (scope.get("client") or ("",))[0]
-        is_counted = self._is_one_client(client)
         try:
             self._check_host(headers)
             if template is None or (template == FILE and not is_stored(path.partition("=")[2])):
@@ -143,17 +142,17 @@ class Gate:
                     raise Refused(403, "Requests from other sites are not allowed.")
                 # Without an Origin, Gradio's response lacks the headers that would let another site read it.
                 scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"origin"]
-            if is_counted and self._active[client] >= MAX_CLIENT_REQUESTS:
+            if self._is_one_client(client) and self._active[client] >= MAX_CLIENT_REQUESTS:
                 raise Refused(429, "Too many requests from your address are in progress.")
         except Refused as refused:
             await refused.respond(send_with_headers)
             return
         scope["deepfer.route"] = template
-        self._active[client] += is_counted
+        self._active[client] += 1
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            self._active[client] -= is_counted
+            self._active[client] -= 1
             if not self._active[client]:
                 del self._active[client]
 

@@ -17,15 +17,16 @@ import numpy as np
 from deepfer import EmotionRecognizer, Face, ImageError, read_image
 from deepfer.drawing import STYLES
 from ui.client import client_address
-from ui.frames import Busy, FrameScheduler, Visitor, usable_cores
+from ui.cores import usable_cores
+from ui.frames import Busy, FrameScheduler, Visitor
 from ui.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 
 PART = Path(__file__).parent / "webcam"
 TOKEN = re.compile("[0-9a-f]{32}")
 MAX_TIME_S = 1e9  # of a frame: the page would have been open for thirty years
-# Light, so that dark numbers are readable on them. The numbers tell people apart for everyone.
+# Light colours, so that dark numbers are readable on them. Numbers, not only colours, tell people apart.
 PEOPLE = ("#f5f5f4", "#5eead4", "#f9a8d4", "#bef264", "#c4b5fd", "#fdba74")
-# Its result goes to the outputs: the snapshot to the image tab's photo, the update to the tabs.
+# Runs in the browser. Its results go to the outputs: the snapshot to the photo, the update to the tabs.
 SNAPSHOT = '() => [document.querySelector("#webcam").snapshot, {selected: "image", __type__: "update"}]'
 
 
