@@ -1,4 +1,4 @@
-"""Memory: what visitors' files took is returned to the system once it is free."""
+"""Memory: returns what was freed to the system, after large images for example."""
 
 import ctypes
 import threading

@@ -102,7 +102,7 @@ def _confusion(matrix: Any) -> dict[str, list[int]]:
 
 
 def _corruptions(robustness: Mapping[str, Any]) -> dict[str, float]:
-    """Accuracy by corruption, after that on the images as they are."""
+    """The accuracy for each corruption at its strongest; first comes the accuracy on unchanged images."""
     unchanged = _share(robustness["accuracy"])
     strongest = {
         printable(_text(name)): _share(change["strengths"][-1]["accuracy"])
