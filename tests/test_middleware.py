@@ -105,7 +105,7 @@ def test_closed_routes_are_not_found(server: AppServer) -> None:
     for method, template in CLOSED_ROUTES:
         answer = ask(server, method, re.sub(r"\{.*?\}", "1", template), follow_redirects=False)
         assert (answer.status_code, template) == (404, template)
-        assert method == "HEAD" or answer.json() == {"detail": "Not result."}, template
+        assert method == "HEAD" or answer.json() == {"detail": "Not found."}, template
 
 
 @pytest.mark.parametrize(
