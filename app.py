@@ -1,7 +1,6 @@
-"""The DeepFER page: `python app.py`, and what a Hugging Face Space runs."""
+"""The DeepFER page: run it with `python app.py`; a Hugging Face Space runs it too."""
 
 import argparse
-import html
 import os
 import signal
 import socket
@@ -11,27 +10,27 @@ from collections.abc import Sequence
 from deepfer import DeepFERError, EmotionRecognizer, LimitError
 from deepfer.arguments import bounded_int
 from deepfer.checkpoint import DEFAULT
-from deepfer.drawing import STYLES
 from deepfer.limits import check_limits
 from ui.folder import open_folder, start_cleaner
 from ui.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S
 
 try:
     check_limits()
-    folder = open_folder()  # before Gradio is imported: it reads GRADIO_TEMP_DIR only then
+    folder = open_folder()  # before Gradio is imported, which reads GRADIO_TEMP_DIR
 except LimitError as error:
     sys.exit(f"error: {error}")
 except OSError as error:
-    sys.exit(f"error: cannot make a folder for visitors' files: {error}; set GRADIO_TEMP_DIR to another place")
+    sys.exit(f"error: cannot create a folder for uploads: {error}; set GRADIO_TEMP_DIR to another folder")
 try:
     import gradio as gr
-except ValueError as error:  # it reads GRADIO_SERVER_PORT and the like as it is imported
+except ValueError as error:  # from a numeric setting such as GRADIO_SERVER_PORT
     if not str(error).startswith("invalid literal for int()"):
         raise
-    sys.exit(f"error: Gradio cannot use a GRADIO_ variable of the environment: {error}")
+    sys.exit(f"error: a GRADIO_ environment variable is invalid: {error}")
 
+from ui.components import render
 from ui.image_tab import image_tab
-from ui.memory import keep_small
+from ui.memory import start_heap_trimmer
 from ui.model_tab import model_tab
 from ui.server import guard
 from ui.theme import CSS, THEME
@@ -40,16 +39,18 @@ from ui.video_tab import video_tab
 from ui.webcam_tab import webcam_tab
 
 TITLE = "DeepFER"
-SENTENCE = "Finds every face in a picture and tells which of seven emotions it shows, and how sure it is."
+DESCRIPTION = (
+    "Upload a photo, use your webcam or add a video: DeepFER finds the faces and estimates which of seven emotions "
+    "each one shows."
+)
 PRIVACY = (
-    "Privacy: your pictures and clips are read on the machine that serves this page, for your answer and nothing else, "
-    f"and deleted from it after about {UPLOAD_AGE_S / 60:.0f} minutes."
+    f"Privacy: uploads are used only to produce your result, and deleted after about {UPLOAD_AGE_S / 60:.0f} minutes."
 )
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; environment variables stand in for what it leaves out."""
-    parser = argparse.ArgumentParser(description=SENTENCE)
+    """Parse the command line; environment variables provide the defaults."""
+    parser = argparse.ArgumentParser(description="Serve the DeepFER page.")
     parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
     parser.add_argument(
         "--port",
@@ -74,75 +75,64 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check_host(host: str) -> None:
-    """Raise an `OSError` where this machine has no such address: Gradio would wait for its server for ever."""
+    """Raise an `OSError` if this machine does not have the address. Gradio would wait forever for its server."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.bind(address)
 
 
 def load_recognizer(source: str | None, revision: str | None) -> tuple[EmotionRecognizer, str | None]:
-    """The recognizer asked for; where it cannot be had, the embedded one and a sentence that says so."""
+    """Load the requested model or, if it is unavailable, the embedded one, with a warning that says why."""
     if source is None and revision is None:
         return EmotionRecognizer.from_pretrained(), None
     try:
         return EmotionRecognizer.from_pretrained(source, revision=revision), None
     except (DeepFERError, ValueError) as error:
-        return (
-            EmotionRecognizer.from_pretrained(),
-            f"The model asked for, {source or DEFAULT}, cannot be used: {error}.",
-        )
+        warning = f"The requested model, {source or DEFAULT}, is unavailable: {error}."
+        return EmotionRecognizer.from_pretrained(), warning
 
 
 def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.Blocks:
-    """The page around its tabs; `warning` stands above them."""
-    emotions = "".join(
-        f'<li style="--c: {style.hex}"><span class="fer-emoji" aria-hidden="true">{style.emoji}</span> {label}</li>'
-        for label, style in STYLES.items()
-    )
-    header = f'<header class="fer-header"><h1>{TITLE}</h1><p>{SENTENCE}</p><ul>{emotions}</ul></header>'
+    """Build the page; `warning` is shown above the tabs."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.HTML(header, apply_default_css=False)
+        gr.HTML(render("header.html", title=TITLE, description=DESCRIPTION), apply_default_css=False)
         if warning:
-            gr.HTML(
-                '<div class="fer-note fer-warning" role="alert"><strong>This is the embedded model.</strong> '
-                f"{html.escape(warning)}</div>",
-                apply_default_css=False,
-            )
+            gr.HTML(render("warning.html", message=warning), apply_default_css=False)
         with gr.Tabs() as tabs:
-            picture = image_tab(recognizer)
-            webcam_tab(recognizer, tabs, picture)
+            photo = image_tab(recognizer)
+            webcam_tab(recognizer, tabs, photo)
             video_tab(recognizer)
             model_tab(recognizer)
         gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False)
-    return page.queue(max_size=MAX_WAITING, api_open=False)  # open, it would let anyone pass the line, and its turns
+    return page.queue(max_size=MAX_WAITING, api_open=False)  # with an open API, anyone could skip the queue
 
 
-# Spaces and `gradio app.py` want `demo` at module level; only as a program does this read the command line.
+# Spaces and `gradio app.py` need `demo` at module level; then the command line belongs to another program.
 args = parse_arguments(None if __name__ == "__main__" else [])
 recognizer, warning = load_recognizer(args.model, args.revision)
 if warning:
-    print(f"{warning} The page shows the embedded model instead.", file=sys.stderr)
+    print(f"{warning} Using the built-in model.", file=sys.stderr)
 demo = build_page(recognizer, warning)
 limit_uploads()
 guard()
 start_cleaner(folder)
-keep_small()
+start_heap_trimmer()
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: else what was uploaded would stay
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # exit as on Ctrl-C, which deletes uploads
     try:
         check_host(args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
         demo.launch(
             server_name=args.host,
             server_port=args.port,
-            share=args.share or None,  # None leaves GRADIO_SHARE its say
+            share=args.share or None,  # None: GRADIO_SHARE decides
             theme=THEME,
             css_paths=CSS,
             footer_links=["api", "settings", "gradio"],
             max_file_size=MAX_UPLOAD_BYTES,
             state_session_capacity=MAX_SESSIONS,
-            run_history=False,  # it would keep a visitor's pictures in their browser
-            ssr_mode=False,  # nothing to gain here, and it would want Node
+            run_history=False,  # it would keep visitors' images in their browser
+            ssr_mode=False,  # gains nothing here and needs Node
         )
-    except OSError as error:  # no such host, or the port is taken
+    except OSError as error:  # unknown host, or the port is taken
         sys.exit(f"error: the page cannot be served: {error}")

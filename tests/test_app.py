@@ -1,4 +1,4 @@
-"""The page's endpoint, its arguments and its faults, against `python app.py` in a process of its own."""
+"""The page's image endpoint, its arguments and its errors, against `python app.py` in a process of its own."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ from gradio_client.exceptions import AppError
 
 from benchmarks.harness.app_server import ROOT, AppServer, serve
 from deepfer import LABELS
-from ui.image_tab import download_html, error_html
+from ui.components import Download, render
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 
@@ -44,8 +44,8 @@ def recognize(client: Client, path: Path) -> tuple[str, dict]:
     return client.predict(handle_file(path), api_name="/recognize_image")
 
 
-def called(server: AppServer, endpoint: str, record: dict[str, Any]) -> str:
-    """What the endpoint answers to a record of a file as somebody may have made it up."""
+def call_endpoint(server: AppServer, endpoint: str, record: dict[str, Any]) -> str:
+    """The endpoint's response to a record of a file, which may be forged."""
     call = f"{server.url}gradio_api/call/{endpoint}"
     body = json.dumps({"data": [record]}).encode()
     with urllib.request.urlopen(
@@ -62,10 +62,10 @@ def listening(server: AppServer) -> set[str]:
 
 
 def test_the_endpoint_finds_the_astronaut_happy(client: Client) -> None:
-    annotated, found = recognize(client, ASTRONAUT)
-    assert list(found) == ["width", "height", "model", "revision", "detector", "faces", "error"]
-    assert [found[key] for key in ("width", "height", "model", "revision", "error")] == [512, 512, "cnn", None, None]
-    (face,) = found["faces"]
+    annotated, result = recognize(client, ASTRONAUT)
+    assert list(result) == ["width", "height", "model", "revision", "detector", "faces", "error"]
+    assert [result[key] for key in ("width", "height", "model", "revision", "error")] == [512, 512, "cnn", None, None]
+    (face,) = result["faces"]
     assert face["emotion"] == "happy"
     assert tuple(face["probabilities"]) == LABELS
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -80,19 +80,19 @@ def test_the_endpoint_finds_the_astronaut_happy(client: Client) -> None:
     assert difference[300:].mean() < 5  # and nothing far from it
 
 
-def test_a_picture_without_a_face(client: Client, tmp_path: Path) -> None:
+def test_an_image_without_a_face(client: Client, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "gray.png"), np.full((120, 160, 3), 128, np.uint8))
-    _, found = recognize(client, tmp_path / "gray.png")
-    assert (found["faces"], found["width"], found["height"]) == ([], 160, 120)
+    _, result = recognize(client, tmp_path / "gray.png")
+    assert (result["faces"], result["width"], result["height"]) == ([], 160, 120)
 
 
-def test_a_large_picture_is_shown_smaller_but_told_in_its_own_pixels(client: Client, tmp_path: Path) -> None:
+def test_a_large_image_is_shrunk_but_boxes_are_in_its_own_pixels(client: Client, tmp_path: Path) -> None:
     wide = cv2.copyMakeBorder(cv2.imread(str(ASTRONAUT)), 0, 0, 2000, 500, cv2.BORDER_CONSTANT, value=(90, 90, 90))
     cv2.imwrite(str(tmp_path / "wide.png"), wide)
-    annotated, found = recognize(client, tmp_path / "wide.png")
-    assert (found["width"], found["height"]) == (3012, 512)
+    annotated, result = recognize(client, tmp_path / "wide.png")
+    assert (result["width"], result["height"]) == (3012, 512)
     assert cv2.imread(annotated).shape[1] == 2048
-    assert 2150 < found["faces"][0]["box"][0] < 2200
+    assert 2150 < result["faces"][0]["box"][0] < 2200
 
 
 def bomb() -> bytes:
@@ -133,17 +133,16 @@ def test_what_is_no_picture_is_told_in_one_line(
 @pytest.mark.parametrize("meta", ['{"_type": "gradio.FileData"}', "{}"])
 def test_other_files_of_the_machine_are_not_read(server: AppServer, meta: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        called(server, "recognize_image", {"path": str(ASTRONAUT), "meta": json.loads(meta)})
+        call_endpoint(server, "recognize_image", {"path": str(ASTRONAUT), "meta": json.loads(meta)})
     assert caught.value.code == 400
     caught.value.close()
 
 
-def test_an_upload_that_was_deleted_before_its_turn_is_told_in_words(server: AppServer) -> None:
+def test_an_upload_that_was_deleted_meanwhile_gets_a_message(server: AppServer) -> None:
     (folder,) = Path(server.log.parent, "uploads").glob("*/files")
     data = {"path": str(folder / "gone.jpg"), "meta": {"_type": "gradio.FileData"}}
     for endpoint in ("recognize_image", "recognize_video"):
-        told = called(server, endpoint, data)
-        assert "It is no longer here: what waits for too long is deleted. Send it again." in told
+        assert "This file is no longer on the server" in call_endpoint(server, endpoint, data)
 
 
 def test_the_api_page_names_the_endpoints_and_describes_them(server: AppServer) -> None:
@@ -160,48 +159,50 @@ def test_by_default_it_listens_on_this_machine_alone(server: AppServer) -> None:
     assert listening(server) == {"127.0.0.1"}
 
 
-def test_the_environment_opens_it_and_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_environment_settings_and_a_missing_model(tmp_path: Path) -> None:
     env = {"GRADIO_SERVER_NAME": "0.0.0.0", "DEEPFER_MODEL": "overruled", "DEEPFER_REVISION": ""}
     with serve(tmp_path, "--model", "nonsense", env=env) as server:
         assert listening(server) == {"0.0.0.0"}
         with urllib.request.urlopen(server.url, timeout=10) as answer:
             page = answer.read().decode()
-        assert "This is the embedded model." in page
+        assert "Using the built-in model." in page
         assert "nonsense" in page
         assert "nonsense" in server.log.read_text()
         client = Client(server.url, verbose=False, download_files=tmp_path)
-        _, found = recognize(client, ASTRONAUT)
+        _, result = recognize(client, ASTRONAUT)
         client.close()
-    assert (found["model"], found["faces"][0]["emotion"]) == ("cnn", "happy")
+    assert (result["model"], result["faces"][0]["emotion"]) == ("cnn", "happy")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--port", "99999"], "must be an integer from 1 to 65535, got '99999'"),
         (["--port", "0"], "must be an integer from 1 to 65535, got '0'"),
         (["--port", "TAKEN"], "error: the page cannot be served: "),
         (["--host", "host.invalid"], "error: the page cannot be served: "),
         (["GRADIO_SERVER_PORT=99999"], "must be an integer from 1 to 65535, got '99999'"),
-        (["GRADIO_SERVER_PORT=none"], "error: Gradio cannot use a GRADIO_ variable of the environment: "),
+        (["GRADIO_SERVER_PORT=none"], "error: a GRADIO_ environment variable is invalid: "),
     ],
 )
-def test_where_it_cannot_listen_it_says_so_in_a_line(arguments: list[str], told: str) -> None:
+def test_a_port_or_host_it_cannot_listen_on_is_one_error_line(arguments: list[str], message: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        given = [str(taken.getsockname()[1]) if argument == "TAKEN" else argument for argument in arguments]
-        variables = [argument for argument in given if "=" in argument]
-        command = ["env", *variables, sys.executable, "app.py", *given[len(variables) :]]
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert found.returncode
-    assert told in found.stderr.splitlines()[-1]
-    assert "Traceback" not in found.stderr
+        arguments = [str(taken.getsockname()[1]) if argument == "TAKEN" else argument for argument in arguments]
+        variables = [argument for argument in arguments if "=" in argument]
+        command = ["env", *variables, sys.executable, "app.py", *arguments[len(variables) :]]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def test_names_are_shown_as_text_not_as_page() -> None:
-    page = error_html("<img src=x onerror=alert(1)>.jpg: damaged")
+    page = render("error.html", title="Error", message="<img src=x onerror=alert(1)>.jpg: damaged")
     assert "<img" not in page
     assert "&lt;img" in page
-    link = download_html("CSV", '"><script>.csv', "text/csv", "a,b\n")
-    assert "<script" not in link
+    download = Download.of("CSV", '"><script>.csv', "text/csv", "a,b\n")
+    page = render("image_overview.html", count=1, facts={"Model": "<script>"}, downloads=[download])
+    assert "<script" not in page
+    assert 'download="&#34;&gt;&lt;script&gt;.csv"' in page

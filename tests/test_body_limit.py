@@ -1,4 +1,4 @@
-"""What the page takes at all, and the ways past its line, against `python app.py` in a process of its own."""
+"""Limits on request bodies, storage and the queue, against `python app.py` in a process of its own."""
 
 import concurrent.futures
 import socket
@@ -16,7 +16,7 @@ from gradio_client.utils import QueueError
 from waiting import within
 
 from benchmarks.harness.app_server import ROOT, AppServer, serve
-from ui.visitors import cores
+from ui.cores import usable_cores
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def pieces(count: int) -> Iterator[bytes]:
-    """A body that does not say how long it is."""
+    """A body that does not announce its length."""
     return (b" " * 100_000 for _ in range(count))
 
 
@@ -56,14 +56,15 @@ def test_an_upload_is_bounded_however_many_files_it_has(server: AppServer) -> No
 
 @pytest.mark.parametrize("name", ["recognize_image", "recognize_video"])
 def test_nobody_passes_the_line(server: AppServer, name: str) -> None:
-    """What waits in the queue for the page's visitors and for programs is not to be had around it."""
+    """Neither visitors nor programs can skip the queue."""
     for way in [{}, *({"fn_index": index} for index in range(20))]:
-        told = post(server, f"run/{name}", json={"data": [0]} | way)
-        assert told.status_code == 404 or any(word in told.text for word in ("Cancelled", "Your picture")), told.text
+        response = post(server, f"run/{name}", json={"data": [0]} | way)
+        unqueued = any(word in response.text for word in ("Cancelled", "Your photo"))
+        assert response.status_code == 404 or unqueued, response.text
 
 
 def test_when_enough_is_kept_no_more_is_taken(server: AppServer) -> None:
-    """Until what is kept is old; other requests are answered all the same."""
+    """Until stored files are old. Other requests still get responses."""
     statuses = [upload(server, i).status_code for i in range(6)]
     assert statuses[0] == 200
     assert statuses[-1] == 507
@@ -82,12 +83,12 @@ def memory_mb(server: AppServer) -> float:
 def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
     config = httpx.get(f"{server.url}config", timeout=60).json()
     (camera,) = (each["id"] for each in config["components"] if "server_fns" in each["props"])
-    asked = {"data": None, "component_id": camera, "fn_name": "recognize_frame"}
+    call = {"data": None, "component_id": camera, "fn_name": "recognize_frame"}
     before = 0.0
     with httpx.Client(base_url=f"{server.url}gradio_api/") as client:
         for number in range(800):
-            answer = client.post("component_server/", json=asked | {"session_hash": f"s{number}"})
-            assert answer.json() == {"error": "send one object: token, time_s and frame"}
+            answer = client.post("component_server/", json=call | {"session_hash": f"s{number}"})
+            assert answer.json() == {"error": "expected an object with token, time_s and frame"}
             before = before or (memory_mb(server) if number == 100 else 0.0)
     assert memory_mb(server) < before + 40  # it would be 100
 
@@ -100,16 +101,16 @@ def test_who_sends_nothing_more_is_sent_away(server: AppServer) -> None:
     start = time.monotonic()
     for connection in slow:
         connection.sendall(head)
-    assert post(server, "queue/join", json={}).elapsed.total_seconds() < 2  # nobody waits for them
-    told = [b"".join(iter(lambda c=connection: c.recv(4096), b"")) for connection in slow]
-    assert all(answer.startswith(b"HTTP/1.1 4") for answer in told)
+    assert post(server, "queue/join", json={}).elapsed.total_seconds() < 2  # they delay nobody
+    responses = [b"".join(iter(lambda c=connection: c.recv(4096), b"")) for connection in slow]
+    assert all(answer.startswith(b"HTTP/1.1 4") for answer in responses)
     assert 2 <= time.monotonic() - start < 15
     for connection in slow:
         connection.close()
 
 
 def test_a_body_that_trickles_is_refused(server: AppServer) -> None:
-    """It is never silent for long, but it would take an hour."""
+    """It is never silent for long, but would take an hour."""
     port = int(server.url.rstrip("/").rsplit(":", 1)[1])
     head = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n"
     start, answer = time.monotonic(), b""
@@ -124,8 +125,8 @@ def test_a_body_that_trickles_is_refused(server: AppServer) -> None:
 
 
 def test_a_line_that_is_full_is_told_and_soon_free_again(server: AppServer, tmp_path: Path) -> None:
-    """Many at once where few may wait: each is answered or told so, and then there is room again."""
-    count = 8 + 2 * cores()
+    """With more clients than the queue holds, each gets a result or a message, and then there is room again."""
+    count = 8 + 2 * usable_cores()
     clients = [Client(server.url, verbose=False, download_files=tmp_path / str(i)) for i in range(count)]
     photo = handle_file(ROOT / "ui" / "examples" / "astronaut.jpg")
 
@@ -136,8 +137,8 @@ def test_a_line_that_is_full_is_told_and_soon_free_again(server: AppServer, tmp_
             return str(error)
 
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        told = list(pool.map(ask, clients))
-    assert set(told) == {"happy", "Queue is full! Please try again."}
+        results = list(pool.map(ask, clients))
+    assert set(results) == {"happy", "Queue is full! Please try again."}
     assert ask(clients[0]) == "happy"
     for client in clients:
         client.close()

@@ -23,7 +23,7 @@ ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium; where there is none, a line that says so and how to have it."""
+    """Chromium, or a line that says how to install it."""
     with playing() as playwright, chromium(playwright) as browser:
         yield browser
 
@@ -39,21 +39,21 @@ def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 
 @contextmanager
 def opened(browser: Any, url: str) -> Iterator[Any]:
-    """The page, freshly opened; at the end, nothing may have been asked of any other machine, and no script failed."""
+    """The page, freshly opened; fails if it requested anything from another machine or if a script raised an error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(20_000)
-    asked: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: faults.append(str(error)))
+    requests: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(url)
     page.wait_for_selector("#picture input[type=file]", state="attached")
     yield page
     context.close()
-    assert len(asked) > 10
-    assert [other for other in asked if not other.startswith((url, "data:", "blob:"))] == []
-    assert faults == []
+    assert len(requests) > 10
+    assert [other for other in requests if not other.startswith((url, "data:", "blob:"))] == []
+    assert errors == []
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def upload(page: Any, path: Path) -> None:
 
 
 def saved(page: Any, link: str) -> tuple[str, str]:
-    """(name, text) of the file that a link saves."""
+    """The (name, text) of the file that a link saves."""
     with page.expect_download() as download:
         page.get_by_role("link", name=link).click()
     return download.value.suggested_filename, Path(download.value.path()).read_text(encoding="utf-8")
@@ -83,27 +83,27 @@ def test_the_astronaut_comes_out_happy_with_one_box(page: Any) -> None:
     assert page.locator("#overview h2").inner_text() == "1 face"
     assert " ms" in page.locator("#overview dl").inner_text()
 
-    picture = page.locator("#annotated img")
-    assert picture.get_attribute("alt").startswith("1 face: happy")
-    picture.evaluate("image => image.decode()")
-    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 512]
+    image = page.locator("#annotated img")
+    assert image.get_attribute("alt").startswith("1 face: happy")
+    image.evaluate("image => image.decode()")
+    assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 512]
 
     bars = page.locator(".fer-card tr")
     assert [bars.nth(i).locator("th").inner_text() for i in range(bars.count())] == list(LABELS)
     widest = page.locator(".fer-card .fer-top")
     assert widest.locator("th").inner_text() == "happy"
-    assert widest.locator("td").last.inner_text().endswith(" %")
+    assert widest.locator("td").last.inner_text().endswith("%")
 
 
-def test_json_and_csv_to_save(page: Any) -> None:
+def test_json_and_csv_can_be_saved(page: Any) -> None:
     upload(page, ASTRONAUT)
     page.wait_for_selector(".fer-card")
     name, text = saved(page, "JSON")
-    found = json.loads(text)
+    result = json.loads(text)
     assert name == "astronaut.json"
-    assert list(found) == ["path", "width", "height", "model", "revision", "detector", "faces", "error"]
-    assert (found["path"], found["width"], found["height"], found["error"]) == ("astronaut.jpg", 512, 512, None)
-    (face,) = found["faces"]
+    assert list(result) == ["path", "width", "height", "model", "revision", "detector", "faces", "error"]
+    assert (result["path"], result["width"], result["height"], result["error"]) == ("astronaut.jpg", 512, 512, None)
+    (face,) = result["faces"]
     assert face["emotion"] == "happy"
 
     name, text = saved(page, "CSV")
@@ -113,24 +113,25 @@ def test_json_and_csv_to_save(page: Any) -> None:
     assert float(row["happy"]) == face["confidence"]
 
 
-def test_a_name_is_no_formula_in_the_csv(page: Any, tmp_path: Path) -> None:
+def test_a_file_name_is_not_a_formula_in_the_csv(page: Any, tmp_path: Path) -> None:
     upload(page, Path(shutil.copy(ASTRONAUT, tmp_path / "-2+3.jpg")))
     page.wait_for_selector(".fer-card")
     path = json.loads(saved(page, "JSON")[1])["path"]
-    assert path.startswith("-2")  # Gradio leaves out some characters of a name, and not this one
+    assert path.startswith("-2")  # Gradio removes some characters from names, but not this one
     (row,) = csv.DictReader(io.StringIO(saved(page, "CSV")[1]))
     assert row["path"] == f"'{path}"
 
 
-def test_why_shows_the_map_on_the_crop_without_asking_the_server(page: Any) -> None:
-    assert not page.get_by_label("Why?").is_visible()
+def test_the_activation_map_is_shown_without_a_request(page: Any) -> None:
+    switch = page.get_by_label("Show what the model looked at")
+    assert not switch.is_visible()
     upload(page, ASTRONAUT)
     page.wait_for_selector(".fer-card")
     page.evaluate("Promise.all([...document.querySelectorAll('.fer-crop img')].map(image => image.decode()))")
     before = page.locator(".fer-crop").screenshot()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.get_by_label("Why?").focus()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    switch.focus()
     page.keyboard.press("Space")
     page.wait_for_function("getComputedStyle(document.querySelector('.fer-map')).opacity === '1'")
     after = page.locator(".fer-crop").screenshot()
@@ -138,10 +139,10 @@ def test_why_shows_the_map_on_the_crop_without_asking_the_server(page: Any) -> N
     page.keyboard.press("Space")
     page.wait_for_function("getComputedStyle(document.querySelector('.fer-map')).visibility === 'hidden'")
     assert page.locator(".fer-crop").screenshot() == before
-    assert [url for url in asked if not url.startswith("data:")] == []
+    assert [url for url in requests if not url.startswith("data:")] == []
 
 
-def test_a_text_named_jpg_is_told_and_takes_the_last_answer_away(page: Any, tmp_path: Path) -> None:
+def test_a_text_named_jpg_is_an_error_and_clears_the_last_result(page: Any, tmp_path: Path) -> None:
     upload(page, ASTRONAUT)
     page.wait_for_selector(".fer-card")
     page.get_by_label("Remove Image").click()
@@ -154,12 +155,12 @@ def test_a_text_named_jpg_is_told_and_takes_the_last_answer_away(page: Any, tmp_
     assert page.locator("#annotated img").count() == 0
 
 
-def test_an_example_without_a_mouse_and_no_face_in_words(page: Any, tmp_path: Path) -> None:
+def test_an_example_by_keyboard_and_an_image_without_a_face(page: Any, tmp_path: Path) -> None:
     page.get_by_role("button", name="Example: portraits").focus()
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelectorAll('.fer-card').length >= 3")
-    areas = page.locator(".fer-card p").all_inner_texts()
-    assert [text.split(" · ")[1] for text in areas] == [f"face {i + 1}" for i in range(len(areas))]
+    texts = page.locator(".fer-card p").all_inner_texts()
+    assert [text.split(" · ")[1] for text in texts] == [f"face {i + 1}" for i in range(len(texts))]
     page.get_by_label("Remove Image").click()
     page.wait_for_selector("#overview .fer-note")
 
@@ -173,7 +174,7 @@ def test_an_example_without_a_mouse_and_no_face_in_words(page: Any, tmp_path: Pa
     assert json.loads(saved(page, "JSON")[1])["faces"] == []
 
 
-def test_a_picture_is_pasted(page: Any) -> None:
+def test_an_image_can_be_pasted(page: Any) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.evaluate(
         """async photo => {
@@ -204,8 +205,8 @@ def test_our_own_detector_finds_a_leaning_face(
         upload(page, tmp_path / "leaning.png")
         page.wait_for_selector(".fer-card")
         assert page.locator(".fer-card").count() == 1
-        assert "DeepFER's own" in page.locator("#overview").inner_text()
-        assert not re.search("Haar|YuNet", page.content())  # nobody is told to fetch anything
+        assert re.search(r"Detector\s+DeepFER\b", page.locator("#overview").inner_text())
+        assert not re.search("Haar|YuNet", page.content())  # no other detector is mentioned
     assert hub.requests == []
 
 

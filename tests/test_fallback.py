@@ -16,7 +16,7 @@ def test_the_page_shows_the_embedded_model_and_says_so(hub: HubServer, tmp_path:
     with serve(tmp_path, env={"DEEPFER_MODEL": "user/faces"}) as server:  # which waits for the page, a minute at most
         with urllib.request.urlopen(server.url, timeout=20) as answer:
             page = answer.read().decode()
-        assert "This is the embedded model." in page
+        assert "Using the built-in model." in page
         assert told in page
         assert told in server.log.read_text()
         assert "Traceback" not in server.log.read_text()

@@ -1,4 +1,4 @@
-"""What the page keeps of visitors' files: how much, how many, for how long, and who else can read or delete them."""
+"""Visitors' files: their size, number and age, and who can read or delete them."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
 
 @pytest.fixture
 def files(server: AppServer) -> Path:
-    """Where the server writes uploads."""
+    """The folder that the server writes uploads to."""
     return folder_of(server.log.parent / "uploads") / "files"
 
 
@@ -53,7 +53,7 @@ def used(folder: Path) -> tuple[int, int]:
 
 
 def test_small_files_count_by_the_blocks_they_take(tmp_path: Path) -> None:
-    """Files of 12 bytes: each takes a block, and a folder with another."""
+    """Each file of 12 bytes takes a block, and its folder another."""
     with serve(tmp_path, env={"DEEPFER_MAX_KEPT_BYTES": "2000000"}) as server:
         statuses = [upload(server, b"%012d" % i).status_code for i in range(300)]
         assert set(statuses) == {200, 507}
@@ -64,18 +64,18 @@ def test_small_files_count_by_the_blocks_they_take(tmp_path: Path) -> None:
 
 
 def test_answers_and_uploads_are_limited_in_number(tmp_path: Path) -> None:
-    """One upload can be asked about many times, and each answer is a file."""
+    """One upload can be recognized many times, and each result is a file."""
     with serve(tmp_path, env={"DEEPFER_MAX_KEPT_FILES": "40"}) as server:
         client = Client(server.url, verbose=False, download_files=tmp_path / "client")
         path = upload(server, ASTRONAUT.read_bytes()).json()[0]
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        # Whether the file or the answer comes to the limit first, it is refused.
+        # Either the upload or the result reaches the limit first.
         with pytest.raises((AppError, httpx.HTTPStatusError), match=r"storage is full|507"):  # noqa: PT012
             for _ in range(40):
                 client.predict(photo, api_name="/recognize_image")
         client.close()
         assert upload(server, b"one more").status_code == 507
-        # A file that is sent again counts as another until the folder is measured, a few seconds later.
+        # A file that is sent again counts twice until the folder is measured, a few seconds later.
         assert 15 < used(folder_of(tmp_path / "uploads"))[1] <= 40
 
 
@@ -87,7 +87,7 @@ def test_a_request_has_a_few_files_and_nothing_else(server: AppServer, files: Pa
     assert upload(server, *(b"%d" % i for i in range(8))).status_code == 200
 
 
-def test_what_is_cut_off_is_deleted_at_once(server: AppServer, files: Path) -> None:
+def test_an_interrupted_upload_is_deleted_at_once(server: AppServer, files: Path) -> None:
     before = used(files)
     head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
     with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port)) as connection:
@@ -112,7 +112,7 @@ def test_an_upload_does_not_walk_the_folder(server: AppServer, files: Path) -> N
 
 
 def test_a_folder_that_is_made_again_is_private(server: AppServer, files: Path) -> None:
-    """Something deletes what is old in the system's temporary folder, and then Gradio makes the folder again."""
+    """The system may clean up its temporary folder; then Gradio creates the page's folder again."""
     folder = files.parent
     os.rename(folder, server.log.parent / "gone")
     assert upload(server, b"a photo").status_code == 200
@@ -133,7 +133,7 @@ def test_the_total_follows_what_is_added_and_measured() -> None:
     with pytest.raises(StorageFull):
         usage.add(files=1)
     usage.measure(0, 6, usage.added)
-    usage.add()  # nothing more is opened
+    usage.add()  # creates no file
     with pytest.raises(StorageFull):
         usage.add(files=1)
 
@@ -147,7 +147,7 @@ def test_a_crowded_folder_loses_its_oldest_first(tmp_path: Path, monkeypatch: py
             (tmp_path / name / "file").write_bytes(b"x")
             time.sleep(0.02)
 
-    def there() -> str:
+    def left() -> str:
         return "".join(sorted(path.parent.name for path in tmp_path.glob("*/file")))
 
     usage = Usage(max_files=20)
@@ -155,22 +155,22 @@ def test_a_crowded_folder_loses_its_oldest_first(tmp_path: Path, monkeypatch: py
     spared = {str(tmp_path / "s"), str(tmp_path / "s" / "file")}
     time.sleep(0.4)
     clean(tmp_path, spared, usage)
-    assert there() == "abcds"  # 10 of 20 are not crowded
+    assert left() == "abcds"  # 10 of 20 is not crowded
     write("efg")
     clean(tmp_path, spared, usage)
-    assert there() == "defgs"
+    assert left() == "defgs"
     assert usage.measured[1] == 10 == len(list(entries(tmp_path)))
     write("hijk")
     clean(tmp_path, spared, usage)
-    assert there() == "efghijks"  # these are too young
+    assert left() == "efghijks"  # the others are too young
     monkeypatch.setattr(module, "UPLOAD_AGE_S", 0.0)
     time.sleep(0.1)
     clean(tmp_path, spared, usage)
-    assert there() == "s"
+    assert left() == "s"
 
 
 def test_a_page_that_sleeps_keeps_its_folder(tmp_path: Path) -> None:
-    """A stopped process is what a machine asleep looks like; a page that was killed has nothing to keep."""
+    """A stopped process stands for a sleeping machine. Only a killed page loses its folder."""
     env = {"GRADIO_TEMP_DIR": str(tmp_path / "both"), "DEEPFER_UPLOAD_AGE_S": "1"}
     for name in ("asleep", "awake"):
         (tmp_path / name).mkdir()
@@ -178,7 +178,7 @@ def test_a_page_that_sleeps_keeps_its_folder(tmp_path: Path) -> None:
         folder = folder_of(tmp_path / "both")
         asleep.process.send_signal(signal.SIGSTOP)
         with serve(tmp_path / "awake", env=env):
-            time.sleep(18)  # it looks every 5 s; age and two looks were enough to delete
+            time.sleep(18)  # it cleans up every 5 s; this is enough for two passes after the files are old
             assert folder.is_dir()
             asleep.process.send_signal(signal.SIGCONT)
             client = Client(asleep.url, verbose=False, download_files=tmp_path / "client")

@@ -1,4 +1,4 @@
-"""Whether what was freed goes back to the machine."""
+"""Freed memory is returned to the system."""
 
 import subprocess
 import sys
@@ -7,20 +7,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CODE = """
 import psutil
-from ui.memory import give_back
+from ui.memory import trim_heap
 
 used = lambda: psutil.Process().memory_info().rss / 1e6
 before = used()
 blocks = [bytearray(100_000) for _ in range(2000)]
-kept = blocks[-1]  # at the top of the heap: the C library gives nothing back by itself
+kept = blocks[-1]  # at the top of the heap, so the C library returns nothing by itself
 del blocks
 held = used()
-assert give_back()
+assert trim_heap()
 print(held - before, used() - before)
 """
 
 
-def test_what_is_free_goes_back() -> None:
+def test_freed_memory_is_returned() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, cwd=ROOT)
     held, left = map(float, done.stdout.split())
     assert held > 150

@@ -1,4 +1,4 @@
-"""Which requests the page answers at all: routes, methods, hosts, origins, and behind a proxy or on a Space."""
+"""Routes, methods, hosts and origins that the page serves, also behind a proxy and on a Space."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ from ui.middleware import ROUTES, UPLOAD
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 SPACE = "somebody-deepfer.hf.space"
 
-# Routes of Gradio that the page does not need, each looked at once.
+# Routes of Gradio that the page does not need, each reviewed.
 CLOSED = """
     GET,HEAD /openapi.json                 GET /gradio_api/openapi.json        GET /config/
     POST /login                            POST /login/                        GET /logout
@@ -68,7 +68,7 @@ def show(routes):
 with gr.Blocks() as demo:
     gr.Textbox()
 show(App.create_app(demo).routes)
-"""  # in a process of its own: Gradio leaves an event loop open
+"""  # run in a process of its own, because Gradio leaves an event loop open
 OPEN_ROUTES = {(method, path) for path, methods in ROUTES.items() for method in methods}
 
 
@@ -87,17 +87,17 @@ def ask(server: AppServer, method: str, path: str, **what: Any) -> httpx.Respons
 
 
 def join(server: AppServer, headers: dict[str, str]) -> int:
-    """The status of a call that changes nothing."""
+    """The status of a request without effect."""
     return ask(server, "POST", "/gradio_api/reset", json={"event_id": "none"}, headers=headers).status_code
 
 
 def test_every_route_of_gradio_is_decided() -> None:
-    """One that a new version of Gradio adds is closed; this fails until it is listed here or in `ROUTES`."""
+    """A route added by a new version of Gradio is closed, and this fails until it is listed here or in `ROUTES`."""
     done = subprocess.run([sys.executable, "-c", INSTALLED], capture_output=True, text=True, check=True, timeout=60)
-    there = {(method, path) for line in done.stdout.splitlines() for method, path in [line.split(" ")]}
-    assert ("POST", "/gradio_api/process_recording") in there
-    assert there - OPEN_ROUTES - CLOSED_ROUTES == set()
-    assert OPEN_ROUTES - there == set()
+    installed = {(method, path) for line in done.stdout.splitlines() for method, path in [line.split(" ")]}
+    assert ("POST", "/gradio_api/process_recording") in installed
+    assert installed - OPEN_ROUTES - CLOSED_ROUTES == set()
+    assert OPEN_ROUTES - installed == set()
     assert not OPEN_ROUTES & CLOSED_ROUTES
 
 
@@ -159,7 +159,7 @@ def test_other_kinds_of_bodies_are_refused(server: AppServer, kind: str) -> None
         ("127.0.0.1:PORT", True),
         ("localhost:PORT", True),
         ("[::1]:PORT", True),
-        ("192.168.1.20:8080", True),  # a tunnel or a container: no name, so no rebinding
+        ("192.168.1.20:8080", True),  # a tunnel or a container: an address cannot be rebound
         ("faces.example.org", True),
         ("FACES.example.org.:443", True),
         ("evil.example", False),
@@ -186,7 +186,7 @@ def test_only_the_hosts_served_are_answered(server: AppServer, host: str, served
         (None, True),  # not a browser
         ("http://127.0.0.1:PORT", True),
         ("http://127.0.0.1:1", False),
-        ("http://localhost:PORT", False),  # its page asks localhost itself
+        ("http://localhost:PORT", False),  # a page from localhost calls localhost
         ("https://faces.example.org", True),
         ("https://evil.example", False),
         ("https://evil.example/127.0.0.1:PORT", False),
@@ -219,11 +219,11 @@ def test_a_visitors_file_is_not_stored_and_runs_nothing(server: AppServer) -> No
 
 
 def happy(url: str, folder: Path, headers: dict[str, str] | None = None) -> bool:
-    """Whether the endpoint answers through Gradio's own client, and hands out the annotated picture."""
+    """Whether Gradio's own client gets the result and the annotated image from the endpoint."""
     client = Client(url, verbose=False, download_files=folder, headers=headers)
-    annotated, found = client.predict(handle_file(ASTRONAUT), api_name="/recognize_image")
+    annotated, result = client.predict(handle_file(ASTRONAUT), api_name="/recognize_image")
     client.close()
-    return found["faces"][0]["emotion"] == "happy" and Path(annotated).stat().st_size > 10_000
+    return result["faces"][0]["emotion"] == "happy" and Path(annotated).stat().st_size > 10_000
 
 
 def test_a_space_answers_and_can_be_embedded(tmp_path: Path) -> None:
@@ -237,13 +237,13 @@ def test_a_space_answers_and_can_be_embedded(tmp_path: Path) -> None:
         assert ask(server, "GET", "/", headers={"Host": "10.20.30.40:7860"}).status_code == 200  # a health check
         assert join(server, headers | {"Origin": f"https://{SPACE}"}) == 200
         assert join(server, headers | {"Origin": "https://another-space.hf.space"}) == 403
-        del headers["X-Forwarded-Host"]  # or the client would ask the Space's address for the picture
+        del headers["X-Forwarded-Host"]  # or the client would fetch the image from the Space's address
         assert happy(server.url, tmp_path, headers)
 
 
 @pytest.mark.parametrize("stripped", [True, False], ids=["stripped", "whole"])
 def test_the_page_works_below_a_root_path(tmp_path: Path, stripped: bool, leave_out: Callable[[str], NoReturn]) -> None:
-    """Behind a proxy, whether it removes the path or not: through Gradio's client, and in a browser."""
+    """Behind a proxy, whether it strips the path or not, with Gradio's client and in a browser."""
     env = {"GRADIO_ROOT_PATH": "/faces"}
     with serve(tmp_path, env=env) as server, proxied(port(server), "/faces" if stripped else "") as outside:
         url = outside if stripped else f"{outside}faces/"

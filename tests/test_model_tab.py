@@ -1,4 +1,4 @@
-"""The model tab, in Chromium and for checkpoints of other people, on the Hub and not."""
+"""The model tab, in Chromium, and for other people's checkpoints, local and on the Hub."""
 
 import json
 import random
@@ -17,12 +17,12 @@ from deepfer.limits import MAX_CONFIG_BYTES
 from ui.model_tab import model_html
 
 CNN = EMBEDDED / "cnn"
-UNKNOWN = "How often this model is right is not known here: "
+UNKNOWN = "This model's accuracy is unknown: "
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the embedded CNN, to be altered."""
+    """A copy of the embedded CNN that tests may alter."""
     return Path(shutil.copytree(CNN, tmp_path / "faces"))
 
 
@@ -30,64 +30,62 @@ def metrics() -> dict[str, Any]:
     return json.loads((CNN / METRICS).read_text())
 
 
-def shown(folder: Path) -> str:
+def rendered(folder: Path) -> str:
     return model_html(read(folder, "mine"), "yunet")
 
 
 def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
     page.get_by_role("tab", name="Model").click()
-    told = metrics()["splits"]["test"]["ferplus"]["served"]
+    served = metrics()["splits"]["test"]["ferplus"]["served"]
     headline = page.locator(".fer-figures li")
-    assert f"{100 * told['accuracy']:.1f} %" in headline.nth(0).inner_text()
-    low, high = told["accuracy_interval"]
-    pictures = f"{told['n']:,} pictures of fer2013's test split (95 % interval: {100 * low:.1f} to {100 * high:.1f} %)"
-    assert pictures in headline.nth(0).inner_text()
-    assert f"nearly alike: {100 * told['without_near_duplicates']['accuracy']:.1f} %" in headline.nth(0).inner_text()
-    assert f"{100 * told['balanced_accuracy']:.1f} %" in headline.nth(1).inner_text()
-    assert f"{100 * told['ece']:.1f} points" in headline.nth(2).inner_text()
+    assert f"{100 * served['accuracy']:.1f}%" in headline.nth(0).inner_text()
+    low, high = served["accuracy_interval"]
+    photos = f"{served['n']:,} photos from the test split of fer2013 (95% CI {100 * low:.1f}% to {100 * high:.1f}%)"
+    assert photos in headline.nth(0).inner_text()
+    without = f"training data: {100 * served['without_near_duplicates']['accuracy']:.1f}%"
+    assert without in headline.nth(0).inner_text()
+    assert f"{100 * served['balanced_accuracy']:.1f}%" in headline.nth(1).inner_text()
+    assert f"{100 * served['ece']:.1f} points" in headline.nth(2).inner_text()
     each = page.locator(".fer-each").first.locator("tbody tr")
     assert each.count() == len(LABELS)
     for i, label in enumerate(LABELS):
-        words = each.nth(i).inner_text().split()
-        recall, precision = (f"{100 * told['per_class'][label][key]:.0f}" for key in ("recall", "precision"))
-        assert words[1:] == [label, f"{told['per_class'][label]['support']:,}", recall, "%", precision, "%"]
+        words = each.nth(i).inner_text().replace("%", "").split()
+        recall, precision = (f"{100 * served['per_class'][label][key]:.0f}" for key in ("recall", "precision"))
+        assert words[1:] == [label, f"{served['per_class'][label]['support']:,}", recall, precision]
     rows = page.locator(".fer-confusion tbody tr")
     happy = rows.nth(LABELS.index("happy")).locator("td")
-    assert happy.nth(LABELS.index("happy")).inner_text() == f"{100 * told['per_class']['happy']['recall']:.0f}"
-    worse = metrics()["robustness"]
-    rows = page.get_by_role("table", name="in worse pictures").locator("tbody tr")
-    assert rows.nth(0).inner_text().split() == ["as", "they", "are", f"{100 * worse['accuracy']:.0f}", "%"]
-    for i, (change, tried) in enumerate(worse["changes"].items()):
-        assert rows.nth(i + 1).inner_text().split() == [
-            *change.split(),
-            f"{100 * tried['strengths'][-1]['accuracy']:.0f}",
-            "%",
-        ]
-    assert "does not tell what a person feels" in page.locator(".fer-model").inner_text()
+    assert happy.nth(LABELS.index("happy")).inner_text() == f"{100 * served['per_class']['happy']['recall']:.0f}"
+    robustness = metrics()["robustness"]
+    rows = page.get_by_role("table", name="Accuracy on harder photos").locator("tbody tr")
+    accuracies = {"unchanged": robustness["accuracy"]}
+    accuracies |= {name: change["strengths"][-1]["accuracy"] for name, change in robustness["changes"].items()}
+    for i, (name, accuracy) in enumerate(accuracies.items()):
+        assert rows.nth(i).inner_text().replace("%", "").split() == [*name.split(), f"{100 * accuracy:.0f}"]
+    assert "does not know what a person feels" in page.locator(".fer-model").inner_text()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator(".fer-confusion").bounding_box()["width"] <= 390
 
 
-def test_of_data_without_votes_and_with_an_emotion_that_does_not_occur(folder: Path) -> None:
-    found = metrics()
-    del found["splits"]["test"], found["robustness"]
-    against = found["splits"]["validation"]
+def test_a_dataset_without_votes_and_without_one_emotion(folder: Path) -> None:
+    altered = metrics()
+    del altered["splits"]["test"], altered["robustness"]
+    against = altered["splits"]["validation"]
     against["ferplus"] = None
     served = against["fer2013"]["served"]
     served["per_class"]["disgust"] |= {"precision": None, "recall": None, "support": 0}
     served["confusion_matrix"][LABELS.index("disgust")] = [0] * len(LABELS)
-    found["dataset"] = "user/smiles@0123abc"
-    (folder / METRICS).write_text(json.dumps(found))
-    told = shown(folder)
-    assert "user/smiles@0123abc&#x27;s validation split" in told
-    assert "the dataset&#x27;s own label" in told
-    assert told.count("<td>–</td>") == 2 + len(LABELS)
-    assert "Worse pictures" not in told
+    altered["dataset"] = "user/smiles@0123abc"
+    (folder / METRICS).write_text(json.dumps(altered))
+    html = rendered(folder)
+    assert "the validation split of user/smiles@0123abc" in html
+    assert "the dataset&#39;s own labels" in html
+    assert html.count("<td>–</td>") == 2 + len(LABELS)
+    assert "Harder photos" not in html
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "reason"),
     [
         (lambda path: path.unlink(), "contains no metrics.json: create it with training.evaluate"),
         (lambda path: path.write_text("{"), "metrics.json is not JSON"),
@@ -96,41 +94,43 @@ def test_of_data_without_votes_and_with_an_emotion_that_does_not_occur(folder: P
         (lambda path: path.write_text(json.dumps(metrics()) + " " * MAX_CONFIG_BYTES), "is larger than 1000 kB"),
         (
             lambda path: path.write_text(json.dumps(metrics() | {"splits": {}})),
-            "training.evaluate writes: no split was",
+            "training.evaluate writes: it has no split",
         ),
         (lambda path: path.write_text(json.dumps(metrics() | {"splits": {"all": {}}})), "a field is missing"),
     ],
 )
-def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[[Path], Any], said: str) -> None:
+def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[[Path], Any], reason: str) -> None:
     spoil(folder / METRICS)
-    told = shown(folder)
-    assert UNKNOWN in told
-    assert said in told
-    assert "fer-figures" not in told
-    assert "does not tell what a person feels" in told
+    html = rendered(folder)
+    assert UNKNOWN in html
+    assert reason in html
+    assert "fer-figures" not in html
+    assert "does not know what a person feels" in html
 
 
 def test_whatever_stands_in_the_metrics_is_text_or_told(folder: Path) -> None:
-    """Any field may be anything: the tab is still made, can be sent, and holds no markup from there."""
+    """Any field may hold anything: the tab still renders, can be encoded, and holds no markup from there."""
     rng = random.Random(6)
     odd = [None, -1, 2, 1e999, "<script>", "\ud800", [], {}, [["<script>"]], {"<script>": "<script>"}, True]
     known = 0
     for _ in range(400):
-        found = metrics()
-        alter(found, rng, odd)
-        found["model_sha256"] = metrics()["model_sha256"]
-        (folder / METRICS).write_text(json.dumps(found))
-        told = shown(folder)
-        told.encode()
-        assert "<script>" not in told
-        known += UNKNOWN not in told
+        altered = metrics()
+        alter(altered, rng, odd)
+        altered["model_sha256"] = metrics()["model_sha256"]
+        (folder / METRICS).write_text(json.dumps(altered))
+        html = rendered(folder)
+        html.encode()
+        assert "<script>" not in html
+        known += UNKNOWN not in html
     assert 40 < known < 360
 
 
-def alter(found: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
-    """Put something odd in place of a field that is shown, or of one around it, or under its name."""
-    found["dataset"] = rng.choice(["fer2013", "<script>", "\ud800"])
-    place: Any = rng.choice([found, found["splits"], found["splits"]["test"]["ferplus"]["served"], found["robustness"]])
+def alter(altered: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
+    """Replace a field that is rendered, one around it, or its name by something odd."""
+    altered["dataset"] = rng.choice(["fer2013", "<script>", "\ud800"])
+    place: Any = rng.choice(
+        [altered, altered["splits"], altered["splits"]["test"]["ferplus"]["served"], altered["robustness"]]
+    )
     while True:
         key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
         inner = place[key]
@@ -143,16 +143,16 @@ def alter(found: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
 
 
 def test_figures_of_a_whole_dataset_with_a_long_name(folder: Path, page: Any) -> None:  # noqa: F811
-    found = metrics()
-    found["splits"] = {"all": found["splits"]["test"]}
-    found["dataset"] = f"user/{'smiles' * 6}@{'0123abcd' * 5}"
-    found["robustness"]["changes"]["x" * 80] = found["robustness"]["changes"]["blur"]
-    (folder / METRICS).write_text(json.dumps(found))
-    told = shown(folder)
-    assert f"{found['dataset'][:80]}, all of it" in told
+    altered = metrics()
+    altered["splits"] = {"all": altered["splits"]["test"]}
+    altered["dataset"] = f"user/{'smiles' * 6}@{'0123abcd' * 5}"
+    altered["robustness"]["changes"]["x" * 80] = altered["robustness"]["changes"]["blur"]
+    (folder / METRICS).write_text(json.dumps(altered))
+    html = rendered(folder)
+    assert f"the whole of {altered['dataset'][:80]}" in html
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("tab", name="Model").click()
-    page.evaluate("told => document.querySelector('.fer-model').outerHTML = told", told)
+    page.evaluate("html => document.querySelector('.fer-model').outerHTML = html", html)
     assert "smilessmiles" in page.locator(".fer-figures").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     widths = page.locator(".fer-model :is(table, section, li)").evaluate_all(
@@ -166,16 +166,16 @@ def test_figures_of_a_model_on_the_hub(hub: HubServer) -> None:
     bare = hub.commit("user/bare", files)
     hub.commit("user/faces", files | {METRICS: (CNN / METRICS).read_bytes()})
     checkpoint = resolve("user/faces")
-    told = model_html(checkpoint, "yunet")
-    assert f"{100 * metrics()['splits']['test']['ferplus']['served']['accuracy']:.1f} %" in told
+    html = model_html(checkpoint, "yunet")
+    assert f"{100 * metrics()['splits']['test']['ferplus']['served']['accuracy']:.1f}%" in html
     assert {path.name for path in checkpoint.folder.iterdir()} == {CONFIG, MODEL, METRICS}
     hub.requests.clear()
-    assert model_html(checkpoint, "yunet") == told
+    assert model_html(checkpoint, "yunet") == html
     assert hub.requests == []
     assert f"{UNKNOWN}user/bare@{bare[:8]} contains no metrics.json." in model_html(resolve("user/bare"), "yunet")
 
 
-def test_a_hub_that_does_not_answer_is_told(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_respond_is_an_unknown_accuracy(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.commit("user/faces", {name: (CNN / name).read_bytes() for name in (CONFIG, MODEL, METRICS)})
     checkpoint = resolve("user/faces")
     monkeypatch.setattr("deepfer.hub.HUB_TIMEOUT_S", 1.5)

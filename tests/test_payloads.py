@@ -1,4 +1,4 @@
-"""Malformed requests to every route that takes one: a 4xx with one sentence, and nothing in the log."""
+"""Malformed requests to every route get a 4xx status with one sentence, and no traceback in the log."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
 
 @pytest.fixture(scope="module")
 def uploaded(server: AppServer) -> str:
-    """Where the server says that an upload lies."""
+    """The path that the server returns for an upload."""
     answer = httpx.post(
         f"{server.url}gradio_api/upload", files={"files": ("a.jpg", ASTRONAUT.read_bytes())}, timeout=60
     )
@@ -105,7 +105,7 @@ def test_malformed_json_is_refused(server: AppServer, body: bytes) -> None:
         "reset",
     ):
         answer = post(server, path, body)
-        if answer.status_code == 422:  # Gradio's own words for a field that is missing
+        if answer.status_code == 422:  # Gradio's own response to a missing field
             assert path in ("cancel", "reset")
             continue
         refused(server, answer)
@@ -117,14 +117,14 @@ def test_malformed_json_is_refused(server: AppServer, body: bytes) -> None:
         ("call/nothing", {"data": [None]}),
         ("call/show", {"data": [None]}),
         ("call/v2/nothing", {"image": None}),
-        ("call/v2/recognize_image", {"picture": None}),
+        ("call/v2/recognize_image", {"photo": None}),
         ("call/v2/recognize_image", {"image": None, "more": 1}),
         ("queue/join", {"data": [None], "session_hash": "s"}),
         ("queue/join", {"data": [None], "session_hash": "s", "fn_index": 99}),
         ("queue/join", {"data": [None], "session_hash": "s", "fn_index": -1}),
         ("queue/join", {"data": [None], "session_hash": "s", "fn_index": True}),
         ("queue/join", {"data": [None], "session_hash": "s", "fn_index": [2]}),
-        ("queue/join", {"data": [None], "session_hash": "s", "fn_index": 3}),  # runs in the browser alone
+        ("queue/join", {"data": [None], "session_hash": "s", "fn_index": 3}),  # runs only in the browser
         ("queue/join", {"data": [None], "session_hash": "s", "fn_index": 2, "batched": True}),
         ("run/load_example", {"data": [99], "session_hash": "s", "fn_index": 0}),
         ("run/load_example", {"data": [-1], "session_hash": "s", "fn_index": 0}),
@@ -138,7 +138,7 @@ def test_malformed_json_is_refused(server: AppServer, body: bytes) -> None:
         ("component_server/", {"data": None, "component_id": 6, "fn_name": "preprocess", "session_hash": None}),
     ],
 )
-def test_what_the_page_does_not_have_is_refused(server: AppServer, path: str, body: dict[str, Any]) -> None:
+def test_unknown_functions_are_refused(server: AppServer, path: str, body: dict[str, Any]) -> None:
     refused(server, post(server, path, json.dumps(body).encode()))
 
 
@@ -163,7 +163,7 @@ def test_malformed_uploads_are_refused(server: AppServer, kind: str, body: bytes
     assert "Traceback" not in server.log.read_text()
 
 
-def test_all_that_the_clients_send_is_still_taken(server: AppServer, uploaded: str, tmp_path: Path) -> None:
+def test_requests_of_gradios_clients_are_accepted(server: AppServer, uploaded: str, tmp_path: Path) -> None:
     record = {
         "path": uploaded,
         "meta": META,
@@ -178,8 +178,8 @@ def test_all_that_the_clients_send_is_still_taken(server: AppServer, uploaded: s
         ("call/recognize_image", {"data": [None], "session_hash": "abc_DEF-0"}),
     ):
         event = post(server, path, json.dumps(body).encode()).json()["event_id"]
-        told = httpx.get(f"{server.url}gradio_api/{path}/{event}", timeout=60).text
-        assert ("happy" in told) == (record in [*body.get("data", ()), body.get("image")])
+        response = httpx.get(f"{server.url}gradio_api/{path}/{event}", timeout=60).text
+        assert ("happy" in response) == (record in [*body.get("data", ()), body.get("image")])
     client = Client(server.url, verbose=False, download_files=tmp_path)
     assert client.predict(handle_file(ASTRONAUT), api_name="/recognize_image")[1]["faces"][0]["emotion"] == "happy"
     client.close()

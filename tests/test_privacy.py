@@ -1,4 +1,4 @@
-"""What is left of a visit, and whom the page talks to: nothing, and nobody."""
+"""Nothing is left of a visit, and the page contacts no other machine."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ from benchmarks.harness.chromium import FLAGS, INSTALL, NAMES, playing
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 KEPT_S = 8
 FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-CODED = {  # how pictures and clips begin, wherever in a file they stand
+SIGNATURES = {  # of images and videos, searched for anywhere in a file
     "JPEG": b"\xff\xd8\xff",
     "PNG": b"\x89PNG\r\n\x1a\n",
     "WebP": b"WEBPVP8",
@@ -36,7 +36,7 @@ CODED = {  # how pictures and clips begin, wherever in a file they stand
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that the server may write to: its home, its folder for temporary files, its log."""
+    """The parent of all folders that the server may write to."""
     return tmp_path_factory.mktemp("home")
 
 
@@ -54,14 +54,18 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
 
 
-def pictures(folder: Path) -> dict[Path, bytes]:
-    """The files that hold a picture or a clip, or a part of one."""
-    return {path: content for path, content in files(folder).items() if any(map(content.__contains__, CODED.values()))}
+def media_files(folder: Path) -> dict[Path, bytes]:
+    """The files that hold an image or a video, or a part of one."""
+    return {
+        path: content
+        for path, content in files(folder).items()
+        if any(signature in content for signature in SIGNATURES.values())
+    }
 
 
 @pytest.fixture(scope="module")
 def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A visit to all three tabs by a browser with a profile on disk: what there was, what was sent and got."""
+    """A browser with a profile on disk visits three tabs: the files before and during, what it sent and received."""
     folder = tmp_path_factory.mktemp("visit")
     profile = folder / "profile"
     photo = folder / "somebody.jpg"
@@ -69,7 +73,7 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
     photo.write_bytes(photo.read_bytes() + b"and something that the example does not have")
     clip = clips.write(folder / "walk.webm", [f for f, _ in clips.crossing(480, 270, 40, people=1)][:10], 20, "VP80")
     write(folder / "camera.mjpeg", film(CALM))
-    before = pictures(home)
+    before = media_files(home)
     with playing() as playwright:
         path = next(filter(None, map(shutil.which, NAMES)), None)
         if isinstance(playwright, str) or path is None:
@@ -91,9 +95,9 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
         page.wait_for_selector("#clip-overview section, #clip-overview [role=alert]")
         assert page.locator(".fer-person").count(), page.locator("#clip-overview").inner_text()
         page.wait_for_selector("#annotated-clip video")
-        during = pictures(home)
+        during = media_files(home)
         shown = [page.locator(tag).get_attribute("src") for tag in ("#annotated img", "#annotated-clip video")]
-        got = [context.request.get(address).body() for address in shown]
+        received = [context.request.get(address).body() for address in shown]
         stored = page.evaluate(
             """async () => ({
                 local: JSON.stringify(localStorage), session: JSON.stringify(sessionStorage),
@@ -104,7 +108,14 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
         page.wait_for_timeout(500)
         context.close()
     sent = [photo.read_bytes(), clip.read_bytes()]
-    return {"before": before, "during": during, "sent": sent, "got": got, "stored": stored, "profile": profile}
+    return {
+        "before": before,
+        "during": during,
+        "sent": sent,
+        "received": received,
+        "stored": stored,
+        "profile": profile,
+    }
 
 
 @pytest.fixture
@@ -116,7 +127,7 @@ def seen(visit: dict[str, Any], leave_out: Callable[[str], NoReturn]) -> dict[st
 
 def test_nothing_of_a_visit_stays_on_the_server(seen: dict[str, Any], server: AppServer, home: Path) -> None:
     assert len(set(seen["during"]) - set(seen["before"])) >= 4  # photo and clip, and both annotated
-    assert within(3 * KEPT_S, lambda: set(pictures(home)) == set(seen["before"]))
+    assert within(3 * KEPT_S, lambda: set(media_files(home)) == set(seen["before"]))
     assert [path for path, content in files(home).items() if any(sent[-44:] in content for sent in seen["sent"])] == []
     log = server.log.read_text()
     assert "somebody" not in log
@@ -125,17 +136,17 @@ def test_nothing_of_a_visit_stays_on_the_server(seen: dict[str, Any], server: Ap
 
 def test_the_examples_stay(seen: dict[str, Any], server: AppServer, home: Path) -> None:
     assert [path.name for path in seen["before"] if path.suffix == ".jpg"] != []
-    assert pictures(home) == seen["before"]
+    assert media_files(home) == seen["before"]
 
 
 def test_nothing_of_a_visit_stays_in_the_browser(seen: dict[str, Any]) -> None:
-    """But in what it shows: the page stores nothing, and the browser may keep no copy of what it was sent."""
-    assert len(seen["got"]) == 2
-    slices = [whole[len(whole) // 2 :][:64] for whole in (*seen["got"], *seen["sent"])]
+    """The page stores nothing, and the browser must not cache what it receives."""
+    assert len(seen["received"]) == 2
+    slices = [whole[len(whole) // 2 :][:64] for whole in (*seen["received"], *seen["sent"])]
     assert all(len(part) == 64 for part in slices)
-    kept = files(seen["profile"])
-    assert len(kept) > 20
-    assert [path for path, content in kept.items() if any(part in content for part in slices)] == []
+    cached = files(seen["profile"])
+    assert len(cached) > 20
+    assert [path for path, content in cached.items() if any(part in content for part in slices)] == []
     stored = seen["stored"]
     assert (stored["databases"], stored["caches"], stored["cookies"]) == ([], [], "")
     assert "data:image" not in stored["local"] + stored["session"]
@@ -144,25 +155,25 @@ def test_nothing_of_a_visit_stays_in_the_browser(seen: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("end", ["terminate", "kill"])
 def test_nothing_stays_when_the_server_ends(tmp_path: Path, end: str) -> None:
-    """Asked to end, it deletes what there is; killed, the next one does, once nobody can be using it."""
+    """A page that ends deletes its files; the files of a killed page are deleted by the next one."""
     env = {"DEEPFER_UPLOAD_AGE_S": "1"} if end == "kill" else {}
     with serve(tmp_path, env=env) as server:
-        before = pictures(tmp_path)
-        with half_sent(server, ASTRONAUT.read_bytes()):  # once the visitor is gone, it is deleted at once
-            assert within(10, lambda: len(pictures(tmp_path)) > len(before))
+        before = media_files(tmp_path)
+        with half_sent(server, ASTRONAUT.read_bytes()):  # it would be deleted as soon as the visitor leaves
+            assert within(10, lambda: len(media_files(tmp_path)) > len(before))
             if end == "kill":
                 server.process.kill()
                 server.process.wait()
-                assert len(pictures(tmp_path)) > len(before)
+                assert len(media_files(tmp_path)) > len(before)
         if end == "kill":
             server.restart()
-            assert within(40, lambda: {path.name for path in pictures(tmp_path)} == {path.name for path in before})
+            assert within(40, lambda: {path.name for path in media_files(tmp_path)} == {path.name for path in before})
     assert files(tmp_path / "uploads") == {}
 
 
 @contextmanager
 def half_sent(server: AppServer, content: bytes) -> Iterator[None]:
-    """An upload of which nothing more comes once `content` has."""
+    """An upload that stops after `content`."""
     port = int(server.url.rstrip("/").rsplit(":", 1)[1])
     head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -178,7 +189,7 @@ import json, sys
 from pathlib import Path
 from benchmarks.harness.app_server import serve
 from gradio_client import Client, handle_file
-if sys.argv[2] == "alone":  # a machine without any network still talks to itself
+if sys.argv[2] == "alone":  # bring up the loopback interface in the new network namespace
     import fcntl, socket, struct
     with socket.socket() as probe:
         fcntl.ioctl(probe, 0x8914, struct.pack("16sh22x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up, running
@@ -203,22 +214,22 @@ sys.addaudithook(watch)
 
 
 def test_the_page_asks_nothing_of_other_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every connection of server and client is noted, on a machine that has no way out, where one can be made."""
+    """Logs every connection of server and client, without a network if a network namespace can be created."""
     log = tmp_path / "connections"
     (tmp_path / "sitecustomize.py").write_text(WATCH.format(log=str(log)))
     alone = works("unshare", "-n", "true")
     env = dict(os.environ) | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
-        env.pop(name, None)  # nothing keeps it from asking
+        env.pop(name, None)  # nothing keeps it from trying
     done = subprocess.run(
         [*(("unshare", "-n") if alone else ()), sys.executable, "-c", VISIT, tmp_path, "alone" if alone else ""],
         capture_output=True, text=True, cwd=ROOT, env=env, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["faces"][0]["emotion"] == "happy"
-    asked = {line.split(" ", 1)[1] for line in log.read_text().splitlines()}
-    assert asked <= {"127.0.0.1", "localhost", "None", "", "0.0.0.0"}, asked
-    assert "127.0.0.1" in asked  # it is watched indeed
+    contacted = {line.split(" ", 1)[1] for line in log.read_text().splitlines()}
+    assert contacted <= {"127.0.0.1", "localhost", "None", "", "0.0.0.0"}, contacted
+    assert "127.0.0.1" in contacted  # the log works
 
 
 def test_the_server_has_no_connection_but_its_visitors(server: AppServer, seen: dict[str, Any]) -> None:

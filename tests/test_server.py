@@ -1,4 +1,4 @@
-"""Connections: how many there may be, how long they may be silent, and how much they may write to the log."""
+"""Limits on connections: their number, their silence, and the lines they write to the log."""
 
 import resource
 import socket
@@ -19,7 +19,7 @@ DEADLINE_S = 8
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    """Every address but 127.0.0.1 is a client; that one is a proxy."""
+    """127.0.0.1 is a proxy; every other address is a client."""
     env = {"DEEPFER_HEADERS_S": str(DEADLINE_S), "DEEPFER_MAX_CLIENT_REQUESTS": "5", "FORWARDED_ALLOW_IPS": "127.0.0.1"}
     with serve(tmp_path_factory.mktemp("app"), env=env) as running:
         yield running
@@ -39,7 +39,7 @@ def established(server: AppServer) -> int:
 
 
 def closed_after(connection: socket.socket, trickle: bytes = b"") -> float:
-    """How many seconds pass until the server closes a connection, on which `trickle` is sent meanwhile."""
+    """Seconds until the server closes a connection on which `trickle` is sent again and again."""
     start = time.monotonic()
     connection.settimeout(0.5)
     while time.monotonic() < start + 5 * DEADLINE_S:
@@ -63,7 +63,7 @@ def test_half_sent_requests_keep_nobody_out(server: AppServer) -> None:
     with ExitStack() as stack:
         for _ in range(1100):
             connection = stack.enter_context(connect(server))
-            with suppress(OSError):  # it had to make room
+            with suppress(OSError):  # closed to make room
                 connection.sendall(HALF)
         for _ in range(4):
             assert httpx.get(server.url, timeout=DEADLINE_S).status_code == 200
@@ -109,7 +109,7 @@ def test_who_does_not_take_the_answer_is_cut_off(server: AppServer) -> None:
 
 @pytest.mark.parametrize("forwarded", [False, True], ids=["itself", "forwarded"])
 def test_one_client_leaves_room_for_others(server: AppServer, forwarded: bool) -> None:
-    """Whether it comes itself or through a proxy; answers that never end are what holds a connection longest."""
+    """Directly or through a proxy. Endless responses hold a connection longest."""
     source, header = ("127.0.0.1", "X-Forwarded-For: 198.51.100.7\r\n") if forwarded else ("127.0.0.2", "")
 
     def request(path: str, stack: ExitStack) -> bytes:

@@ -194,7 +194,7 @@ def test_a_snapshot_opens_in_the_image_tab(page: Any) -> None:
     page.get_by_role("button", name="Snapshot").click()
     page.wait_for_selector(".fer-card")
     assert page.locator(".fer-card h3").inner_text().endswith("happy")
-    assert page.get_by_role("tab", name="Image").get_attribute("aria-selected") == "true"
+    assert page.get_by_role("tab", name="Photo").get_attribute("aria-selected") == "true"
     assert page.locator("#overview dl").inner_text().endswith(f"{WIDTH} \N{MULTIPLICATION SIGN} {HEIGHT}")
 
     # Another tab is open now, so no frames are sent until the visitor returns.
@@ -322,7 +322,7 @@ def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppSe
 
 def test_nothing_is_sent_while_the_tab_is_hidden(page: Any) -> None:
     start(page)
-    page.get_by_role("tab", name="Image").click()
+    page.get_by_role("tab", name="Photo").click()
     page.wait_for_timeout(1000)  # for the frames in flight
     before = frame(page)
     page.wait_for_timeout(2000)

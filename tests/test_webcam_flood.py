@@ -1,4 +1,4 @@
-"""Floods of webcam tokens, against `python app.py` in a process of its own: they shut nobody out."""
+"""Floods of webcam tokens do not shut anybody out, against `python app.py` in a process of its own."""
 
 import base64
 import itertools
@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.app_server import ROOT, AppServer, serve
+from ui.frames import EVICTABLE_AFTER_S
 from ui.limits import MAX_VISITORS
-from ui.visitors import YIELDS_AFTER_S
 
 MAX_CLIENT_VISITORS = 2
 
 ASTRONAUT = cv2.imread(str(ROOT / "ui" / "examples" / "astronaut.jpg"))
 
 
-def jpeg(picture: np.ndarray) -> str:
-    return base64.b64encode(cv2.imencode(".jpg", picture)[1].tobytes()).decode()
+def jpeg(image: np.ndarray) -> str:
+    return base64.b64encode(cv2.imencode(".jpg", image)[1].tobytes()).decode()
 
 
 FACE = jpeg(cv2.resize(ASTRONAUT, (320, 320)))
 NO_FACE = jpeg(np.full((16, 16, 3), 128, np.uint8))
-NO_PICTURES = ["", "AAAA", FACE[:400], base64.b64encode(b"these are words").decode()]
+INVALID_FRAMES = ["", "AAAA", FACE[:400], base64.b64encode(b"these are words").decode()]
 
 Send = Callable[..., dict[str, Any]]
 
@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
 
 @pytest.fixture
 def send(server: AppServer) -> Iterator[Send]:
-    """Sends a frame and gives the answer."""
+    """Sends a frame and returns the response."""
     with httpx.Client(base_url=server.url, timeout=60) as http:
         components = http.get("config").json()["components"]
         camera = next(one["id"] for one in components if "recognize_frame" in (one["props"].get("server_fns") or []))
@@ -58,8 +58,8 @@ def send(server: AppServer) -> Iterator[Send]:
 TOKENS = (f"{number:032x}" for number in itertools.count())
 
 
-def patiently(send: Send, token: str, **options: Any) -> list[dict[str, Any]]:
-    """The faces that a page gets, which sends again for some seconds while the server is busy."""
+def recognize(send: Send, token: str, **options: Any) -> list[dict[str, Any]]:
+    """The faces in `FACE`; as the page does, it tries again for some seconds while the server is busy."""
     end = time.monotonic() + 5
     while "busy" in (answer := send(token, FACE, **options)) and time.monotonic() < end:
         time.sleep(0.05)
@@ -68,23 +68,23 @@ def patiently(send: Send, token: str, **options: Any) -> list[dict[str, Any]]:
 
 def test_a_flood_of_tokens_shuts_nobody_out(send: Send) -> None:
     person = next(TOKENS)
-    for time_s, number in ((0, 1), (100, 2)):  # a tracker numbers a face anew after a while, which tells two apart
-        (face,) = patiently(send, person, time_s=time_s)
+    for time_s, number in ((0, 1), (100, 2)):  # after a while, a tracker gives a face a new number
+        (face,) = recognize(send, person, time_s=time_s)
         assert face["track_id"] == number
     for i in range(2 * MAX_VISITORS):
-        assert "error" in send(next(TOKENS), NO_PICTURES[i % len(NO_PICTURES)])
-    assert patiently(send, next(TOKENS))
+        assert "error" in send(next(TOKENS), INVALID_FRAMES[i % len(INVALID_FRAMES)])
+    assert recognize(send, next(TOKENS))
     for _ in range(MAX_VISITORS + 10):
         send(next(TOKENS), NO_FACE)
-    (face,) = patiently(send, person, time_s=100.1)
+    (face,) = recognize(send, person, time_s=100.1)
     assert face["track_id"] == 2
-    assert patiently(send, next(TOKENS))
+    assert recognize(send, next(TOKENS))
 
 
 def test_one_address_cannot_take_every_place(send: Send) -> None:
     start = time.monotonic()
     for _ in range(MAX_CLIENT_VISITORS):
-        assert patiently(send, next(TOKENS), forwarded="8.8.4.4")
+        assert recognize(send, next(TOKENS), forwarded="8.8.4.4")
     one_more = send(next(TOKENS), FACE, "8.8.4.4")
-    assert one_more == {"busy": True} or time.monotonic() - start > YIELDS_AFTER_S  # on a machine that is too slow
-    assert patiently(send, next(TOKENS), forwarded="1.1.1.1")
+    assert one_more == {"busy": True} or time.monotonic() - start > EVICTABLE_AFTER_S  # on a slow machine
+    assert recognize(send, next(TOKENS), forwarded="1.1.1.1")

@@ -1,1 +1,1 @@
-"""The page: one file per tab, and the theme they share."""
+"""The page: a file for each tab, what they share, and the checks in front of Gradio's server."""

@@ -1,7 +1,7 @@
-"""BodyLimit: no request's body is longer or slower than it may be.
+"""BodyLimit: limits the size of each request's body, and how slowly it may arrive.
 
-Gradio bounds each uploaded file, but neither how many come at once nor JSON, which it reads into memory whole; and it
-waits for the rest of a body for ever.
+Gradio limits the size of each uploaded file, but neither their number nor the size of JSON, which it reads into memory
+whole, and it waits forever for the rest of a body.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from typing import Any
 from ui.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MIN_BODY_BYTES_S
 from ui.middleware import UPLOAD, Refused
 
-TOO_LONG = (413, "The body is longer than this page takes.")
-TOO_SLOW = (408, "The body came too slowly.")
+TOO_LARGE = (413, "The request body is too large.")
+TOO_SLOW = (408, "The request body arrived too slowly.")
 
 
 class BodyLimit:
-    """An ASGI application around another one. It counts the body as it comes, and refuses what is past a limit."""
+    """ASGI middleware that counts each body as it arrives and refuses the request once it exceeds a limit."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -25,34 +25,35 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        uploads = scope["deepfer.route"] == UPLOAD
-        most = MAX_BODY_BYTES + MAX_UPLOAD_BYTES * uploads  # a file's multipart frame has a few hundred bytes
-        start, came, whole, answered = time.monotonic(), 0, False, False
+        max_bytes = MAX_BODY_BYTES
+        if scope["deepfer.route"] == UPLOAD:
+            max_bytes += MAX_UPLOAD_BYTES
+        start, received, complete, response_started = time.monotonic(), 0, False, False
 
-        async def counted() -> dict[str, Any]:
-            nonlocal came, whole
-            if whole:  # the next message, which may take long, says that the visitor has left
+        async def limited_receive() -> dict[str, Any]:
+            nonlocal received, complete
+            if complete:  # the next message says that the visitor has left, which may take long
                 return await receive()
-            left = start + BODY_SILENCE_S + came / MIN_BODY_BYTES_S - time.monotonic()
+            time_left_s = start + BODY_SILENCE_S + received / MIN_BODY_BYTES_S - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), min(BODY_SILENCE_S, left))
+                message = await asyncio.wait_for(receive(), min(BODY_SILENCE_S, time_left_s))
             except TimeoutError:
                 raise Refused(*TOO_SLOW) from None
-            came += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if came > most:
-                raise Refused(*TOO_LONG)
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > max_bytes:
+                raise Refused(*TOO_LARGE)
             return message
 
-        async def noted(message: dict[str, Any]) -> None:
-            nonlocal answered
-            answered = True
+        async def watched_send(message: dict[str, Any]) -> None:
+            nonlocal response_started
+            response_started = True
             await send(message)
 
         try:
-            if any(name == b"content-length" and int(value) > most for name, value in scope["headers"]):
-                raise Refused(*TOO_LONG)
-            await self._app(scope, counted, noted)
+            if any(name == b"content-length" and int(value) > max_bytes for name, value in scope["headers"]):
+                raise Refused(*TOO_LARGE)
+            await self._app(scope, limited_receive, watched_send)
         except Refused as refused:
-            if not answered:
-                await refused.answer(send)
+            if not response_started:
+                await refused.respond(send)

@@ -1,12 +1,13 @@
-"""The page's folder: it holds everything that visitors send and get, and deletes it in time.
+"""The page's folder: holds everything that visitors send and receive, and deletes it after a while.
 
-Gradio's own `delete_cache` knows only complete uploads, and it leaves everything behind when the server is killed. This
-module does not import Gradio, which reads GRADIO_TEMP_DIR while it is imported.
+Gradio's own `delete_cache` handles only complete uploads, and leaves everything behind if the server is killed. This
+module must not import Gradio, which reads GRADIO_TEMP_DIR when it is imported.
 """
 
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -18,30 +19,28 @@ from typing import NamedTuple
 from ui.limits import CROWDED_AGE_S, UPLOAD_AGE_S
 from ui.usage import USAGE, Usage
 
-try:
+if sys.platform != "win32":  # on Windows, pages do not delete each other's folders
     import fcntl
-except ImportError:  # Windows: pages there do not delete each other's folders
-    fcntl = None
 
 PREFIX = "deepfer-page-"
 CLEAN_EVERY_S = 5.0
 
 
 def open_folder() -> Path:
-    """Make the folder of this page in GRADIO_TEMP_DIR, and have Gradio and `tempfile` use it from now on.
+    """Create this page's folder in GRADIO_TEMP_DIR, and make Gradio and `tempfile` use it.
 
-    Only this user can read it. It is deleted when the server ends. If the server is killed, the next page deletes it:
-    a page locks its folder for as long as it lives.
+    Only this user can read it. It is deleted when the server exits. If the server is killed, the next page deletes it:
+    a page locks its folder as long as it runs.
 
     Returns:
         The folder.
 
     Raises:
-        OSError: The folder cannot be made.
+        OSError: The folder cannot be created.
     """
     parent = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
     os.makedirs(parent, exist_ok=True)
-    os.umask(0o077)  # for whatever Gradio makes in it, and for the folder itself if Gradio has to make it again
+    os.umask(0o077)  # also for what Gradio creates, even the folder itself if it was deleted
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         descriptor = _lock(folder, wait=True)
@@ -55,11 +54,7 @@ def open_folder() -> Path:
 
 
 def start_cleaner(folder: Path) -> None:
-    """Start a thread that deletes old files, except those that exist now, and the folders of pages that were killed.
-
-    Args:
-        folder: The page's folder.
-    """
+    """Start a thread that deletes old files, sparing those that exist now, and the folders of killed pages."""
     spared = {entry.path for entry in entries(folder)}
 
     def clean_up() -> None:
@@ -74,33 +69,33 @@ def start_cleaner(folder: Path) -> None:
 def clean(folder: Path, spared: set[str], usage: Usage) -> None:
     """Delete old files and measure what is left.
 
-    A file is old after UPLOAD_AGE_S. While the folder is more than half full, the oldest files go first, and already
-    after CROWDED_AGE_S: a flood of uploads would otherwise keep visitors out for an hour.
+    A file is old after UPLOAD_AGE_S. While the folder is more than half full, files are old after CROWDED_AGE_S, and
+    the oldest go first: otherwise a flood of uploads would keep visitors out for an hour.
 
     Args:
         folder: The page's folder.
-        spared: Paths that stay.
-        usage: Takes the measurement.
+        spared: Paths that are never deleted.
+        usage: Receives the measurement.
     """
     before = usage.added
-    found = list(entries(folder))
-    size, count = sum(entry.size for entry in found), len(found)
+    everything = list(entries(folder))
+    size, count = sum(entry.size for entry in everything), len(everything)
     now = time.time()
-    for entry in sorted((entry for entry in found if not entry.is_folder), key=lambda entry: entry.changed):
+    for entry in sorted((entry for entry in everything if not entry.is_folder), key=lambda entry: entry.changed):
         crowded = size > usage.max_bytes / 2 or count > usage.max_files / 2
         if now - entry.changed < min(UPLOAD_AGE_S, CROWDED_AGE_S if crowded else UPLOAD_AGE_S):
             break
         if entry.path in spared:
             continue
-        with suppress(OSError):  # it is gone already
+        with suppress(OSError):  # deleted already
             os.unlink(entry.path)
             size, count = size - entry.size, count - 1
             if (parent := os.path.dirname(entry.path)) not in spared:
                 os.rmdir(parent)  # unless it holds something else
                 count -= 1
-    for entry in found:
+    for entry in everything:
         if entry.is_folder and entry.path not in spared and now - entry.changed > UPLOAD_AGE_S:
-            with suppress(OSError):  # it is gone already, or in use
+            with suppress(OSError):  # deleted already, or not empty
                 os.rmdir(entry.path)
     usage.measure(size, count, before)
 
@@ -109,9 +104,9 @@ class Entry(NamedTuple):
     """A file or a folder.
 
     Attributes:
-        path: Where it is.
+        path: Its path.
         is_folder: Whether it is a folder.
-        changed: When it was last written or renamed, in seconds since 1970.
+        changed: Time it was last written or renamed, in seconds since 1970.
         size: Bytes it takes on the disk.
     """
 
@@ -122,20 +117,20 @@ class Entry(NamedTuple):
 
 
 def entries(folder: Path | str) -> Iterator[Entry]:
-    """Everything in a folder, each folder after what it holds; links are not followed."""
-    with suppress(OSError), os.scandir(folder) as found:
-        for item in found:
-            with suppress(OSError):  # it was deleted just now
+    """Everything in a folder, each subfolder after its content; links are not followed."""
+    with suppress(OSError), os.scandir(folder) as items:
+        for item in items:
+            with suppress(OSError):  # deleted just now
                 is_folder, stat = item.is_dir(follow_symlinks=False), item.stat(follow_symlinks=False)
                 if is_folder:
                     yield from entries(item.path)
-                # Some file systems assign blocks late, or have none to tell of.
+                # Some file systems assign blocks late, or report none.
                 size = max(stat.st_size, 512 * getattr(stat, "st_blocks", 0))
                 yield Entry(item.path, is_folder, stat.st_ctime, size)
 
 
 def delete_abandoned(folder: Path) -> None:
-    """Delete the folders beside the page's own whose pages no longer run."""
+    """Delete the folders of other pages that no longer run."""
     for other in folder.parent.glob(f"{PREFIX}*"):
         if other == folder:
             continue
@@ -146,11 +141,12 @@ def delete_abandoned(folder: Path) -> None:
 
 
 def _lock(folder: Path, wait: bool) -> int | None:
-    """Lock a folder until the descriptor that is returned is closed, or this process ends.
+    """Lock a folder until the returned descriptor is closed or this process ends.
 
-    None if another process has locked it (unless `wait`), or if this system or this user cannot lock it.
+    Returns:
+        None if another process has locked it (unless `wait`), or if it cannot be locked by this user or on this system.
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -1,26 +1,26 @@
-"""Memory: what visitors' pictures took goes back to the machine once they are gone."""
+"""Memory: returns what was freed to the system, after large images for example."""
 
 import ctypes
 import threading
 import time
 from contextlib import suppress
 
-EVERY_S = 5.0
+TRIM_EVERY_S = 5.0
 
 
-def give_back() -> bool:
-    """Return what is free on the heaps of all threads; False where the C library (other than glibc) has no way to."""
+def trim_heap() -> bool:
+    """Return the free memory of all heaps to the system; False if the C library (other than glibc) cannot."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
         return True
     return False
 
 
-def keep_small() -> None:
-    """Do so from now on, every few seconds."""
+def start_heap_trimmer() -> None:
+    """Start a thread that trims the heap every few seconds."""
 
-    def look() -> None:
-        while give_back():
-            time.sleep(EVERY_S)
+    def trim() -> None:
+        while trim_heap():
+            time.sleep(TRIM_EVERY_S)
 
-    threading.Thread(target=look, name="deepfer-memory", daemon=True).start()
+    threading.Thread(target=trim, name="deepfer-memory", daemon=True).start()

@@ -1,34 +1,36 @@
-"""Payloads: what a JSON body must hold before Gradio sees it.
+"""PayloadValidator: checks JSON bodies before Gradio sees them.
 
-Gradio raises for most bodies that its own clients do not send: it answers 500, or an event that says nothing, and
-writes a traceback to the log each time. It also downloads whatever URL stands in the place of an uploaded file.
+Gradio raises on most bodies that its own clients would not send. It then responds with 500, or with an event without a
+message, and logs a traceback each time. It also downloads any URL in place of an uploaded file.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 import gradio as gr
 import orjson
 from gradio.block_function import BlockFunction
-from gradio.components import Component
+from gradio.blocks import Block
+from gradio.data_classes import FileData
 from gradio.routes import App
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from ui.middleware import UPLOAD, Refused, is_kept
+from ui.middleware import UPLOAD, Refused
+from ui.uploads import is_stored
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FILE_DATA = {"_type": "gradio.FileData"}  # marks the record of an uploaded file
 
 
-class Payloads:
-    """An ASGI application around another one. It refuses malformed JSON and malformed uploads with a 4xx.
+class PayloadValidator:
+    """ASGI middleware that refuses malformed JSON and malformed uploads with a 4xx status.
 
     Args:
-        app: What answers the requests that pass.
-        gradio: Gradio's application, which knows the page's functions and what each takes.
+        app: Handles the requests that pass.
+        gradio: Gradio's application, which knows the page's functions and their inputs.
     """
 
     def __init__(self, app: Any, gradio: App) -> None:
@@ -41,23 +43,23 @@ class Payloads:
         elif scope["deepfer.route"] == UPLOAD:
             await self._upload(scope, receive, send)
         else:
-            body = await _whole(receive)
+            body = await _read(receive)
             if body is not None:
-                self._check(scope["deepfer.route"], scope["path"].rpartition("/")[2], _parsed(body))
-                await self._app(scope, _replayed(body, receive), send)
+                self._check(scope["deepfer.route"], scope["path"].rpartition("/")[2], _parse(body))
+                await self._app(scope, _replay(body, receive), send)
 
     async def _upload(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Let Gradio read a multipart body. Its 500 is withheld, so that whoever catches the error can answer."""
+        """Let Gradio read a multipart body. Its 500 is not sent, so that the error can be answered with a 400."""
         failed = False
 
-        async def withheld(message: dict[str, Any]) -> None:
+        async def send_unless_failed(message: dict[str, Any]) -> None:
             nonlocal failed
             failed = failed or message.get("status") == 500
             if not failed:
                 await send(message)
 
         try:
-            await self._app(scope, receive, withheld)
+            await self._app(scope, receive, send_unless_failed)
         except ClientDisconnect:
             pass
         except (KeyError, TypeError, ValueError) as error:
@@ -68,45 +70,45 @@ class Payloads:
 
         Args:
             route: The route, as in `ROUTES`.
-            name: The last part of its path.
-            body: The object that was sent.
+            name: The last part of the request's path.
+            body: The JSON object.
 
         Raises:
-            Refused: With what is wrong.
+            Refused: The body is invalid.
         """
         session = body.get("session_hash")
         if session is not None and not (isinstance(session, str) and SESSION.fullmatch(session)):
             raise Refused(400, "session_hash must be up to 64 letters, digits, - and _.")
         blocks = self._gradio.get_blocks()
         if route.endswith("/component_server/"):
-            number, function = body.get("component_id"), body.get("fn_name")
-            block = blocks.blocks.get(number) if _is_integer(number) else None
+            component_id, fn_name = body.get("component_id"), body.get("fn_name")
+            block = blocks.blocks.get(component_id) if _is_integer(component_id) else None
             if session is None or "data" not in body:
                 raise Refused(400, "session_hash or data is missing.")
-            if not (isinstance(function, str) and getattr(getattr(block, function, None), "_is_server_fn", False)):
+            if not (isinstance(fn_name, str) and getattr(getattr(block, fn_name, None), "_is_server_fn", False)):
                 raise Refused(404, "The component has no such function.")
         elif "/call/" in route:
-            named = [each for each in blocks.fns.values() if each.api_name == name and each.api_visibility == "public"]
-            if not named:
+            endpoints = [fn for fn in blocks.fns.values() if fn.api_name == name and fn.api_visibility == "public"]
+            if not endpoints:
                 raise Refused(404, f"There is no endpoint /{name[:80]}.")
             data = body.get("data")
             if "/v2/" in route:  # takes arguments by name
-                names = named[0].input_parameter_names
-                if body.keys() != set(names):
-                    raise Refused(400, f"The arguments must be: {', '.join(names)}.")
-                data = [body[each] for each in names]
-            _check_data(named[0], data)
+                parameters = [parameter for parameter in endpoints[0].input_parameter_names if parameter]
+                if body.keys() != set(parameters):
+                    raise Refused(400, f"The arguments must be: {', '.join(parameters)}.")
+                data = [body[parameter] for parameter in parameters]
+            _check_data(endpoints[0], data)
         elif "/queue/join" in route or "/run/" in route:
-            number = body.get("fn_index")
-            known = blocks.fns.get(number) if _is_integer(number) else None
-            # What does not wait in the queue goes to /run/, and nothing else does.
-            if known is None or known.fn is None or known.queue == ("/run/" in route) or body.get("batched"):
-                raise Refused(404, "The page has no such function here.")
-            _check_data(known, body.get("data"))
+            fn_index = body.get("fn_index")
+            function = blocks.fns.get(fn_index) if _is_integer(fn_index) else None
+            # Functions that use the queue are called by /queue/join, all others by /run/.
+            if function is None or function.fn is None or function.queue == ("/run/" in route) or body.get("batched"):
+                raise Refused(404, "There is no such function.")
+            _check_data(function, body.get("data"))
 
 
-async def _whole(receive: Any) -> bytes | None:
-    """The body; None if the visitor left before its end."""
+async def _read(receive: Any) -> bytes | None:
+    """Read the body; None if the visitor leaves before its end."""
     body = bytearray()
     while True:
         message = await receive()
@@ -117,45 +119,45 @@ async def _whole(receive: Any) -> bytes | None:
             return bytes(body)
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
-    """The object in a body; the strict reader refuses what could not be written as JSON again, such as NaN."""
+def _parse(body: bytes) -> dict[str, Any]:
+    """Parse strictly: orjson refuses what cannot be written as JSON again, such as NaN."""
     try:
-        found = orjson.loads(body)
+        value = orjson.loads(body)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise Refused(400, "The body must be a JSON object.")
-    return found
+    return value
 
 
-def _replayed(body: bytes, receive: Any) -> Any:
-    """A `receive` that gives the body in one message, and then what comes after it."""
-    given = False
+def _replay(body: bytes, receive: Any) -> Any:
+    """A `receive` that returns the body in one message, then whatever comes next."""
+    replayed = False
 
-    async def replay() -> dict[str, Any]:
-        nonlocal given
-        if given:
+    async def receive_again() -> dict[str, Any]:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return replay
+    return receive_again
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_data(function: BlockFunction, data: Any) -> None:
-    """Refuse a list of values that a function of the page cannot take."""
+    """Refuse values that a function of the page cannot take."""
     if not isinstance(data, list) or len(data) < len(function.inputs):
         raise Refused(400, f"data must be a list of {len(function.inputs)} values, one for each input.")
     for block, value in zip(function.inputs, data, strict=False):
         _check_value(block, value)
 
 
-def _check_value(block: Component, value: Any) -> None:
-    """Refuse what is not an uploaded file or, for the examples, not the number of one."""
+def _check_value(block: Block, value: Any) -> None:
+    """Refuse anything but an uploaded file or, for the examples, the index of one."""
     if isinstance(block, gr.Dataset):
         if not (_is_integer(value) and 0 <= value < len(block.samples)):
             raise Refused(400, "There is no such example.")
@@ -164,10 +166,10 @@ def _check_value(block: Component, value: Any) -> None:
         return
     if not isinstance(value, dict) or value.get("meta") != FILE_DATA or value.get("is_stream"):
         raise Refused(400, f"A file must be an object with path and meta, which is {FILE_DATA}.")
-    if not (isinstance(value.get("path"), str) and is_kept(value["path"])):
+    if not (isinstance(value.get("path"), str) and is_stored(value["path"])):
         raise Refused(400, "Upload the file and send the path that the upload returned. No other path or URL is read.")
     try:
-        block.data_model.model_validate(value)
+        FileData.model_validate(value)
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise Refused(400, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from error
+        first = error.errors()[0]
+        raise Refused(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error

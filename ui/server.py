@@ -1,7 +1,7 @@
-"""Server: Gradio's server, with a gate in front and limits on connections, their silence, and the log.
+"""Server: Gradio's server behind a gate, with limits on connections, their silence, and the log.
 
-Gradio starts Uvicorn itself and takes no settings for it. Uvicorn waits for headers for ever, and where the process
-runs out of file descriptors, asyncio writes a traceback for each connection that it cannot accept.
+Gradio starts Uvicorn itself and takes no settings for it. Uvicorn waits forever for headers, and if the process runs
+out of file descriptors, asyncio logs a traceback for each connection that it cannot accept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import gradio.http_server
 from gradio.routes import App
@@ -20,31 +20,31 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ui.body_limit import BodyLimit
 from ui.limits import HEADERS_S, MAX_CONNECTIONS
 from ui.middleware import Gate
-from ui.payloads import Payloads
+from ui.payloads import PayloadValidator
 
-DESCRIPTORS = 4096  # file descriptors to ask the system for; half of them are for connections at most
-BACKLOG = 64  # connections that asyncio accepts before any of them is looked at: they come on top of MAX_CONNECTIONS
-LOG_LINES, LOG_S = 20, 60.0  # how many lines of one kind are written in such a time
+DESCRIPTORS = 4096  # file descriptors to request from the system; connections may use half of them
+BACKLOG = 64  # connections that asyncio accepts at once before it checks any: these come on top of MAX_CONNECTIONS
+LOG_LINES, LOG_S = 20, 60.0  # at most this many lines per logger in this time
 
 
 class Connection(H11Protocol):
-    """One connection. It is closed when its headers, or the visitor's taking of an answer, last longer than HEADERS_S.
+    """One connection, closed if headers take longer than HEADERS_S, or if the client stops reading for that time.
 
-    Where there are MAX_CONNECTIONS, the one that has waited longest for a request's headers makes room. Half-sent
-    requests, however many, so keep nobody out.
+    When there are MAX_CONNECTIONS, a new one closes the one that has waited longest for headers. So half-sent requests,
+    however many, keep nobody out.
     """
 
-    most = MAX_CONNECTIONS
+    limit = MAX_CONNECTIONS
     _waiting: ClassVar[dict[Connection, None]] = {}  # all connections without a request, oldest first
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.most:
+        if len(self.connections) > self.limit:
             next(iter(self._waiting), self)._abort()
         if not transport.is_closing():
-            self._look()
+            self._update_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._waiting.pop(self, None)
@@ -55,11 +55,11 @@ class Connection(H11Protocol):
 
     def handle_events(self) -> None:
         super().handle_events()
-        self._look()
+        self._update_deadline()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._look()
+        self._update_deadline()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -70,8 +70,8 @@ class Connection(H11Protocol):
         if self._stalled:
             self._stalled.cancel()
 
-    def _look(self) -> None:
-        """Note whether the connection has a request; if not, it has HEADERS_S for the next one's headers."""
+    def _update_deadline(self) -> None:
+        """Start the deadline for the next request's headers, or stop it if there is a request."""
         if self.cycle and not self.cycle.response_complete:
             self._waiting.pop(self, None)
             if self._deadline:
@@ -87,7 +87,7 @@ class Connection(H11Protocol):
 
 
 class LogLimit(logging.Filter):
-    """Lets through LOG_LINES lines of a logger in LOG_S, then says how many it left out."""
+    """Passes LOG_LINES lines of a logger in LOG_S, and says later how many it suppressed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,33 +96,33 @@ class LogLimit(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
         if now - self._start > LOG_S:
-            left_out = self._count - LOG_LINES
+            suppressed = self._count - LOG_LINES
             self._start, self._count = now, 0
-            if left_out > 0:
-                record.msg, record.args = f"{record.getMessage()} ({left_out} lines before this were left out)", ()
+            if suppressed > 0:
+                record.msg, record.args = f"{record.getMessage()} ({suppressed} earlier lines were suppressed)", ()
         self._count += 1
         return self._count <= LOG_LINES
 
 
 def guarded(app: App, host: str) -> Gate:
-    """Gradio's application behind all that checks a request, for a server that listens on an address."""
-    return Gate(BodyLimit(Payloads(app, app)), app, host)
+    """Gradio's application behind all checks; `host` is the address that the server listens on."""
+    return Gate(BodyLimit(PayloadValidator(app, app)), app, host)
 
 
 class Server(gradio.http_server.Server):
-    """Gradio's server of this page."""
+    """Gradio's server with our checks and limits."""
 
     def __init__(self, config: Config, *args: Any, **settings: Any) -> None:
         super().__init__(config, *args, **settings)
-        config.app = guarded(config.app, config.host)
+        config.app = guarded(cast(App, config.app), config.host)
         config.http, config.ws, config.backlog = Connection, "none", BACKLOG
         for name in ("uvicorn.error", "asyncio"):
             logging.getLogger(name).addFilter(LogLimit())
 
 
 def guard() -> None:
-    """Have every page that Gradio serves from now on served by `Server`."""
-    gradio.http_server.Server = Server
+    """Make Gradio serve pages with `Server`, and raise the limit on file descriptors."""
+    gradio.http_server.Server = Server  # type: ignore[misc]  # Gradio has no setting for it
     with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
         import resource
 
@@ -130,4 +130,4 @@ def guard() -> None:
         if soft < DESCRIPTORS:
             soft = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        Connection.most = min(MAX_CONNECTIONS, soft // 2)
+        Connection.limit = min(MAX_CONNECTIONS, soft // 2)

@@ -1,4 +1,4 @@
-"""How the page looks: a quiet neutral theme, so that the only colours on it are the emotions'."""
+"""The page's theme: neutral, so that the only colours are those of the emotions."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import gradio as gr
 
 CSS = Path(__file__).parent / "style.css"
 
-# Gradio carries IBM Plex in its own files: nothing is fetched from a font service.
+# Gradio ships IBM Plex, so nothing is fetched from a font service.
 THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.zinc,
     secondary_hue=gr.themes.colors.zinc,

@@ -1,6 +1,6 @@
-"""UploadParser: what Gradio writes to the disk of an upload, bounded and counted."""
+"""UploadParser: limits and counts what Gradio writes to disk during an upload."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from ui.usage import USAGE, StorageFull
 
 
 class UploadParser(route_utils.GradioMultiPartParser):
-    """Gradio's parser of uploads with limits.
+    """Gradio's parser of uploads, with limits.
 
-    Gradio takes 1,000 files at a time, reads form fields (which nothing needs) into memory whatever their size, and
-    leaves the files of an upload that is cut off on the disk.
+    Gradio takes 1,000 files at a time, reads form fields of any size into memory although nothing needs them, and
+    leaves the files of an interrupted upload on the disk.
     """
 
     def __init__(self, headers: Any, stream: Any, **options: Any) -> None:
@@ -24,7 +24,7 @@ class UploadParser(route_utils.GradioMultiPartParser):
         super().__init__(headers, self._counted(stream), **options)
 
     @staticmethod
-    async def _counted(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _counted(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
         async for chunk in stream:
             USAGE.add(len(chunk))
             yield chunk
@@ -36,7 +36,7 @@ class UploadParser(route_utils.GradioMultiPartParser):
     async def parse(self) -> FormData:
         try:
             return await super().parse()
-        except BaseException as error:  # the visitor leaving, and a task that is cancelled, too
+        except BaseException as error:  # also when the visitor leaves or the task is cancelled
             for file in self._files_to_close_on_error:
                 file.close()
                 Path(file.name).unlink(missing_ok=True)
@@ -46,5 +46,5 @@ class UploadParser(route_utils.GradioMultiPartParser):
 
 
 def limit_uploads() -> None:
-    """Have Gradio parse uploads with `UploadParser`."""
-    route_utils.GradioMultiPartParser = UploadParser
+    """Make Gradio parse uploads with `UploadParser`."""
+    route_utils.GradioMultiPartParser = UploadParser  # type: ignore[misc]  # Gradio has no setting for it

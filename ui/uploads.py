@@ -1,4 +1,4 @@
-"""Uploads: the files that visitors send, and those that they get."""
+"""Uploads: the files that visitors send and receive."""
 
 import os
 import tempfile
@@ -11,11 +11,11 @@ from deepfer import ImageError
 from ui.usage import USAGE
 
 
-def kept(content: bytes, name: str) -> str:
-    """Write a file that visitors may fetch, and return its path.
+def store(content: bytes, name: str) -> str:
+    """Write a file that visitors may download, and return its path.
 
-    Each has a folder of its own. Gradio would name the folder by the content and write the file again each time, so
-    that of two visitors with the same picture one would be sent a file that is just being written for the other.
+    Each file gets a folder of its own. Gradio would name the folder after the content and write the file again each
+    time, so a visitor could download a file that is being rewritten for another visitor with the same image.
 
     Raises:
         StorageFull: There is no room for it.
@@ -26,16 +26,24 @@ def kept(content: bytes, name: str) -> str:
     return str(path)
 
 
-def uploaded(record: dict[str, Any]) -> Path:
-    """Where an uploaded file is, by Gradio's record of it.
+def is_stored(path: str) -> bool:
+    """Whether an absolute path is in the folder of uploads and results. Gradio also accepts other paths and URLs."""
+    folder = os.path.abspath(get_upload_folder())
+    return "\0" not in path and os.path.isabs(path) and Path(os.path.abspath(path)).is_relative_to(folder)
+
+
+def uploaded_path(record: dict[str, Any]) -> Path:
+    """The path of an uploaded file.
+
+    Args:
+        record: Gradio's record of the file, which the client may have forged.
 
     Raises:
-        ImageError: The record names a file that nobody uploaded. Gradio 6.31 lets one without "meta" through with any
-            path on this machine; uploads are in its own folder. Or the file has been deleted by now.
+        ImageError: The path is not that of an upload, or the file has been deleted meanwhile.
     """
-    path = Path(os.path.abspath(record.get("path") or ""))
-    if not path.is_relative_to(os.path.abspath(get_upload_folder())):
-        raise ImageError("Send it as a file.")
-    if not path.exists():
-        raise ImageError("It is no longer here: what waits for too long is deleted. Send it again.")
-    return path
+    path = record.get("path") or ""
+    if not is_stored(path):
+        raise ImageError("This is not an uploaded file.")
+    if not os.path.exists(path):
+        raise ImageError("This file is no longer on the server, which deletes uploads after a while. Upload it again.")
+    return Path(os.path.abspath(path))

@@ -16,45 +16,50 @@ import numpy as np
 
 from deepfer import EmotionRecognizer, Face, ImageError, read_image
 from deepfer.drawing import STYLES
-from ui.client import client
+from ui.client import client_address
+from ui.cores import usable_cores
+from ui.frames import Busy, FrameScheduler, Visitor
 from ui.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
-from ui.visitors import Busy, Visitor, Visitors, cores
 
 PAGE = Path(__file__).parent / "webcam"
 TOKEN = re.compile("[0-9a-f]{32}")
-MAX_TIME_S = 1e9  # of a frame: a page that is open for thirty years
-# Light, so that dark numbers can be read on them; it is the numbers that tell people apart for everyone.
+MAX_TIME_S = 1e9  # of a frame: the page would have been open for thirty years
+# Light colours, so that dark numbers are readable on them. Numbers, not only colours, tell people apart.
 PEOPLE = ("#f5f5f4", "#5eead4", "#f9a8d4", "#bef264", "#c4b5fd", "#fdba74")
-# Gradio passes over to its components what this gives: the snapshot to the picture, the tab's name to the tabs.
+# Runs in the browser. Its results go to the outputs: the snapshot to the photo, the update to the tabs.
 SNAPSHOT = '() => [document.querySelector("#webcam").snapshot, {selected: "image", __type__: "update"}]'
 
 
-def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) -> None:
-    """Add the tab to the `gr.Tabs` around it.
+def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, photo: gr.Image) -> None:
+    """Add the tab to the surrounding `gr.Tabs`.
 
     Args:
-        recognizer: What recognizes the faces.
+        recognizer: Recognizes the faces.
         tabs: The tabs, of which a snapshot opens "image".
-        picture: What takes a snapshot there.
+        photo: The component there that takes the snapshot.
     """
-    visitors = Visitors(slots=cores())
-    quick = recognizer.for_frames()
+    scheduler = FrameScheduler(slots=usable_cores())
+    frame_recognizer = recognizer.for_frames()
 
     async def recognize_frame(message: Any, request: gr.Request) -> dict[str, Any]:
-        """What a visitor's frame shows: {"faces": […]}; or {"late": true}, {"busy": true}, or {"error": "…"}.
+        """Recognize the faces in a frame.
 
         Args:
-            message: {"token", "time_s", "frame"}: what tells the visitor from others, when the frame was taken by the
-                visitor's clock, and the JPEG in base64. It comes as text, not as a file: Gradio writes files to disk.
-            request: Gradio puts it in.
+            message: {"token", "time_s", "frame"}: the visitor's token, the frame's time by the visitor's clock, and the
+                JPEG in base64. The frame is text, not a file, because Gradio writes files to disk.
+            request: Filled in by Gradio.
+
+        Returns:
+            {"faces": […]}; {"late": true} if a newer frame was first; {"busy": true} if the frame was dropped; or
+            {"error": "…"}.
         """
         try:
-            token, time_s, frame = checked(message)
-            await visitors.meet(token, client(request), lambda: asyncio.to_thread(decoded, frame))
-            async with visitors.turn(token) as visitor:
-                faces = await asyncio.to_thread(look, quick, visitor, time_s, frame)
+            token, time_s, frame = parse_message(message)
+            await scheduler.admit(token, client_address(request), lambda: asyncio.to_thread(decode_frame, frame))
+            async with scheduler.slot(token) as visitor:
+                faces = await asyncio.to_thread(track_faces, frame_recognizer, visitor, time_s, frame)
             if faces:
-                visitors.found_face(token, visitor)
+                scheduler.found_face(token, visitor)
         except ImageError as error:
             return {"error": str(error)}
         except Busy:
@@ -71,17 +76,17 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, picture: gr.Image) 
             emotions=[{"label": label, "colour": style.hex, "emoji": style.emoji} for label, style in STYLES.items()],
             people=PEOPLE,
         )
-        camera.snapshot(None, None, [picture, tabs], js=SNAPSHOT)
+        camera.snapshot(None, None, [photo, tabs], js=SNAPSHOT)
 
 
-def checked(message: Any) -> tuple[str, float, str]:
-    """A message's token, time and frame, which is still text.
+def parse_message(message: Any) -> tuple[str, float, str]:
+    """A message's token, time and frame (still in base64).
 
     Raises:
-        ImageError: It is no such message; the words are for whoever made it.
+        ImageError: The message is malformed.
     """
     if not isinstance(message, dict):
-        raise ImageError("send one object: token, time_s and frame")
+        raise ImageError("expected an object with token, time_s and frame")
     token, time_s, frame = message.get("token"), message.get("time_s"), message.get("frame")
     if not (isinstance(token, str) and TOKEN.fullmatch(token)):
         raise ImageError("token must be 32 hexadecimal digits")
@@ -90,15 +95,15 @@ def checked(message: Any) -> tuple[str, float, str]:
     if not isinstance(frame, str):
         raise ImageError("frame must be a JPEG in base64")
     if len(frame) > 4 * math.ceil(MAX_FRAME_BYTES / 3):
-        raise ImageError(f"a frame may have {MAX_FRAME_BYTES // 1000} KB at most")
+        raise ImageError(f"frame must not exceed {MAX_FRAME_BYTES // 1000} KB")
     return token, time_s, frame
 
 
-def decoded(frame: str) -> np.ndarray:
-    """A frame's picture: RGB uint8 (height, width, 3).
+def decode_frame(frame: str) -> np.ndarray:
+    """A frame's image, RGB uint8 `(H, W, 3)`.
 
     Raises:
-        ImageError: It is no picture, or one past a limit.
+        ImageError: It is not an image, or exceeds a limit.
     """
     try:
         data = base64.b64decode(frame, validate=True)
@@ -107,13 +112,13 @@ def decoded(frame: str) -> np.ndarray:
     return read_image(data, max_side=MAX_FRAME_SIDE, max_decode_s=MAX_FRAME_DECODE_S)
 
 
-def look(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: str) -> list[Face] | None:
-    """The faces in a frame, numbered and smoothed over the visitor's earlier ones; None if a newer one was first.
+def track_faces(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, frame: str) -> list[Face] | None:
+    """The faces in a frame, numbered and smoothed over the visitor's earlier ones; None if a newer frame was first.
 
     Raises:
-        ImageError: It is no picture, or one past a limit.
+        ImageError: It is not an image, or exceeds a limit.
     """
-    rgb = decoded(frame)
+    rgb = decode_frame(frame)
     faces = recognizer.recognize(rgb)
     with visitor.lock:
         return visitor.tracker.update(faces, time_s, size=(rgb.shape[1], rgb.shape[0]))

@@ -1,0 +1,69 @@
+"""Components: the HTML that the tabs show, rendered from `ui/templates` with every value escaped."""
+
+import base64
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from deepfer.drawing import STYLES
+from deepfer.result import Result, VideoResult
+from deepfer.text import format_percent
+
+DETECTORS = {"deepfer": "DeepFER", "yunet": "YuNet", "haar": "Haar cascade"}
+
+
+class Download(NamedTuple):
+    """A link that saves a file."""
+
+    label: str
+    filename: str
+    uri: str
+
+    @classmethod
+    def of(cls, label: str, filename: str, media_type: str, text: str) -> "Download":
+        """A link to a text that the page itself holds."""
+        return cls(label, filename, data_uri(media_type, text.encode()))
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of `ui/templates`."""
+    return _TEMPLATES.get_template(template).render(values)
+
+
+def data_uri(media_type: str, content: bytes) -> str:
+    """A URI that holds the content itself, so that nothing has to be stored on disk."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def facts(result: Result | VideoResult) -> dict[str, str]:
+    """The detector and the model behind a result, the latter with its commit on the Hub: "user/faces @ 0123abcd"."""
+    commit = f" @ {result.revision[:8]}" if result.revision else ""
+    return {"Detector": DETECTORS.get(result.detector, result.detector), "Model": result.model + commit}
+
+
+def format_time(seconds: float) -> str:
+    """A time as a person reads it: "8.4 s" or "2:05"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """A number with its noun: "1 face" or "2 faces"."""
+    return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f}%" if digits else format_percent(share)
+
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.globals["STYLES"] = STYLES
+_TEMPLATES.filters |= {"percent": _percent, "time": format_time, "counted": counted}
