@@ -122,7 +122,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--batch-size", type=whole_number(1), default=32, help="default: 32")
     add("--learning-rate", type=float, default=3e-3, help="at its peak (default: 0.003)")
     add("--seed", type=whole_number(0), default=0, help="of weights and images")
-    add("--init", type=Path, help="start from this .keras file, such as training/checkpoints/detector.keras")
+    add("--init", type=Path, help="start from this .keras file; the .json beside it is its run.json")
     add("--resume", action="store_true", help="go on after the last finished epoch in --out")
     add = stages.add_parser("export", parents=[data], help="write a checkpoint folder").add_argument
     add("--run", type=Path, required=True, help="the run folder")
@@ -157,11 +157,13 @@ def train(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     record = args.out / "run.json"
     earlier: list[dict[str, Any]] = []
+    init = json.loads(args.init.with_suffix(".json").read_text()) if args.init else None  # how that was trained
     if args.resume:  # the part so far may have had other settings
         before = json.loads(record.read_text())
         done = json.loads((args.out / "last" / "training_metadata.json").read_text())["epoch"]
+        init = before.pop("init", None) or init
         earlier = [*before.pop("resumed", []), {**before, "until_epoch": done}]
-    record.write_text(json.dumps({**settings, "resumed": earlier}, indent=2) + "\n")
+    record.write_text(json.dumps({**settings, "resumed": earlier, "init": init}, indent=2) + "\n")
     composer = load_composer(args.photos, args.crops, args.labels, "train")
     validation = load_composer(args.photos, args.crops, args.labels, "validation")
     fit(composer, validation, args.out, settings, args.init)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from training.detector.evaluate import markdown
@@ -14,8 +15,7 @@ right and left mouth corner. `deepfer.load_detector()` loads it; nothing is down
 - **Network:** {parameters:,} weights; depthwise-separable blocks with a top-down path, and grids at strides 8, 16
   and 32. The file is {kilobytes:.0f} kB: weights in float16, computation in float32.
 - **Thresholds**, chosen on the validation photos: {photo} for photos, {frame} for video frames.
-- **Made by** `python -m training.detector`: {epochs} epochs of {steps} batches of {batch_size} composed images,
-  seed {seed}{resumed}.
+- **Made by** `python -m training.detector`, on composed images: {stages}.
 
 ## How well it finds faces
 
@@ -54,16 +54,24 @@ not part of this project.
 
 def render(config: dict[str, Any], metrics: dict[str, Any], model_bytes: int) -> str:
     """The card of a detector folder, Markdown."""
-    run = dict(config["run"])
-    parts = [
-        f"{part['batch_size']} images a batch until epoch {part['until_epoch']}" for part in run.pop("resumed", [])
+    made = [
+        f"{sum(images for images, *_ in parts):,} (batches of {batch_size}, learning rate up to {rate:g})"
+        for (batch_size, rate), parts in groupby(stages(config["run"]), key=lambda part: part[1:])
     ]
-    resumed = f"; resumed with other settings ({'; '.join(parts)})" if parts else ""
     return CARD.format(
         parameters=config["parameters"],
         kilobytes=model_bytes / 1000,
         **config["thresholds"],
-        **run,
-        resumed=resumed,
+        stages=", then ".join(made),
         photos=markdown(metrics["photos"]),
     )
+
+
+def stages(run: dict[str, Any]) -> list[tuple[int, int, float]]:
+    """Images, batch size and learning rate of each part of a run; the run that it started from (`init`) comes first."""
+    parts = stages(run["init"]) if run.get("init") else []
+    done = 0
+    for part in [*run.get("resumed", []), {**run, "until_epoch": run["epochs"]}]:
+        epochs, done = part["until_epoch"] - done, part["until_epoch"]
+        parts.append((epochs * part["steps"] * part["batch_size"], part["batch_size"], part["learning_rate"]))
+    return parts
