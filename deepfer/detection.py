@@ -35,8 +35,7 @@ HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 HAAR_SIDE = 1024  # pixels of the longer side: the time of the cascade grows with the image
 HAAR_NEIGHBOURS = 4  # windows that must agree; with 3 it takes folds of cloth for faces
 PHOTO = SearchConfig(threshold=0.5, overview=640, glance=192, max_pixels=6_000_000)
-# Candidates of our network with a score between these get a second look: it tells small and turned faces from texture.
-DOUBT, SURE = 0.35, 0.7
+SURE = 0.7  # candidates of our network below it get a second look: it tells small and turned faces from texture
 
 
 class NetworkDetector:
@@ -148,7 +147,7 @@ def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) 
 
 def _own(folder: Path) -> NetworkDetector:
     checkpoint = read_detector(folder)
-    config = replace(PHOTO, threshold=checkpoint.threshold, doubt=DOUBT, sure=SURE)
+    config = replace(PHOTO, threshold=checkpoint.threshold, sure=SURE)
     network = load_network(checkpoint)
     return NetworkDetector("deepfer", str(folder), network, config, checkpoint.frame_threshold)
 

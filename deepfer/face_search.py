@@ -26,8 +26,8 @@ class SearchConfig:
 
     Attributes:
         threshold: The score from where a candidate is a face, 0 to 1.
-        doubt: The score from where a candidate is looked at again; 1 looks at none.
-        sure: The score from where a candidate needs no second look.
+        sure: The score below which a candidate gets a second look; its score is then the geometric mean of both. With 0
+            none does.
         overview: Pixels of the image's longer side in the first view; larger images are shrunk to it.
         glance: The same for a second, smaller view, in which faces that fill the image are found; 0 for none.
         max_pixels: The size up to which an image is searched at full resolution, tile by tile; larger ones are shrunk
@@ -40,8 +40,7 @@ class SearchConfig:
     overview: int
     glance: int = 0
     max_pixels: float = 0
-    doubt: float = 1.0
-    sure: float = 1.0
+    sure: float = 0
     tile: int = 768
     overlap: int = 96
 
@@ -62,15 +61,18 @@ class View:
 def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[Face]:
     """Every face in an RGB uint8 `(H, W, 3)` image, largest first, at most `MAX_FACES`."""
     found: list[Face] = []
+    least = (
+        config.threshold**2 if config.sure else config.threshold
+    )  # the mean with a second score of 1 is the threshold
     for view in views(rgb.shape[1], rgb.shape[0], config):
-        found += look(network, rgb, view, min(config.threshold, config.doubt))
+        found += look(network, rgb, view, least)
     looks = MAX_LOOKS
     faces = []
     for face in each_once(found):
         score = face.detection_score or 0.0
-        if config.doubt <= score < config.sure and looks:
+        if score < config.sure and looks:
             looks -= 1
-            score = math.sqrt(score * look_closer(network, rgb, face))
+            score = math.sqrt(score * look_closer(network, rgb, face, min(least / score, 0.99)))
         if score >= config.threshold:
             faces.append(replace(face, detection_score=score))
     return largest_first(faces)
@@ -108,15 +110,15 @@ def look(network: GridNetwork, rgb: np.ndarray, view: View, threshold: float) ->
     return faces
 
 
-def look_closer(network: GridNetwork, rgb: np.ndarray, face: Face) -> float:
-    """The score of a face seen alone, upright and at the size that the network knows best; 0 if it is not seen."""
+def look_closer(network: GridNetwork, rgb: np.ndarray, face: Face, least: float) -> float:
+    """The score of a face seen alone, upright and at the size that the network knows best; 0 if it is below `least`."""
     right_eye, left_eye, _nose, right_corner, left_corner = (complex(*point) for point in face.landmarks)
     down = (right_corner + left_corner - right_eye - left_eye) / 2
     x1, y1, x2, y2 = face.box
     a = CLOSE_HEIGHT / max(EYES_TO_MOUTH * abs(down), 1.0) * 1j * abs(down) / down if down else 1 + 0j
     middle = complex(CLOSE_SIDE, CLOSE_SIDE) / 2
     b = middle - a * complex(x1 + x2, y1 + y2) / 2
-    seen = network.detect(warp(rgb, similarity(a, b), (CLOSE_SIDE, CLOSE_SIDE)), 0.02)
+    seen = network.detect(warp(rgb, similarity(a, b), (CLOSE_SIDE, CLOSE_SIDE)), least)
     low, high = (CLOSE_SIDE - CLOSE_HEIGHT) // 2, (CLOSE_SIDE + CLOSE_HEIGHT) // 2
     expected = Face((low, low, high, high))
     scores = [
