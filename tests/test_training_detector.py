@@ -24,8 +24,9 @@ from deepfer.grid_network import STRIDES
 from training.data import DataError
 from training.detector import photos
 from training.detector.__main__ import THRESHOLDS, drawn_heads, main
+from training.detector.canvas import Canvas, moved
 from training.detector.card import render
-from training.detector.compose import Canvas, Composer, moved
+from training.detector.compose import Composer
 from training.detector.export import write
 from training.detector.network import build_detector
 from training.detector.photos import COLUMNS, LANDMARKS, SCORE, Photos, boxes

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from deepfer.detection import Detector
-from training.detector.compose import Canvas
+from training.detector.canvas import Canvas
 from training.detector.photos import COLUMNS
 from training.drawn_heads import draw_head
 
