@@ -1,6 +1,6 @@
-"""Face detectors, by name: our own embedded one, YuNet from the Hugging Face Hub, and OpenCV's Haar cascade.
+"""Face detectors by name: our own, which is embedded, YuNet from the Hugging Face Hub, and OpenCV's Haar cascade.
 
-detector = load_detector("auto")     # our own: embedded, so nothing is ever downloaded
+detector = load_detector("auto")     # our own: nothing is downloaded
 faces = detector.detect(rgb)         # largest first
 """
 
@@ -28,51 +28,50 @@ from deepfer.yunet import load_yunet
 
 YUNET_REPO = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
-# Pinned by its content, which holds whatever the repo's main branch comes to be.
+# The file is pinned by its content, so changes in the repo do not matter.
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 YUNET_THRESHOLD = 0.75
 HAAR_FILE = "haarcascade_frontalface_alt2.xml"
-HAAR_SIDE = 1024  # pixels of the longer side: the time of the cascade grows with the image
-HAAR_NEIGHBOURS = 4  # windows that must agree; with 3 it takes folds of cloth for faces
+HAAR_SIDE = 1024  # pixels of the longer side: the cascade's time grows with the image
+HAAR_NEIGHBOURS = 4  # windows that must agree; with 3, folds of cloth pass as faces
 PHOTO = SearchConfig(threshold=0.5, overview=640, glance=192, max_pixels=6_000_000)
-# Candidates of our network with a score between these get a second look: it tells small and turned faces from texture.
-DOUBT, SURE = 0.35, 0.7
+SURE = 0.7  # our network's candidates below this score are verified: it separates small and rotated faces from texture
 
 
 class NetworkDetector:
-    """Finds faces with a network: a score and five landmarks for each; safe to call from many threads.
+    """Finds faces with a network, each with a score and five landmarks; thread-safe.
 
     Attributes:
         name: "deepfer" or "yunet".
-        source: What `load_detector` loads the same detector from.
-        config: How an image is searched.
+        source: The argument with which `load_detector` loads this detector.
+        config: How images are searched.
     """
 
     def __init__(
         self, name: str, source: str, network: GridNetwork, config: SearchConfig, frame_threshold: float
     ) -> None:
-        """`frame_threshold`: the score from where a candidate in a frame of a video is a face, 0 to 1."""
+        """`frame_threshold`: the score from which a candidate in a video frame is a face, 0 to 1."""
         self.name, self.source, self.config = name, source, config
         self._network, self._frame_threshold = network, frame_threshold
 
     def for_frames(self, long_side: int) -> NetworkDetector:
-        """The same network for frames of a video: one view of each, `long_side` pixels long."""
+        """The same network for video frames: a single view with a longer side of `long_side` pixels."""
         config = replace(self.config, threshold=self._frame_threshold, overview=long_side, glance=0, max_pixels=0)
         return NetworkDetector(self.name, self.source, self._network, config, self._frame_threshold)
 
     def detect(self, rgb: np.ndarray) -> list[Face]:
-        """Every face in an RGB uint8 `(H, W, 3)` image, largest first; `[]` if there is none.
+        """Every face in an RGB uint8 `(H, W, 3)` image, largest first.
 
         Raises:
             ValueError: The image has another dtype or shape.
-            MemoryError: There is too little for an image of this size.
+            MemoryError: There is too little memory for an image of this size.
         """
         check_image(rgb)
         return search(self._network, rgb, self.config)
 
 
 class HaarDetector:
-    """OpenCV's frontal-face cascade: embedded, no scores, no landmarks; safe to call from many threads."""
+    """OpenCV's frontal-face cascade, without scores or landmarks; thread-safe."""
 
     name = source = "haar"
 
@@ -83,15 +82,15 @@ class HaarDetector:
             long_side: Pixels of the image's longer side; larger images are shrunk.
         """
         self.long_side = long_side
-        self._lock = threading.Lock()  # a cascade keeps the image it works on
+        self._lock = threading.Lock()  # a cascade keeps the image it is working on
         self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / HAAR_FILE))
 
     def for_frames(self, long_side: int) -> HaarDetector:
-        """The same cascade for frames of a video: its time grows with their size."""
+        """The same cascade for video frames, which it shrinks to `long_side` pixels."""
         return HaarDetector(min(long_side, self.long_side))
 
     def detect(self, rgb: np.ndarray) -> list[Face]:
-        """Every face in an RGB uint8 `(H, W, 3)` image, largest first; `[]` if there is none.
+        """Every face in an RGB uint8 `(H, W, 3)` image, largest first.
 
         Raises:
             ValueError: The image has another dtype or shape.
@@ -118,16 +117,16 @@ Detector = NetworkDetector | HaarDetector
 
 
 def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) -> Detector:
-    """The detector of that name.
+    """Load a detector by name.
 
     Args:
-        name: "auto" or "deepfer" (our own, embedded), "yunet" (fetched from the Hub unless it is cached), "haar", the
-            path of a YuNet `.onnx` file, or the folder of a detector made by `training.detector`.
-        local_files_only: Take YuNet from the cache alone.
+        name: "auto" or "deepfer" (our own, embedded), "yunet" (downloaded from the Hub unless cached), "haar", the path
+            of a YuNet `.onnx` file, or a detector folder made by `training.detector`.
+        local_files_only: Whether YuNet may only come from the cache.
 
     Raises:
         ValueError: `name` is none of these.
-        DetectorError: The file is missing or holds no detector, or the Hub sent another file than the pinned one.
+        DetectorError: The file is missing or is not a detector, or the Hub sent a file other than the pinned one.
         HubError: The Hub cannot be reached.
     """
     if name == "haar":
@@ -148,7 +147,7 @@ def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) 
 
 def _own(folder: Path) -> NetworkDetector:
     checkpoint = read_detector(folder)
-    config = replace(PHOTO, threshold=checkpoint.threshold, doubt=DOUBT, sure=SURE)
+    config = replace(PHOTO, threshold=checkpoint.threshold, sure=SURE)
     network = load_network(checkpoint)
     return NetworkDetector("deepfer", str(folder), network, config, checkpoint.frame_threshold)
 
@@ -167,7 +166,7 @@ def _yunet(path: Path) -> NetworkDetector:
 
 
 def _cached_yunet() -> Path | None:
-    """The pinned file in the Hub's cache, without any connection; None where it is not there, or is another."""
+    """The pinned file in the Hub's cache, found without a connection; None if it is missing or differs."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(YUNET_REPO, YUNET_FILE)
@@ -184,11 +183,11 @@ def _is_pinned(path: Path) -> bool:
 def _fetch_yunet(local_files_only: bool) -> Path:
     folder, commit = download(YUNET_REPO, [YUNET_FILE], local_files_only=local_files_only)
     path = folder / YUNET_FILE
-    if not _is_pinned(path) and not local_files_only:  # damaged on the way or in the cache
+    if not _is_pinned(path) and not local_files_only:  # damaged in transit or in the cache
         download(YUNET_REPO, [YUNET_FILE], commit, force=True)
     if not _is_pinned(path):
         raise DetectorError(
             f"{path.resolve()} is not the pinned {YUNET_FILE} (sha256 {YUNET_SHA256[:12]}…): it is damaged, or "
-            f"{YUNET_REPO} holds another now; delete it, and it is fetched again, or use --detector haar"
+            f"{YUNET_REPO} has changed; delete it to download it again, or use --detector deepfer"
         )
     return path

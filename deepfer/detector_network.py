@@ -1,4 +1,4 @@
-"""Our own detector network: a checkpoint folder -> a `GridNetwork`, and how its answer is read."""
+"""Our own detector network: checkpoint folder -> `GridNetwork`, and how its output is decoded."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from deepfer.grid_network import STRIDES, GridNetwork
 from deepfer.limits import MAX_MODEL_BYTES
 from deepfer.model_probe import probe
 
-UNIT = 3.0  # strides: a box side whose logarithm the network gives as 0
-CELL = 15  # numbers of a cell: score logit, box centre (2), logarithms of its sides (2), landmarks (10)
-TRIAL_SIDE = 64  # pixels of the image that a model must answer once before it is used
-LARGE_TRIAL_SIDE = 768  # the same in the other process: as large as a tile of a photo
+UNIT = 3.0  # strides: the network outputs the logarithm of a box side divided by this
+CELL = 15  # numbers per cell: score logit, box centre (2), logarithms of its sides (2), landmarks (10)
+TRIAL_SIDE = 64  # pixels of the image on which a model is tried before it is used
+LARGE_TRIAL_SIDE = 768  # the same in the trial in another process: as large as a tile of a photo
 
 
 @dataclass(frozen=True)
 class DetectorCheckpoint:
-    """A checked detector folder.
+    """A validated detector folder.
 
     Attributes:
-        folder: Where its files are.
-        threshold: The score from where a candidate in a photo is a face, 0 to 1.
-        frame_threshold: The same for a frame of a video, which is seen in less detail.
+        folder: The folder.
+        threshold: The score from which a candidate in a photo is a face, 0 to 1.
+        frame_threshold: The same for a video frame, which is searched in less detail.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class DetectorCheckpoint:
 
 
 def read_detector(folder: Path) -> DetectorCheckpoint:
-    """Read and check a detector's checkpoint folder.
+    """Read and validate a detector's checkpoint folder.
 
     Raises:
         DetectorError: A file or field is missing, damaged or out of range; the message says which.
@@ -69,7 +69,7 @@ def read_detector(folder: Path) -> DetectorCheckpoint:
 
 
 def load_network(checkpoint: DetectorCheckpoint) -> GridNetwork:
-    """Load a detector's model, after a trial in another process unless it is embedded.
+    """Load a detector's model; unless it is embedded, try it in another process first.
 
     Raises:
         DetectorError: The file is not a LiteRT model of a detector, or does not run.
@@ -85,10 +85,10 @@ def load_network(checkpoint: DetectorCheckpoint) -> GridNetwork:
 
 
 def _try(content: bytes, name: str) -> None:
-    """Load a model and have it answer for a large image too, which may crash where a small one does not.
+    """Load a model and run it on a large image, which may crash where a small one does not.
 
     Raises:
-        CheckpointError: It cannot be loaded, or answers in another form.
+        CheckpointError: It cannot be loaded or run, or its output has the wrong form.
     """
     network = _load(content, name)
     try:
@@ -98,10 +98,10 @@ def _try(content: bytes, name: str) -> None:
 
 
 def _load(content: bytes, name: str) -> GridNetwork:
-    """Load a model and have it answer once.
+    """Load a model and run it once.
 
     Raises:
-        CheckpointError: It cannot be loaded, or answers in another form.
+        CheckpointError: It cannot be loaded or run, or its output has the wrong form.
     """
     try:
         network = GridNetwork(content, decode)
@@ -109,23 +109,23 @@ def _load(content: bytes, name: str) -> GridNetwork:
     except (ValueError, RuntimeError, TypeError, MemoryError) as error:  # LiteRT's, for a damaged or foreign file
         raise CheckpointError(f"{name} is not a LiteRT detector: {str(error).splitlines()[0]}") from error
     if [grid.shape for grid in grids] != [(TRIAL_SIDE // stride,) * 2 + (CELL,) for stride in STRIDES]:
-        raise CheckpointError(f"{name} is not a LiteRT detector: its grids have another shape")
+        raise CheckpointError(f"{name} is not a LiteRT detector: its output has the wrong shape")
     if not all(np.isfinite(grid).all() for grid in grids):
-        raise CheckpointError(f"{name} is damaged: its answers are not finite")
+        raise CheckpointError(f"{name} is damaged: its outputs are not finite")
     return network
 
 
 def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
-    """The rows of `GridNetwork.detect` from the cells of a grid `(h, w, 15)` that score high enough.
+    """Decode the cells of a grid `(h, w, 15)` with a sufficient score into rows of `GridNetwork.detect`.
 
-    A cell holds the score's logit, the box's centre in strides from the cell's centre, the natural logarithms of its
-    sides over three strides, and the landmarks in strides from the cell's centre.
+    A cell holds the logit of the score, the box centre in strides from the centre of the cell, the natural logarithms
+    of its sides divided by three strides, and the landmarks in strides from the centre of the cell.
 
     Raises:
-        DetectorError: The grid has another form: a model may answer differently for a larger image than for the trial.
+        DetectorError: The grid has the wrong form: a model may behave differently on a larger image than in its trial.
     """
     if grid.shape[2:] != (CELL,):
-        raise DetectorError("the face detector's model is damaged: its grids have another form than in its trial")
+        raise DetectorError("the face detector's model is damaged: its output has the wrong form")
     y, x = np.nonzero(grid[..., 0] >= math.log(threshold / (1 - threshold)))
     cell, place = grid[y, x], np.stack([x, y], axis=1) + 0.5
     with np.errstate(over="ignore", invalid="ignore"):  # in damaged weights

@@ -1,4 +1,4 @@
-"""The passes of a detector network over an image: one over a frame; an overview, then tiles, over a photo."""
+"""Searches an image for faces with a detector network: a frame in one pass; a photo in an overview and in tiles."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deepfer.grid_network import GridNetwork
 from deepfer.limits import MAX_FACES
 from deepfer.warp import similarity, warp
 
-MIN_SIDE = 8  # pixels: a view with a shorter side shows no face
-CLOSE_SIDE, CLOSE_HEIGHT = 128, 80  # pixels of a second look, and of the face in it
-EYES_TO_MOUTH = 2.6  # a face's height over the distance from its eyes to its mouth
-MAX_LOOKS = 48  # second looks at an image: a bound on time in images full of texture
-SAME_IOU, INSIDE = 0.3, 0.6  # boxes that overlap more, or of which one lies this far inside the other, are one face
+MIN_SIDE = 8  # pixels: views with a shorter side are skipped
+CLOSE_SIDE, CLOSE_HEIGHT = 128, 80  # pixels: side of the view in which a face is verified, and height of the face in it
+EYES_TO_MOUTH = 2.6  # height of a face, divided by the distance from its eyes to its mouth
+MAX_VERIFIED = 48  # candidates per image: a bound on time in images full of texture
+SAME_IOU, INSIDE = 0.3, 0.6  # two boxes are one face above this IoU, or if this share of one lies inside the other
 
 
 @dataclass(frozen=True)
@@ -26,31 +26,30 @@ class SearchConfig:
 
     Attributes:
         threshold: The score from where a candidate is a face, 0 to 1.
-        doubt: The score from where a candidate is looked at again; 1 looks at none.
-        sure: The score from where a candidate needs no second look.
+        sure: The score below which a candidate is verified in a view of its own; its score is then the geometric mean
+            of both scores. With 0, no candidate is verified.
         overview: Pixels of the image's longer side in the first view; larger images are shrunk to it.
-        glance: The same for a second, smaller view, in which faces that fill the image are found; 0 for none.
-        max_pixels: The size up to which an image is searched at full resolution, tile by tile; larger ones are shrunk
-            to it first. With 0 the overview is all.
+        glance: The same for a second, smaller view, which finds faces that fill the image; 0 for none.
+        max_pixels: The size up to which an image is searched at full resolution, in tiles; larger images are shrunk to
+            it first. With 0, there are no tiles.
         tile: Pixels of a tile's longer side.
-        overlap: Pixels that neighbouring tiles share. The overview shows faces that are larger.
+        overlap: Pixels that neighbouring tiles share; larger faces are found in the overview.
     """
 
     threshold: float
     overview: int
     glance: int = 0
     max_pixels: float = 0
-    doubt: float = 1.0
-    sure: float = 1.0
+    sure: float = 0
     tile: int = 768
     overlap: int = 96
 
 
 @dataclass(frozen=True)
 class View:
-    """A part of an image at some scale: pixel `z` of the image is at `scale * z - corner`, complex numbers.
+    """A part of an image, scaled: the point `z` of the image, a complex number, is at `scale * z - corner`.
 
-    Faces whose longer side is below `smallest` pixels in this view are left to the others.
+    Faces whose longer side is below `smallest` pixels in this view are left to other views.
     """
 
     scale: float
@@ -62,22 +61,23 @@ class View:
 def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[Face]:
     """Every face in an RGB uint8 `(H, W, 3)` image, largest first, at most `MAX_FACES`."""
     found: list[Face] = []
+    least = config.threshold**2 if config.sure else config.threshold  # what verification can lift to the threshold
     for view in views(rgb.shape[1], rgb.shape[0], config):
-        found += look(network, rgb, view, min(config.threshold, config.doubt))
-    looks = MAX_LOOKS
+        found += look(network, rgb, view, least)
+    left = MAX_VERIFIED
     faces = []
     for face in each_once(found):
         score = face.detection_score or 0.0
-        if config.doubt <= score < config.sure and looks:
-            looks -= 1
-            score = math.sqrt(score * look_closer(network, rgb, face))
+        if score < config.sure and left:
+            left -= 1
+            score = math.sqrt(score * verify(network, rgb, face, min(least / score, 0.99)))
         if score >= config.threshold:
             faces.append(replace(face, detection_score=score))
     return largest_first(faces)
 
 
 def views(width: int, height: int, config: SearchConfig) -> Iterator[View]:
-    """What is looked at in an image of this size: the whole, and if it had to be shrunk, tiles of it."""
+    """The views of an image of this size: the whole and, if that had to be shrunk, tiles."""
     overview = min(1.0, config.overview / max(width, height))
     glance = config.glance / max(width, height)
     for scale, smallest in ((overview, 0), (glance, config.glance / 3)):
@@ -93,7 +93,7 @@ def views(width: int, height: int, config: SearchConfig) -> Iterator[View]:
 
 
 def look(network: GridNetwork, rgb: np.ndarray, view: View, threshold: float) -> list[Face]:
-    """The faces that the network sees in one view, in the image's pixels."""
+    """The faces that the network finds in one view, in pixels of the image."""
     height, width = rgb.shape[:2]
     faces = []
     seen = warp(rgb, similarity(complex(view.scale), -view.corner), view.size)
@@ -108,15 +108,15 @@ def look(network: GridNetwork, rgb: np.ndarray, view: View, threshold: float) ->
     return faces
 
 
-def look_closer(network: GridNetwork, rgb: np.ndarray, face: Face) -> float:
-    """The score of a face seen alone, upright and at the size that the network knows best; 0 if it is not seen."""
+def verify(network: GridNetwork, rgb: np.ndarray, face: Face, least: float) -> float:
+    """The score of a face in a view of its own, upright and at the best size for the network; 0 if below `least`."""
     right_eye, left_eye, _nose, right_corner, left_corner = (complex(*point) for point in face.landmarks)
     down = (right_corner + left_corner - right_eye - left_eye) / 2
     x1, y1, x2, y2 = face.box
     a = CLOSE_HEIGHT / max(EYES_TO_MOUTH * abs(down), 1.0) * 1j * abs(down) / down if down else 1 + 0j
     middle = complex(CLOSE_SIDE, CLOSE_SIDE) / 2
     b = middle - a * complex(x1 + x2, y1 + y2) / 2
-    seen = network.detect(warp(rgb, similarity(a, b), (CLOSE_SIDE, CLOSE_SIDE)), 0.02)
+    seen = network.detect(warp(rgb, similarity(a, b), (CLOSE_SIDE, CLOSE_SIDE)), least)
     low, high = (CLOSE_SIDE - CLOSE_HEIGHT) // 2, (CLOSE_SIDE + CLOSE_HEIGHT) // 2
     expected = Face((low, low, high, high))
     scores = [
@@ -128,7 +128,7 @@ def look_closer(network: GridNetwork, rgb: np.ndarray, face: Face) -> float:
 
 
 def each_once(faces: Iterable[Face]) -> list[Face]:
-    """The surest box of every face."""
+    """The box with the highest score of every face."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -(face.detection_score or 0)):
         if area(face.box) and not any(same_face(face, other) for other in kept):
@@ -137,18 +137,18 @@ def each_once(faces: Iterable[Face]) -> list[Face]:
 
 
 def same_face(a: Face, b: Face) -> bool:
-    """Whether two boxes are one face: they overlap, or one lies mostly inside the other."""
+    """Whether two boxes are the same face: they overlap enough, or one lies mostly inside the other."""
     smaller = min(area(a.box), area(b.box))
     return smaller > 0 and (iou(a.box, b.box) > SAME_IOU or intersection(a.box, b.box) > INSIDE * smaller)
 
 
 def largest_first(faces: Iterable[Face]) -> list[Face]:
-    """The faces by falling area, at most `MAX_FACES`."""
+    """The faces by descending area, at most `MAX_FACES`."""
     return sorted((face for face in faces if area(face.box)), key=lambda face: -area(face.box))[:MAX_FACES]
 
 
 def _tiles(length: float, config: SearchConfig) -> list[tuple[int, int]]:
-    """Starts and ends of the fewest overlapping tiles of one size that cover `length`."""
+    """Starts and ends of the fewest overlapping tiles of equal size that cover `length`."""
     end = math.ceil(length)
     overlap = min(config.overlap, config.tile // 2)
     count = max(1, math.ceil((end - overlap) / (config.tile - overlap)))

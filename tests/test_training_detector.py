@@ -23,7 +23,9 @@ from deepfer.face import iou
 from deepfer.grid_network import STRIDES
 from training.detector import photos
 from training.detector.__main__ import THRESHOLDS, drawn_heads, main
-from training.detector.compose import Canvas, Composer, moved
+from training.detector.canvas import Canvas, moved
+from training.detector.card import render
+from training.detector.compose import Composer
 from training.detector.export import write
 from training.detector.network import build_detector
 from training.detector.photos import COLUMNS, LANDMARKS, SCORE, Photos, boxes
@@ -227,6 +229,14 @@ def test_faults_in_the_data_are_named(data: Path, tmp_path: Path, capsys: pytest
     command = ["train", "--photos", str(tmp_path), "--crops", "x", "--out", str(tmp_path / "run")]
     assert main(command) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_card_tells_how_it_was_trained() -> None:
+    first = {"epochs": 3, "steps": 10, "batch_size": 4, "learning_rate": 0.1, "seed": 0}
+    second = {**first, "epochs": 2, "batch_size": 8, "init": {**first, "resumed": [{**first, "until_epoch": 1}]}}
+    config = {"parameters": 9, "thresholds": {"photo": 0.5, "frame": 0.5}, "run": second}
+    card = render(config, {"photos": {}}, 1000)
+    assert "120 (batches of 4, learning rate up to 0.1), then 160 (batches of 8, learning rate up to 0.1)." in card
 
 
 # --- from a run to a folder that deepfer loads ------------------------------------------------------------------------

@@ -38,7 +38,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 CROPS = {"train": 14000, "validation": 500}  # face crops that are used
 HEADS = {"train": 400, "validation": 40}  # drawn heads
-HEAD_SEED = 90_000  # no other program draws from it
+HEAD_SEED = 90_000  # used for nothing else, so no benchmark draws the same heads
 # Chosen on the validation photos: `python -m training.detector evaluate` measures them.
 THRESHOLDS = {"photo": 0.62, "frame": 0.55}
 SETTLING_BATCHES = 50  # for the statistics of batch normalization
@@ -46,7 +46,7 @@ PARITY_PHOTOS = 40
 
 
 def drawn_heads(split: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Drawn heads, float32 RGBA `(256, 256, 4)`, and the row of each face."""
+    """Drawn heads, float32 RGBA `(256, 256, 4)`, each with the row of its face."""
     heads = []
     for number in range(HEADS[split]):
         head, (x1, y1, x2, y2), landmarks = draw_head(np.random.default_rng([HEAD_SEED, len(split), number]))
@@ -59,10 +59,10 @@ def drawn_heads(split: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def load_composer(folder: Path, crops: str, labels: Path, split: str, teacher: GridNetwork | None = None) -> Composer:
-    """Everything that training images of a split are composed from; labelled by the teacher if it is given.
+    """The composer for a split's images; photos without labels are labelled by the teacher, if one is given.
 
     Raises:
-        DataError: A file is missing, or has no labels yet.
+        DataError: A file is missing, or has no labels and there is no teacher.
     """
     people, varied = (
         photos.load(folder / f"{part}-{split}.parquet", labels / f"{part}-{split}.npz", teacher, sure)
@@ -122,7 +122,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--batch-size", type=bounded_int(1), default=32, help="default: 32")
     add("--learning-rate", type=float, default=3e-3, help="at its peak (default: 0.003)")
     add("--seed", type=bounded_int(0), default=0, help="of weights and images")
-    add("--init", type=Path, help="start from this .keras file, such as training/checkpoints/detector.keras")
+    add("--init", type=Path, help="start from this .keras file; the .json beside it is its run.json")
     add("--resume", action="store_true", help="go on after the last finished epoch in --out")
     add = stages.add_parser("export", parents=[data], help="write a checkpoint folder").add_argument
     add("--run", type=Path, required=True, help="the run folder")
@@ -150,18 +150,20 @@ def label(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Fit the network, or go on with that."""
+    """Fit the network, or continue a run."""
     from training.detector.fit import fit
 
     settings = {name: getattr(args, name) for name in ("epochs", "steps", "batch_size", "learning_rate", "seed")}
     args.out.mkdir(parents=True, exist_ok=True)
     record = args.out / "run.json"
     earlier: list[dict[str, Any]] = []
-    if args.resume:  # the part so far may have had other settings
+    init = json.loads(args.init.with_suffix(".json").read_text()) if args.init else None  # how its weights were trained
+    if args.resume:  # earlier epochs may have had other settings
         before = json.loads(record.read_text())
         done = json.loads((args.out / "last" / "training_metadata.json").read_text())["epoch"]
+        init = before.pop("init", None) or init
         earlier = [*before.pop("resumed", []), {**before, "until_epoch": done}]
-    record.write_text(json.dumps({**settings, "resumed": earlier}, indent=2) + "\n")
+    record.write_text(json.dumps({**settings, "resumed": earlier, "init": init}, indent=2) + "\n")
     composer = load_composer(args.photos, args.crops, args.labels, "train")
     validation = load_composer(args.photos, args.crops, args.labels, "validation")
     fit(composer, validation, args.out, settings, args.init)

@@ -1,27 +1,28 @@
-"""The detector's model card, from its `config.json` and `metrics.json`."""
+"""Renders the detector's model card from its `config.json` and `metrics.json`."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from training.detector.evaluate import markdown
 
 CARD = """# DeepFER's face detector
 
-It finds faces of any roll in an RGB image, with a score and five landmarks for each: right eye, left eye, nose,
-right and left mouth corner. `deepfer.load_detector()` loads it; nothing is downloaded.
+Finds faces at any in-plane rotation in an RGB image, with a score and five landmarks for each: right eye, left eye,
+nose, right and left mouth corner. `deepfer.load_detector()` loads it; nothing is downloaded.
 
 - **Network:** {parameters:,} weights; depthwise-separable blocks with a top-down path, and grids at strides 8, 16
   and 32. The file is {kilobytes:.0f} kB: weights in float16, computation in float32.
 - **Thresholds**, chosen on the validation photos: {photo} for photos, {frame} for video frames.
-- **Made by** `python -m training.detector`: {epochs} epochs of {steps} batches of {batch_size} composed images,
-  seed {seed}{resumed}.
+- **Made by** `python -m training.detector`, on composed images: {stages}.
 
 ## How well it finds faces
 
-Whole photos that it was not trained on. The reference is YuNet with a single view of each photo at a score of 0.6, so
-"extra" boxes include real faces that YuNet misses, and YuNet's own row shows what its threshold in `deepfer` costs. The
-landmark error is the mean distance from YuNet's landmarks, as a share of the distance between the eyes.
+Measured on whole photos that it was not trained on. The reference is YuNet, run once on each photo, with a score of at
+least 0.6. So "extra" boxes include real faces that YuNet misses, and the row "yunet" shows the effect of the search and
+threshold that `deepfer` uses with YuNet. The landmark error is the mean distance from YuNet's landmarks, as a share of
+the distance between the eyes.
 
 {photos}
 
@@ -38,32 +39,40 @@ made images with known faces, by size and roll.
 | FER2013: gray 48-pixel faces | research data set |
 | drawn heads of `training.data.synthetic_heads` | MIT, as this project |
 
-The teacher was **YuNet** (Wu et al. 2023, MIT): its boxes and landmarks on these photos are the labels. What it is
-unsure of counted neither as a face nor as background, and what it sees in photos of animals counted as background. All
-training images are composed from these photos at random sizes and rolls, with their labels moved along. The photos are
-not part of this project.
+The teacher was **YuNet** (Wu et al. 2023, MIT): its boxes and landmarks on these photos are the labels. Faces that it
+was unsure of counted neither as faces nor as background; faces that it found in photos of animals counted as background
+or were ignored. All training images are composed from these photos at random sizes and rotations, and the labels are
+transformed with them. The photos are not part of this project.
 
 ## Limits
 
 - The training photos show mostly adults, many of them public figures of the early 2000s. Recall was not measured
   by age, sex or skin colour.
-- Faces below 12 pixels, profiles beyond the teacher's own reach, and faces that are mostly covered are missed.
-- It finds faces; it does not recognize people.
+- It misses faces below 12 pixels, full profiles, and faces that are mostly covered.
+- It finds faces; it does not identify people.
 """
 
 
 def render(config: dict[str, Any], metrics: dict[str, Any], model_bytes: int) -> str:
     """The card of a detector folder, Markdown."""
-    run = dict(config["run"])
-    parts = [
-        f"{part['batch_size']} images a batch until epoch {part['until_epoch']}" for part in run.pop("resumed", [])
+    made = [
+        f"{sum(images for images, *_ in parts):,} (batches of {batch_size}, learning rate up to {rate:g})"
+        for (batch_size, rate), parts in groupby(stages(config["run"]), key=lambda part: part[1:])
     ]
-    resumed = f"; resumed with other settings ({'; '.join(parts)})" if parts else ""
     return CARD.format(
         parameters=config["parameters"],
         kilobytes=model_bytes / 1000,
         **config["thresholds"],
-        **run,
-        resumed=resumed,
+        stages=", then ".join(made),
         photos=markdown(metrics["photos"]),
     )
+
+
+def stages(run: dict[str, Any]) -> list[tuple[int, int, float]]:
+    """Images, batch size and learning rate of each part of a run, beginning with the run it started from (`init`)."""
+    parts = stages(run["init"]) if run.get("init") else []
+    done = 0
+    for part in [*run.get("resumed", []), {**run, "until_epoch": run["epochs"]}]:
+        epochs, done = part["until_epoch"] - done, part["until_epoch"]
+        parts.append((epochs * part["steps"] * part["batch_size"], part["batch_size"], part["learning_rate"]))
+    return parts

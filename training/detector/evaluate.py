@@ -1,4 +1,4 @@
-"""How well a detector finds the faces of whole photos, with YuNet at a plain threshold as the reference."""
+"""Measures a detector on whole photos, with YuNet at a plain threshold as the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepfer.grid_network import GridNetwork
 from training.detector.photos import decode
 
 PARTS = ("people", "varied", "scenes")
-REFERENCE_SCORE = 0.6  # YuNet's score from where what it sees in a photo is a face to be found
+REFERENCE_SCORE = 0.6  # YuNet's score from where a face counts as one to be found
 MATCH_IOU = 0.4
 HEIGHTS = (0, 16, 24, 32, 48, 96, math.inf)  # pixels; recall is given between each two
 
@@ -62,7 +62,7 @@ def _measure(detector: Detector, teacher: GridNetwork, photos: Sequence[np.ndarr
 
 
 def match(found: Sequence[Face], boxes: Sequence[Box]) -> list[Face | None]:
-    """For each box the face that overlaps it most, by at least `MATCH_IOU`, or None; every face matches one box."""
+    """For each box the face that overlaps it most, by at least `MATCH_IOU`, or None; a face matches at most one box."""
     left, matched = list(found), []
     for box in boxes:
         best = max(left, key=lambda face: iou(face.box, box), default=None)
@@ -75,7 +75,7 @@ def match(found: Sequence[Face], boxes: Sequence[Box]) -> list[Face | None]:
 
 
 def landmark_error(face: Face, expected: np.ndarray) -> float:
-    """Mean distance of a face's landmarks from the expected ones, float `(5, 2)`, over the distance of those eyes."""
+    """Mean distance of landmarks from the expected ones, `(5, 2)`, as a share of the distance between the eyes."""
     apart = np.hypot(*(np.array(face.landmarks) - expected).T).mean()
     return float(apart / max(math.dist(expected[0], expected[1]), 1.0))
 

@@ -1,4 +1,4 @@
-"""Export: the trained detector -> a checkpoint folder that `deepfer` loads, if it answers as Keras does."""
+"""Export: trained detector -> checkpoint folder for `deepfer`, after a parity check against Keras."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPORT_SIDE = 64  # pixels; the file takes any multiple of 32
 
 
 class Enlarge(keras.layers.Layer):
-    """Each cell as a square of four, in operations that do not fix the input's size in the exported file."""
+    """Repeats each cell 2 x 2 with operations that leave the exported file's input size free."""
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         import tensorflow as tf
@@ -34,7 +34,7 @@ class Enlarge(keras.layers.Layer):
 
 
 def to_litert(detector: keras.Model) -> bytes:
-    """Convert to a LiteRT file of any input size; its weights are float16, it computes in float32."""
+    """Convert to a LiteRT file of any input size, with float16 weights and float32 arithmetic."""
     import tensorflow as tf
 
     def exported(layer: keras.Layer) -> keras.Layer:
@@ -51,7 +51,7 @@ def to_litert(detector: keras.Model) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     tf.get_logger().setLevel("ERROR")
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints where it keeps a copy on the way
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the path of its temporary copy
         return bytes(converter.convert())
 
 
@@ -62,14 +62,14 @@ def write(
     about: dict[str, Any],
     recorded: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> float:
-    """Write a detector's `model.tflite` and `config.json`, if the file answers as the model does.
+    """Write a detector's `model.tflite` and `config.json`, after checking that the file answers as the model does.
 
     Args:
         detector: A model of `training.detector.network`.
-        folder: Where to.
-        images: RGB uint8 `(H, W, 3)`, on which both are compared.
-        about: What else `config.json` says; `thresholds` is needed.
-        recorded: Photos by name, whose number of faces is recorded.
+        folder: The folder to write to.
+        images: RGB uint8 `(H, W, 3)`, used for the comparison.
+        about: Further fields of `config.json`; must include `thresholds`.
+        recorded: Photos by name; the number of faces found in each is recorded in `config.json`.
 
     Returns:
         The largest difference of any number in any grid.

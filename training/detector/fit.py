@@ -15,11 +15,11 @@ from training.detector.network import build_detector
 from training.detector.targets import cells, loss, targets
 from training.model.models import fuse_normalization
 
-VALIDATION_BATCHES = 12  # of composed images; the seed is fixed, so every epoch sees the same ones
+VALIDATION_BATCHES = 12  # the same composed images in every epoch
 
 
 class ComposedBatches(keras.utils.PyDataset):
-    """Batches of composed images, the same for the same seed, epoch and index, whether a run was resumed or not."""
+    """Batches of composed images; seed, epoch and index determine a batch, so a resumed run continues exactly."""
 
     def __init__(self, composer: Composer, batch_size: int, steps: int, seed: int, first_epoch: int = 0) -> None:
         super().__init__(workers=2, max_queue_size=6)
@@ -49,13 +49,13 @@ class ComposedBatches(keras.utils.PyDataset):
 
 
 def trainable(detector: keras.Model) -> keras.Model:
-    """The detector with its grids one after the other, `(N, cells, 15)`, as `loss` takes them."""
+    """The detector with its grids concatenated to `(N, cells, 15)`, as `loss` expects."""
     flat = [keras.layers.Reshape((-1, CELL), dtype="float32")(grid) for grid in detector.outputs]
     return keras.Model(detector.input, keras.layers.Concatenate(axis=1, dtype="float32")(flat))
 
 
 def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any], init: Path | None = None) -> None:
-    """Train, keeping the averaged network after each epoch as `out/latest.keras`; goes on where a run was cut off.
+    """Train, or continue an interrupted run; saves the averaged network after each epoch as `out/latest.keras`.
 
     Args:
         composer: Makes the training images.
@@ -64,7 +64,7 @@ def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any
         init: A detector's `.keras` file to start from.
         args: `epochs`, `steps` (batches of an epoch), `batch_size`, `learning_rate` and `seed`.
     """
-    keras.mixed_precision.set_global_policy("float32")  # faster here: depthwise layers gain nothing from bfloat16
+    keras.mixed_precision.set_global_policy("float32")  # bfloat16 makes depthwise layers slower
     keras.utils.set_random_seed(args["seed"])
     last = out / "last"
     metadata = last / "training_metadata.json"
@@ -101,14 +101,14 @@ def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any
 
 
 def settle(detector: keras.Model, batches: ComposedBatches) -> None:
-    """Take batch normalization's statistics anew, with the averaged weights: those in training are of other weights."""
+    """Recompute batch normalization's statistics: those from training belong to the weights before averaging."""
     model = trainable(detector)
     for index in range(len(batches)):
         model(batches[index][0].astype(np.float32), training=True)
 
 
 class _Keep(keras.callbacks.Callback):
-    """Keeps the detector after every epoch, with its averaged weights."""
+    """Saves the detector with its averaged weights after every epoch."""
 
     def __init__(self, detector: keras.Model, out: Path) -> None:
         super().__init__()

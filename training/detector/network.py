@@ -1,4 +1,4 @@
-"""The detector's network: RGB, 0 to 255, in; a score, a box and five landmarks out for every cell of three grids."""
+"""The detector's network: RGB image in; a score, a box and five landmarks for every cell of three grids out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keras import layers
 from deepfer.detector_network import CELL
 from deepfer.grid_network import STRIDES
 
-RARE = -4.6  # the score logit that a cell starts with: a probability of 1%
+RARE = -4.6  # initial score logit of every cell: a probability of 1%
 
 
 def build_detector(
@@ -48,7 +48,7 @@ def build_detector(
     model = keras.Model(inputs, grids[::-1], name="detector")
     for number in range(1, len(STRIDES) + 1):
         kernel, bias = model.get_layer(f"grid_{number}").get_weights()
-        bias[0] = RARE  # or the many empty cells would drown the first steps (Lin et al. 2017, RetinaNet)
+        bias[0] = RARE  # else empty cells dominate the first steps (Lin et al. 2017, RetinaNet)
         model.get_layer(f"grid_{number}").set_weights([kernel * 0.1, bias])
     return model
 

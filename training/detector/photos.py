@@ -1,7 +1,7 @@
-"""Photos with the faces that a teacher finds in them, decoded and labelled once.
+"""Photos and the faces in them, as a teacher labels them.
 
-The teacher is YuNet (Wu et al. 2023), on upright photos at several sizes and tilts. It is sure of a face, or in doubt
-about it: what is in doubt counts neither as a face nor as background.
+The teacher is YuNet (Wu et al. 2023), run on each photo at several sizes and rolls. A face that it is unsure of is in
+doubt: it counts neither as a face nor as background.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from deepfer.grid_network import GridNetwork
 from deepfer.warp import similarity, warp
 from training.errors import DataError
 
-SURE = 0.75  # the teacher's score from where a face counts as one: below, every second one in varied photos is none
-SURE_OF_PEOPLE = 0.6  # the same in photos of people, where the teacher is seldom wrong
-DOUBT = 0.5  # and from where it is in doubt: what it is less sure of is nearly always background
-TILT_PENALTY = 0.15  # off the score of a face in a tilted view, where the teacher takes more for faces
-ANIMAL_SURE = 0.9  # the teacher takes dogs and monkeys for faces; in a photo of an animal, only this may be a person
+SURE = 0.75  # the teacher's score from where a face counts: below it, half of those in varied photos are false
+SURE_OF_PEOPLE = 0.6  # the same for photos of people, where the teacher is rarely wrong
+DOUBT = 0.5  # the score from where a face is in doubt: what scores lower is nearly always background
+TILT_PENALTY = 0.15  # subtracted from scores in rotated views, where the teacher finds more false faces
+ANIMAL_SURE = 0.9  # in photos of animals, which the teacher often takes for faces, what scores lower is background
 # Views of a photo, (scale, degrees): large faces are found in a small view, small ones in a large one.
 VIEWS = ((1.0, 0.0), (0.5, 0.0), (2.0, 0.0), (1.0, 35.0), (1.0, -35.0))
 SAME_IOU = 0.35  # two boxes that overlap this much are one face
 CROP_SIDE = 192  # pixels: FER2013's 48-pixel faces are enlarged to this, since the teacher needs room
 CROP_BORDER = 48  # pixels of border around them
 CROP_VIEWS = ((1.0, 0.0), (0.5, 0.0), (1.0, 25.0), (1.0, -25.0))
-CROP_SURE = 0.5  # crops where the teacher is less sure are left out: their landmarks would be guesses
+CROP_SURE = 0.5  # crops in which the teacher is less sure are left out: their landmarks would be guesses
 
 # Columns of a face's row: the ellipse (centre, width, height, roll in radians), the landmarks, the teacher's score.
 CENTER, SIDES, ROLL, LANDMARKS, SCORE = slice(0, 2), slice(2, 4), 4, slice(5, 15), 15
@@ -87,9 +87,9 @@ def shows_animal(name: str) -> bool:
 def label(
     image: np.ndarray, teacher: GridNetwork, views: tuple[tuple[float, float], ...] = VIEWS, animal: bool = False
 ) -> np.ndarray:
-    """The faces in an RGB uint8 `(H, W, 3)` photo, float32 `(N, 16)`: the surest view of each.
+    """The faces in an RGB uint8 `(H, W, 3)` photo, float32 `(N, 16)`, each from the view with the highest score.
 
-    In a photo of an animal none is sure: a face that the teacher is surest of is in doubt, the others are background.
+    If the photo shows an `animal`, no face is sure: the best are in doubt and the others are background.
     """
     height, width = image.shape[:2]
     rows = []
@@ -115,9 +115,9 @@ def label(
 
 
 def label_crops(crops: np.ndarray, teacher: GridNetwork) -> Photos:
-    """Gray uint8 `(N, 48, 48)` faces as photos of their own; those in which the teacher sees none are left out.
+    """Gray uint8 `(N, 48, 48)` face crops as photos; those in which the teacher sees no face are left out.
 
-    Each is known to be a face, so it counts as one however sure the teacher is.
+    Every crop is known to show a face, so the face counts even if the teacher is unsure.
     """
     images, faces = [], []
     shrink = crops.shape[1] / CROP_SIDE
@@ -138,12 +138,12 @@ def label_crops(crops: np.ndarray, teacher: GridNetwork) -> Photos:
 
 
 def load(path: Path, labels: Path, teacher: GridNetwork | None, sure: float = SURE) -> Photos:
-    """Decode a Parquet file of photos, and label them with the teacher unless `labels` (`.npz`) holds that already.
+    """Decode a Parquet file of photos, and label them with the teacher unless the file `labels` (`.npz`) exists.
 
-    A face counts as one from the teacher's score `sure` on: scores are shifted so that `SURE` means that.
+    Scores are shifted so that the teacher's score `sure` becomes `SURE`.
 
     Raises:
-        DataError: The file is missing or damaged, or there are no labels and no teacher.
+        DataError: The file is missing or damaged, or there are neither labels nor a teacher.
     """
     names, images = decode(path)
     if not labels.exists():
@@ -163,7 +163,7 @@ def load(path: Path, labels: Path, teacher: GridNetwork | None, sure: float = SU
 
 
 def save(path: Path, faces: list[np.ndarray]) -> None:
-    """Keep the labels of photos, in their order."""
+    """Save the labels of photos, in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, counts=[len(rows) for rows in faces], faces=np.concatenate(faces))
 
@@ -177,7 +177,7 @@ def boxes(rows: np.ndarray) -> np.ndarray:
 
 
 def _each_once(rows: np.ndarray) -> np.ndarray:
-    """The surest row of each face, the surest face first."""
+    """The row with the highest score of each face, best first."""
     rows = rows[np.argsort(-rows[:, SCORE])]
     kept: list[int] = []
     around = boxes(rows)

@@ -15,7 +15,7 @@ import numpy as np
 
 from deepfer.detection import Detector
 from training.data.synthetic_heads import draw_head
-from training.detector.compose import Canvas
+from training.detector.canvas import Canvas
 from training.detector.photos import COLUMNS
 
 DRAWN = 12  # images

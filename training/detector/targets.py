@@ -1,4 +1,4 @@
-"""What each cell of the network should answer for the faces in an image, and the loss on it."""
+"""Training targets for each cell of the grids, and the loss."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from deepfer.grid_network import STRIDES
 from training.detector.photos import LANDMARKS, SCORE, SIDES, SURE, boxes
 
 REACH = {8: (0.0, 46.0), 16: (34.0, 110.0), 32: (80.0, 1e9)}  # face heights, in pixels, that each grid answers for
-NEAR = {8: (0.0, 64.0), 16: (24.0, 150.0), 32: (58.0, 1e9)}  # and heights beyond these where it may answer or not
-CORE, RING = 0.16, 0.38  # of a face's height around its centre: cells that are the face, and cells that may answer
+NEAR = {8: (0.0, 64.0), 16: (24.0, 150.0), 32: (58.0, 1e9)}  # and a wider range, in which it may answer but need not
+CORE, RING = 0.16, 0.38  # radius, in face heights, of the cells that must answer, and of those that may
 GAMMA = 2.0  # of the focal loss (Lin et al. 2017)
 ALPHA = 0.5  # weight of cells with a face against those without in the focal loss
 SIDES_WEIGHT = 0.5  # of a logarithm of the box's sides, against a share of the face's height
@@ -21,12 +21,12 @@ PLACE = slice(4, 18)
 
 
 def cells(side: int) -> int:
-    """How many cells all grids have together over an image of `side` pixels."""
+    """The number of cells in all grids together, for a square image of `side` pixels."""
     return sum((side // stride) ** 2 for stride in STRIDES)
 
 
 def targets(rows: np.ndarray, side: int) -> np.ndarray:
-    """What every cell should answer, float32 `(cells, 18)`, for face rows `(N, 16)` in an image of `side` pixels."""
+    """Targets of all cells, float32 `(cells, 18)`, for face rows `(N, 16)` in a square image of `side` pixels."""
     return np.concatenate([_grid(rows, side, stride) for stride in STRIDES])
 
 
@@ -66,11 +66,11 @@ def _grid(rows: np.ndarray, side: int, stride: int) -> np.ndarray:
 
 
 def loss(wanted: keras.KerasTensor, answered: keras.KerasTensor) -> keras.KerasTensor:
-    """Focal loss on scores plus distances of boxes and landmarks as shares of the face's height, per face cell.
+    """Focal loss of the scores plus L1 distances of boxes and landmarks, in face heights, per face cell.
 
     Args:
         wanted: `(N, cells, 18)` of `targets`.
-        answered: `(N, cells, 15)`, the network's grids one after the other.
+        answered: `(N, cells, 15)`, the concatenated grids of the network.
     """
     face, weight, placed, shrink = (wanted[..., index] for index in range(4))
     logit = answered[..., 0]
