@@ -101,9 +101,10 @@ def as_rgb(image: ImageSource) -> np.ndarray:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(_too_large("image", image.size))
         try:
-            return _to_array(_upright(image))
+            image.load()  # of a file that Pillow has only opened
         except _DAMAGE as error:
             raise ImageError(f"image: damaged or truncated ({first_line(error)})") from error
+        return _to_array(_upright(image))
     check_image(image)
     return image
 

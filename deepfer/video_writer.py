@@ -176,7 +176,7 @@ class _FfmpegEncoder:
             f"-vf pad=ceil(iw/2)*2:ceil(ih/2)*2 -pix_fmt yuv420p -c:v {codec} {QUALITY[codec]} "
             "-movflags +faststart -f mp4"
         )
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (deleted with this object)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
             [_ffmpeg(), *options.split(), str(path)],
             stdin=subprocess.PIPE,
@@ -190,10 +190,16 @@ class _FfmpegEncoder:
         self._process.stdin.write(np.ascontiguousarray(rgb).data)
 
     def close(self) -> None:
+        if self._log.closed:
+            return
         assert self._process.stdin
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         self._process.wait()
+        with self._log:
+            self._log.seek(0)
+            lines = self._log.read(10_000).decode(errors="replace").strip().splitlines()
+        self._message = lines[-1] if lines else "ffmpeg stopped"
 
     def kill(self) -> None:
         self._process.kill()
@@ -202,9 +208,8 @@ class _FfmpegEncoder:
         return self._process.returncode == 0
 
     def error(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read(10_000).decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "ffmpeg stopped"
+        self.close()
+        return self._message
 
 
 class _OpenCVEncoder:

@@ -1,4 +1,4 @@
-"""Clips for the tests: the astronaut, who pans, and a mirrored twin, who crosses her path."""
+"""Videos for the tests: the astronaut, who pans, and a mirrored twin, who crosses her path."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def crossing(width: int, height: int, frames: int, people: int = 2) -> Iterator[
 
 
 def write(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str = "mp4v") -> Path:
-    """BGR frames as a clip of OpenCV's own making."""
+    """Write BGR frames with OpenCV."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*kind), fps, frames[0].shape[1::-1])
     for frame in frames:
         writer.write(frame)
@@ -33,7 +33,7 @@ def write(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str = "mp4
 
 
 def read(path: Path) -> tuple[list[np.ndarray], list[float]]:
-    """A clip's BGR frames and their times."""
+    """A video's BGR frames and their times."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     frames, times = [], []
     while True:

@@ -1,4 +1,4 @@
-"""The command line, called here or started as a program of its own."""
+"""Runs the command line in this process or in a separate one."""
 
 import json
 import signal
@@ -23,9 +23,9 @@ def lines(text: str) -> list[dict]:
 
 @contextmanager
 def started(*arguments: object, **options: object) -> Iterator[subprocess.Popen]:
-    """The command line as a program of its own, gone afterwards."""
+    """Start the command line in a separate process, which is killed at the end."""
     command = [sys.executable, "-m", "deepfer", *map(str, arguments)]
-    # A program started in the background of a script ignores Ctrl-C, and so would what it starts.
+    # A background process of a script ignores Ctrl-C, and so would its children.
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), **options,

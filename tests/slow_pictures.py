@@ -1,4 +1,4 @@
-"""Small pictures that ask for a lot of work, for the tests."""
+"""Small images that ask for a lot of work, for the tests."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def jpeg_with_scans(side: int, more: int) -> bytes:
-    """A gray progressive JPEG whose last scan is repeated: each goes through the whole picture again."""
+    """A gray progressive JPEG whose last scan is repeated: each goes through the whole image again."""
     data = encode(Image.new("RGB", (side, side), "gray"), "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * more + data[-2:]
@@ -115,7 +115,7 @@ def jpeg2000_of_precincts(side: int) -> bytes:
 
 
 def slow() -> dict[str, bytes]:
-    """Pictures that take from 3 s to a minute to decode."""
+    """Images that take from 3 s to a minute to decode."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1_500, 1_500, 3), np.uint8))
     small = Image.new("RGB", (64, 64))
     jp2 = encode(small, "JPEG2000").replace(struct.pack(">II", 64, 64), struct.pack(">II", 5_000, 5_000))
@@ -136,7 +136,7 @@ def slow() -> dict[str, bytes]:
 
 
 def multiplying() -> dict[str, bytes]:
-    """Pictures of a few pixels whose headers take seconds or gigabytes to read."""
+    """Images of a few pixels whose headers take seconds or gigabytes to read."""
     return {
         "JPEG, 100,000 segments": jpeg_with_segments(0xE5, [b""] * 100_000),
         "JPEG, a megabyte of padding": jpeg_with_segments(0xE5, []).replace(

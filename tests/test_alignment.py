@@ -12,14 +12,14 @@ SIZE = 48
 
 
 def face_at(center: complex, side: float, angle: float, image_size: int = 400) -> Face:
-    """A face whose crop would be the square of `side` about `center`, turned by `angle` degrees."""
+    """A face whose crop is the square of `side` around `center`, rotated by `angle` degrees."""
     turn = np.exp(1j * np.radians(angle))
     points = [center + turn * side * (complex(*point) - complex(0.5, 0.5)) for point in GEOMETRY.template]
     return Face((0, 0, image_size, image_size), landmarks=tuple((p.real, p.imag) for p in points))
 
 
 def marked(center: complex, side: float, angle: float) -> np.ndarray:
-    """A picture with a bright disc where the face's own (0.3, 0.4), its right eye, is."""
+    """An image with a bright disc at (0.3, 0.4) of the face, its right eye."""
     image = np.zeros((400, 400, 3), np.uint8)
     eye = center + np.exp(1j * np.radians(angle)) * side * complex(-0.2, -0.1)
     fine = 16  # OpenCV draws to a sixteenth of a pixel, counted from the middle of the first one
@@ -40,7 +40,7 @@ def test_landmarks_land_on_the_template(angle: float, side: float) -> None:
     assert (y + 0.5) / SIZE == pytest.approx(0.4, abs=0.025)
 
 
-def test_a_box_without_landmarks_is_cut_with_its_margin() -> None:
+def test_a_box_without_landmarks_is_cropped_with_its_margin() -> None:
     image = np.zeros((400, 400, 3), np.uint8)
     image[100:180, 150:230] = 255  # the box
     crop = GEOMETRY.crop(image, Face((150, 100, 230, 180)), 100)
@@ -49,7 +49,7 @@ def test_a_box_without_landmarks_is_cut_with_its_margin() -> None:
     assert (rows[0], rows[-1] + 1) == pytest.approx((5, 85), abs=1)
 
 
-def test_identity_when_the_crop_is_the_picture() -> None:
+def test_a_crop_of_the_whole_image_is_the_identity() -> None:
     rng = np.random.default_rng(0)
     image = np.repeat(rng.integers(0, 256, (SIZE, SIZE, 1), dtype=np.uint8), 3, axis=2)
     crop = GEOMETRY.crop(image, face_at(complex(SIZE / 2, SIZE / 2), SIZE, 0, SIZE), SIZE)
@@ -63,12 +63,12 @@ def test_shrinking_averages_instead_of_skipping_pixels() -> None:
 
 
 @pytest.mark.parametrize("box", [(0, 0, 40, 40), (380, 390, 400, 400), (0, 0, 400, 400), (399, 399, 400, 400)])
-def test_the_border_is_repeated_beyond_the_picture(box: tuple[int, int, int, int]) -> None:
+def test_the_border_is_repeated_beyond_the_image(box: tuple[int, int, int, int]) -> None:
     image = np.full((400, 400, 3), 90, np.uint8)
     assert np.all(GEOMETRY.crop(image, Face(box), SIZE) == 90)
 
 
-def test_landmarks_all_in_one_place_fall_back_to_the_box() -> None:
+def test_coinciding_landmarks_fall_back_to_the_box() -> None:
     image = np.full((400, 400, 3), 90, np.uint8)
     image[100:180, 150:230] = 200
     collapsed = Face((150, 100, 230, 180), landmarks=((190.0, 140.0),) * 5)

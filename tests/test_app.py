@@ -110,7 +110,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("notes.jpg", b"these are words\n", "not a picture"),
+        ("notes.jpg", b"these are words\n", "not an image"),
         ("empty.png", b"", "empty"),
         ("cut.jpg", ASTRONAUT.read_bytes()[:20_000], "truncated"),
         ("bomb.png", bomb(), "megapixels"),
@@ -178,11 +178,11 @@ def test_the_environment_opens_it_and_a_model_that_is_not_there_is_told(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--port", "99999"], "'99999' is no number from 1 to 65535"),
-        (["--port", "0"], "'0' is no number from 1 to 65535"),
+        (["--port", "99999"], "must be an integer from 1 to 65535, got '99999'"),
+        (["--port", "0"], "must be an integer from 1 to 65535, got '0'"),
         (["--port", "TAKEN"], "error: the page cannot be served: "),
         (["--host", "host.invalid"], "error: the page cannot be served: "),
-        (["GRADIO_SERVER_PORT=99999"], "'99999' is no number from 1 to 65535"),
+        (["GRADIO_SERVER_PORT=99999"], "must be an integer from 1 to 65535, got '99999'"),
         (["GRADIO_SERVER_PORT=none"], "error: Gradio cannot use a GRADIO_ variable of the environment: "),
     ],
 )

@@ -150,7 +150,7 @@ def test_a_text_named_jpg_is_told_and_takes_the_last_answer_away(page: Any, tmp_
     (tmp_path / "notes.jpg").write_text("these are words\n")
     upload(page, tmp_path / "notes.jpg")
     page.wait_for_selector("#overview [role=alert]")
-    assert "notes.jpg: not a picture" in page.locator("#overview").inner_text()
+    assert "notes.jpg: not an image" in page.locator("#overview").inner_text()
     assert page.locator("#annotated img").count() == 0
 
 

@@ -14,7 +14,7 @@ from deepfer.classifier import softmax
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the embedded checkpoint, to be spoilt."""
+    """A copy of the embedded checkpoint that a test may damage."""
     return Path(shutil.copytree(EMBEDDED / DEFAULT, tmp_path / "checkpoint"))
 
 
@@ -34,7 +34,7 @@ def test_sources(folder: Path) -> None:
     assert (local.folder, local.name, local.revision) == (folder, str(folder), None)
 
 
-def test_only_what_is_on_the_hub_has_revisions(folder: Path) -> None:
+def test_only_models_on_the_hub_have_revisions(folder: Path) -> None:
     for source in (None, DEFAULT, folder, "nonsense"):
         with pytest.raises(ValueError, match="revision 'v1': only models on the Hub"):
             resolve(source, "v1")
@@ -43,7 +43,7 @@ def test_only_what_is_on_the_hub_has_revisions(folder: Path) -> None:
 @pytest.mark.parametrize(
     "source", ["nonsense", "a/b/c", "", "user/", "https://example.org/x", "x" * 300, "nul\0", "two\nlines"]
 )
-def test_any_other_source_names_the_forms(source: str) -> None:
+def test_an_invalid_source_lists_the_valid_ones(source: str) -> None:
     with pytest.raises(ValueError, match=r"'cnn'.*folder.*'user/name'"):
         resolve(source)
 
@@ -56,7 +56,7 @@ def test_any_other_source_names_the_forms(source: str) -> None:
         (lambda c: [c.pop(key) for key in list(c)] and c.update(format_version=2), "format_version 2.*update deepfer"),
         (lambda c: c["crop"].pop("margin"), "'margin' is missing"),
         (lambda c: c.update(format_version=99), "format_version 99.*update deepfer"),
-        (lambda c: c.update(labels=["cat", *LABELS[1:]]), "cat.*are not the seven"),
+        (lambda c: c.update(labels=["cat", *LABELS[1:]]), "cat.*instead of"),
         (lambda c: c.update(labels=LABELS[:6]), "instead of"),
         (lambda c: c["input"].update(size=100_000), "100000 pixels"),
         (lambda c: c["input"].update(channels=2), "2 channels"),
@@ -78,14 +78,14 @@ def test_a_wrong_config_is_refused(folder: Path, change: Callable[[dict], None],
         read(folder)
 
 
-def test_what_a_wrong_config_holds_is_told_in_short(folder: Path) -> None:
+def test_messages_about_a_wrong_config_are_short(folder: Path) -> None:
     edit(folder, lambda c: c.update(labels=["x" * 10_000, *LABELS[1:]]))
     with pytest.raises(CheckpointError) as caught:
         read(folder)
     assert len(str(caught.value)) < len(str(folder)) + 450
 
 
-def test_what_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_other_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a checkpoint folder"):
         resolve(tmp_path)
     (folder / CONFIG).write_text("{")
@@ -153,7 +153,7 @@ def test_a_model_that_does_not_come_to_an_answer_is_refused(folder: Path, monkey
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(100_000)])
-def test_a_file_that_is_no_model_is_refused(folder: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_refused(folder: Path, content: bytes) -> None:
     (folder / MODEL).write_bytes(content)
     edit(folder, lambda c: c["sha256"].update({MODEL: sha256(folder / MODEL)}))
     with pytest.raises(CheckpointError, match="not a LiteRT model"):
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_model_is_refused(folder: Path, content: bytes) -> Non
         lambda c: c["outputs"].update(activation_map="logits"),
     ],
 )
-def test_a_model_that_its_config_does_not_fit_is_refused(folder: Path, change: Callable[[dict], None]) -> None:
+def test_a_model_that_does_not_match_its_config_is_refused(folder: Path, change: Callable[[dict], None]) -> None:
     edit(folder, change)
     with pytest.raises(CheckpointError, match=r"does not take|has no output"):
         EmotionClassifier(read(folder))
@@ -195,7 +195,7 @@ TEMPERATURE = 1.7
 
 @pytest.fixture(scope="module")
 def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another's model: 64 pixels, colour, labels in another order, one output by another name, no map.
+    """Another author's model: 64 pixels, colour, labels in another order, one output of another name, no map.
 
     It answers by the mean colour, so that what is due can be worked out without it.
     """
@@ -224,14 +224,14 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def due(crops: np.ndarray) -> np.ndarray:
-    """What the model of the mean colour answers for RGB crops `(N, H, W, 3)`, in the order of `LABELS`."""
+    """The expected probabilities of the mean-colour model for RGB crops `(N, H, W, 3)`, in the order of `LABELS`."""
     columns = softmax(crops.mean(axis=(1, 2)) / 255 @ KERNEL / TEMPERATURE)
     answer = np.empty_like(columns)
     answer[:, ORDER] = columns
     return answer
 
 
-def test_another_size_colour_order_and_a_single_head_work_by_the_config(colours: Path) -> None:
+def test_size_colour_order_and_heads_follow_the_config(colours: Path) -> None:
     classifier = EmotionClassifier(resolve(colours))
     crops = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
     crops[:, :, :, 0] //= 3
@@ -243,9 +243,7 @@ def test_another_size_colour_order_and_a_single_head_work_by_the_config(colours:
             lacking()
 
 
-def test_the_recognizer_gives_colour_to_a_model_from_the_hub_that_takes_it(
-    colours: Path, hub: HubServer, astronaut: np.ndarray
-) -> None:
+def test_a_colour_model_from_the_hub_gets_colour_crops(colours: Path, hub: HubServer, astronaut: np.ndarray) -> None:
     commit = hub.commit("other/faces", {name: (colours / name).read_bytes() for name in (CONFIG, MODEL)})
     recognizer = EmotionRecognizer.from_pretrained("other/faces")
     (face,) = recognizer.recognize(astronaut)

@@ -45,7 +45,7 @@ def test_both_heads_in_one_pass(classifier: EmotionClassifier, crops: np.ndarray
         assert np.array_equal(softmax(tempered), classifier.predict(crops, head=head))
 
 
-def test_an_answer_does_not_depend_on_its_companions(classifier: EmotionClassifier, crops: np.ndarray) -> None:
+def test_a_result_does_not_depend_on_the_batch(classifier: EmotionClassifier, crops: np.ndarray) -> None:
     together = classifier.predict(crops)
     alone = np.concatenate([classifier.predict(crop[None]) for crop in crops])
     assert np.array_equal(together, alone)
@@ -92,7 +92,7 @@ def test_the_mean_of_the_map_is_the_logit(classifier: EmotionClassifier, crops: 
     assert probabilities == pytest.approx(exponents / exponents.sum(axis=1, keepdims=True), abs=0.02)
 
 
-def test_many_threads_give_the_answers_of_one(classifier: EmotionClassifier, crops: np.ndarray) -> None:
+def test_many_threads_give_the_same_results_as_one(classifier: EmotionClassifier, crops: np.ndarray) -> None:
     expected = classifier.predict(crops)
     answers: list[np.ndarray] = []
 

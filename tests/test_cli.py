@@ -30,7 +30,7 @@ KEYS = ["path", "width", "height", "model", "revision", "detector", "faces", "er
 
 @pytest.fixture
 def many(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    """A folder of 40 pictures that take long enough to be interrupted."""
+    """A folder of 40 images, enough to be interrupted."""
     folder = tmp_path / "many"
     folder.mkdir()
     Image.fromarray(astronaut).save(folder / "00.jpg", quality=95)
@@ -41,7 +41,7 @@ def many(tmp_path: Path, astronaut: np.ndarray) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, photo: Path) -> Path:
-    """Five pictures (of three with a face two share a name, three a stem), one broken, and what is to be left out."""
+    """Five images (three with a face; two of these share a name, all a stem), a broken one, and files to be skipped."""
     folder = tmp_path / "photos"
     for name in ("a/face.png", "b/face.png", ".hidden/no.png", ".no.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -59,10 +59,10 @@ def folder(tmp_path: Path, photo: Path) -> Path:
 NAMES = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif", "c/broken.jpg"]
 
 
-# One picture
+# One image
 
 
-def test_a_line_a_person_reads(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_output_is_a_readable_line(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(photo) == 0
     told, noted = capsys.readouterr()
     pattern = re.escape(str(photo)) + r"  150x130  1 face: happy >?\d+% at \((\d+), (\d+), (\d+), (\d+)\)\n"
@@ -73,7 +73,7 @@ def test_a_line_a_person_reads(photo: Path, capsys: pytest.CaptureFixture[str]) 
     assert noted == ""  # nothing to say of a detector that comes with deepfer
 
 
-def test_json_is_the_contract(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_documented_fields(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(photo, "--json") == 0
     (found,) = lines(capsys.readouterr().out)
     assert list(found) == KEYS
@@ -142,7 +142,7 @@ def test_a_folder_is_searched_in_sorted_order(folder: Path, capsys: pytest.Captu
     assert "6/6" in noted  # the progress bar
 
 
-def test_what_fails_is_named_and_the_rest_goes_on(
+def test_failed_inputs_are_named_and_the_rest_continue(
     tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = tmp_path / "empty"
@@ -157,7 +157,7 @@ def test_what_fails_is_named_and_the_rest_goes_on(
     assert "/4" not in noted  # no progress bar for so few
 
 
-def test_a_subfolder_that_cannot_be_read_is_named(folder: Path) -> None:
+def test_an_unreadable_subfolder_is_named(folder: Path) -> None:
     from deepfer.cli.inputs import find_inputs
 
     with tempfile.TemporaryDirectory() as reachable:  # by everybody, as pytest's folders are not
@@ -178,7 +178,7 @@ def test_a_subfolder_that_cannot_be_read_is_named(folder: Path) -> None:
         assert {item.path.name: item.error for item in found if item.error} == {"a": "Permission denied"}
 
 
-def test_typescript_is_no_clip(
+def test_typescript_files_are_not_videos(
     photo: Path, clip: Path, tmp_path: Path, ffmpeg: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = tmp_path / "project"
@@ -197,7 +197,7 @@ def test_typescript_is_no_clip(
     assert "1 person" in video
 
 
-def test_an_input_is_taken_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_duplicate_inputs_are_processed_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     face = folder / "a/face.png"
     assert run(face, folder / "a", face, folder / "b/../a/face.png", "--json") == 0
     assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(face)]
@@ -248,7 +248,7 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("arguments", [["--model", "nobody/nothing"], ["--detector", "missing.onnx"]])
-def test_a_model_or_detector_that_is_not_there(
+def test_a_missing_model_or_detector(
     photo: Path, hub: object, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(photo, *arguments) == 1
@@ -300,7 +300,7 @@ def test_output_as_csv(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
-def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
+def test_resuming_a_truncated_file_gives_the_complete_results(
     folder: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.hstack([read_image(folder / "a/face.png")] * 2)).save(folder / "a/pair.png")
@@ -316,7 +316,7 @@ def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
     assert "7 of 7 inputs are in" in capsys.readouterr().err
     cuts = {0: 0, 5: 0, ends[2]: None, ends[3] - 1: None, len(whole) - 1: 6}  # where -> how many inputs then stand
     if suffix == ".csv":
-        cuts |= {ends[0]: 0, ends[3]: 2}  # after the header; between the two faces of one picture
+        cuts |= {ends[0]: 0, ends[3]: 2}  # after the header; between the two faces of one image
     for cut, standing in cuts.items():
         output.write_bytes(whole[:cut])
         assert run(*command) == 1
@@ -331,7 +331,7 @@ def test_resuming_after_a_cut_gives_what_an_uninterrupted_run_gives(
     "content",
     [b"shopping list", b"shopping list\n", b'{"path": "x"}\n', b"[1]\n", b'{"path": 1\n\xff\n', b"path,a\n1,2\n"],
 )
-def test_what_holds_no_results_is_not_resumed_and_not_touched(
+def test_a_file_without_results_is_neither_resumed_nor_changed(
     photo: Path, tmp_path: Path, suffix: str, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / f"out{suffix}"
@@ -343,7 +343,7 @@ def test_what_holds_no_results_is_not_resumed_and_not_touched(
     assert "nothing to resume" in capsys.readouterr().err
 
 
-def test_an_output_that_is_there_is_replaced_but_not_before_there_is_a_result(photo: Path, tmp_path: Path) -> None:
+def test_an_old_output_is_replaced_by_the_first_result(photo: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     output.write_text("older\n")
     with pytest.raises(SystemExit):
@@ -353,7 +353,7 @@ def test_an_output_that_is_there_is_replaced_but_not_before_there_is_a_result(ph
     assert [result["path"] for result in lines(output.read_text())] == [str(photo)]
 
 
-def test_an_output_that_cannot_be_written(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_output(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "missing" / "out.jsonl"
     assert run(photo, "--output", output) == 1
     assert f"deepfer: {output} cannot be written: No such file or directory\n" in capsys.readouterr().err
@@ -438,11 +438,11 @@ def test_a_killed_worker_costs_no_result(many: Path, tmp_path: Path) -> None:
     assert all(result["faces"] == alone["faces"] for result in found)
 
 
-def test_workers_say_what_one_process_says(
+def test_workers_give_the_same_results_as_one_process(
     folder: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(clip, folder / "b/clip.mp4")
-    (folder / "empty.mp4").mkdir()  # a folder named like a clip
+    (folder / "empty.mp4").mkdir()  # a folder named like a video
     for workers in (1, 2):
         assert run(folder, folder / "empty.mp4", "--json", "--workers", workers) == 1
     out = capsys.readouterr().out.splitlines()
@@ -451,7 +451,7 @@ def test_workers_say_what_one_process_says(
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two", "²"])
-def test_no_number_of_workers(photo: Path, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_number_of_workers(photo: Path, number: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(photo, f"--workers={number}")
     assert caught.value.code == 2
@@ -461,7 +461,7 @@ def test_no_number_of_workers(photo: Path, number: str, capsys: pytest.CaptureFi
 # --save
 
 
-def test_saved_pictures_are_annotated(photo: Path, tmp_path: Path) -> None:
+def test_saved_images_are_annotated(photo: Path, tmp_path: Path) -> None:
     assert run(photo, "--save", tmp_path / "new/out") == 0
     rgb = read_image(photo)
     expected = draw_faces(rgb, EmotionRecognizer.from_pretrained().recognize(rgb))
@@ -474,13 +474,13 @@ def saved(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_folder_keeps_its_order_when_it_is_saved(folder: Path, tmp_path: Path) -> None:
+def test_saving_keeps_the_folder_structure(folder: Path, tmp_path: Path) -> None:
     assert run(folder, "--save", tmp_path / "out") == 1
     expected = ["Z.PNG", "a/face.png", "b/face.jpg", "b/face.png", "b/nobody.gif.png"]
     assert saved(tmp_path / "out") == expected
 
 
-def test_two_of_one_name_are_told_apart_by_their_folders(folder: Path, tmp_path: Path) -> None:
+def test_equal_names_are_distinguished_by_their_folders(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other/a/face.png"
     other.parent.mkdir(parents=True)
     Image.new("RGB", (50, 40)).save(other)
@@ -494,7 +494,7 @@ def test_two_of_one_name_are_told_apart_by_their_folders(folder: Path, tmp_path:
     assert read_image(tmp_path / "again/other/a/face.png").shape == (40, 50, 3)
 
 
-def test_a_name_that_another_one_becomes(tmp_path: Path) -> None:
+def test_a_converted_name_never_replaces_another_input(tmp_path: Path) -> None:
     for number, name in enumerate(("x.gif", "x.gif.png", "x.gif.png.png", "x"), 1):
         Image.new("RGB", (number, 1)).save(tmp_path / name, "PNG")
     assert (
@@ -519,14 +519,14 @@ def test_saving_never_overwrites_an_input(folder: Path, capsys: pytest.CaptureFi
     assert {name: (folder / name).read_bytes() for name in saved(folder)} == before
 
 
-def test_annotated_pictures_are_no_inputs_of_the_next_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_save_folder_is_not_searched_in_the_next_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert run(folder, "--save", folder / "out", "--json") == 1
         assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(folder / name) for name in NAMES]
     assert len(saved(folder / "out")) == 5
 
 
-def test_nor_are_they_where_the_shell_names_their_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_save_folder_is_skipped_as_an_argument(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = []
     for _ in range(2):
         assert run(*sorted(folder.glob("[ab]*")), *folder.glob("out"), "--save", folder / "out") == 0
@@ -535,7 +535,7 @@ def test_nor_are_they_where_the_shell_names_their_folder(folder: Path, capsys: p
     assert len(saved(folder / "out")) == 4
 
 
-def test_names_of_signs_alone_are_told_apart(tmp_path: Path, photo: Path) -> None:
+def test_names_of_punctuation_are_distinguished(tmp_path: Path, photo: Path) -> None:
     for name in ("a.png", ":a.png", ":"):
         shutil.copy(photo, tmp_path / name)
     names = [tmp_path / name for name in ("a.png", ":a.png", ":")]
@@ -545,7 +545,7 @@ def test_names_of_signs_alone_are_told_apart(tmp_path: Path, photo: Path) -> Non
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_name_too_long_to_be_written_costs_no_other(
+def test_a_name_too_long_to_write_fails_only_its_input(
     workers: int, tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a" * 250 + ".gif", "b.png"):
@@ -558,7 +558,7 @@ def test_a_name_too_long_to_be_written_costs_no_other(
 
 
 @pytest.mark.parametrize("name", ["out/timeline.csv", "link.csv"])
-def test_results_are_never_written_over_by_what_is_saved(
+def test_saved_files_never_overwrite_the_results(
     name: str, photo: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -570,17 +570,17 @@ def test_results_are_never_written_over_by_what_is_saved(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-# Clips
+# Videos
 
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One second of one person."""
+    """A video of one second with one person."""
     frames = [frame for frame, _ in clips.crossing(480, 270, 40, people=1)][:10]
     return clips.write(tmp_path_factory.mktemp("clip") / "clip.mp4", frames, 10)
 
 
-def test_a_clip_gives_its_summary(clip: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_video_gives_its_summary(clip: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(clip, photo) == 0
     told, noted = capsys.readouterr()
     assert told.splitlines()[0] == f"{clip}  480x270  1.0 s  1 person: 1 seen 1.0 s, mostly happy (100%)"
@@ -597,7 +597,7 @@ def test_a_clip_gives_its_summary(clip: Path, photo: Path, capsys: pytest.Captur
     assert tuple(person["seconds"]) == LABELS
 
 
-def test_clips_in_a_folder_are_saved_and_resumed(
+def test_videos_in_a_folder_are_saved_and_resumed(
     clip: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_ffmpeg: None
 ) -> None:
     photos = tmp_path / "photos"
@@ -612,7 +612,7 @@ def test_clips_in_a_folder_are_saved_and_resumed(
         assert saved(out) == ["a.mp4.timeline.csv", "a.mp4.webm", "b.mov.timeline.csv", "b.mov.webm", "c.png"]
         assert f"{photos}/d.webm: not a video of a supported format" in capsys.readouterr().err
         whole = output.read_bytes()
-        output.write_bytes(whole[: whole.index(b"b.mov") + 20])  # killed within the second clip
+        output.write_bytes(whole[: whole.index(b"b.mov") + 20])  # killed within the second video
         shutil.rmtree(out)
         assert run(photos, "--output", output, "--resume", "--save", out) == 1
         assert output.read_bytes() == whole
@@ -623,7 +623,7 @@ def test_clips_in_a_folder_are_saved_and_resumed(
     assert [row["emotion"] for row in rows] == ["happy", "happy", "happy", ""]
 
 
-def test_a_single_clip_is_saved_with_its_timeline(clip: Path, tmp_path: Path, no_ffmpeg: None) -> None:
+def test_a_single_video_is_saved_with_its_timeline(clip: Path, tmp_path: Path, no_ffmpeg: None) -> None:
     assert run(clip, "--save", tmp_path / "out") == 0
     assert saved(tmp_path / "out") == ["clip.mp4.webm", "timeline.csv"]
     shutil.copy(clip, tmp_path / "clip.webm")
@@ -631,7 +631,7 @@ def test_a_single_clip_is_saved_with_its_timeline(clip: Path, tmp_path: Path, no
         run(tmp_path / "clip.webm", "--save", tmp_path)
 
 
-def test_ctrl_c_within_a_clip_leaves_nothing_half_written(clip: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_a_video_leaves_no_partial_files(clip: Path, tmp_path: Path) -> None:
     frames, _ = clips.read(clip)
     long = clips.write(tmp_path / "long.mp4", frames * 60, 10)
     with started(long, "--save", tmp_path / "out") as process:
@@ -648,7 +648,7 @@ def test_ctrl_c_within_a_clip_leaves_nothing_half_written(clip: Path, tmp_path: 
 # How it ends
 
 
-def test_stdout_closed_early_is_no_fault_of_ours(many: Path) -> None:
+def test_stdout_closed_early_is_not_an_error(many: Path) -> None:
     with started(many) as process:
         assert "happy" in process.stdout.readline()
         process.stdout.close()
@@ -668,14 +668,14 @@ def test_a_full_disk_is_told_in_a_line(photo: Path) -> None:
     assert found.stderr.endswith("deepfer: stdout cannot be written: No space left on device\n")
 
 
-def test_closed_streams_are_no_fault(photo: Path, tmp_path: Path) -> None:
+def test_closed_streams_are_not_an_error(photo: Path, tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
     command = f'"{sys.executable}" -m deepfer "{photo}" --output "{results}" >&- 2>&-'
     assert subprocess.run(command, shell=True, cwd=ROOT).returncode == 0
     assert [result["path"] for result in lines(results.read_text())] == [str(photo)]
 
 
-def test_behind_two_dashes_all_are_inputs(
+def test_arguments_after_two_dashes_are_inputs(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(photo, tmp_path / "--json")
@@ -684,7 +684,7 @@ def test_behind_two_dashes_all_are_inputs(
     assert [result["path"] for result in lines(capsys.readouterr().out)] == [str(photo), "--json"]
 
 
-def test_a_full_disk_under_an_annotated_clip_leaves_nothing_under_its_name(clip: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_annotated_video(clip: Path, tmp_path: Path) -> None:
     limit = 4096  # bytes that any file may have: stands in for a disk that is full then
     found = subprocess.run(
         [sys.executable, "-m", "deepfer", clip, "--save", tmp_path / "out"],
@@ -707,7 +707,7 @@ def test_ctrl_c(many: Path) -> None:
     assert len(out.splitlines()) < 39
 
 
-def test_a_bug_is_never_swallowed(
+def test_a_bug_is_reported_with_its_traceback(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def divide(*_: object) -> None:

@@ -7,7 +7,7 @@ import pytest
 from deepfer import LABELS, Face, draw_faces
 from deepfer.drawing import DARK, STYLES, UNCLASSIFIED, text_colour
 
-GROUND = 128  # of the pictures drawn on, a gray that nothing is drawn in
+GROUND = 128  # of the images drawn on, a gray that nothing is drawn in
 # Linear RGB as it is seen without one kind of cone (Machado, Oliveira, Fernandes 2009, severity 1).
 SIGHT = {
     "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -27,7 +27,7 @@ def face(box: tuple[int, int, int, int], emotion: str = "happy", confidence: flo
 
 
 def touched(picture: np.ndarray) -> tuple[int, int, int, int]:
-    """The box around everything that is not ground."""
+    """The box around everything that is not background."""
     y, x = np.nonzero((picture != GROUND).any(axis=2))
     return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
 
@@ -37,7 +37,7 @@ def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
 
 
 def letters(picture: np.ndarray, emotion: str) -> int:
-    """How many pixels are nearly in the colour of this emotion's letters, which is nowhere else."""
+    """The number of pixels that have nearly the colour of this emotion's text, which occurs nowhere else."""
     away = np.abs(picture.astype(int) - text_colour(STYLES[emotion].colour)).max(axis=2)
     return int((away < 60).sum())
 
@@ -48,7 +48,7 @@ def linear(colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
-    """WCAG's, from 1 to 21."""
+    """The WCAG contrast ratio, from 1 to 21."""
     low, high = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) for colour in (a, b))
     return (high + 0.05) / (low + 0.05)
 
@@ -56,7 +56,7 @@ def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
 # The table
 
 
-def test_every_emotion_has_a_style_of_its_own() -> None:
+def test_every_emotion_has_its_own_style() -> None:
     assert tuple(STYLES) == LABELS
     assert len({style.colour for style in STYLES.values()}) == len({style.emoji for style in STYLES.values()}) == 7
     for style in STYLES.values():
@@ -64,7 +64,7 @@ def test_every_emotion_has_a_style_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_no_two_emotions_look_alike_to_anybody(sight: str) -> None:
+def test_colours_differ_in_every_kind_of_colour_vision(sight: str) -> None:
     from skimage.color import deltaE_ciede2000, rgb2lab
 
     def seen(colour: tuple[int, int, int]) -> np.ndarray:
@@ -76,7 +76,7 @@ def test_no_two_emotions_look_alike_to_anybody(sight: str) -> None:
 
 
 @pytest.mark.parametrize("emotion", LABELS)
-def test_colours_stand_out_and_letters_on_them_can_be_read(emotion: str) -> None:
+def test_colours_and_text_have_enough_contrast(emotion: str) -> None:
     colour = STYLES[emotion].colour
     assert contrast(colour, (255, 255, 255)) >= 1.99
     assert contrast(colour, (24, 24, 27)) >= 2.99  # Gradio's dark page
@@ -86,14 +86,14 @@ def test_colours_stand_out_and_letters_on_them_can_be_read(emotion: str) -> None
 # What is drawn
 
 
-def test_no_faces_is_a_copy() -> None:
+def test_without_faces_the_result_is_a_copy() -> None:
     picture = blank()
     drawn = draw_faces(picture, [])
     assert np.array_equal(drawn, picture)
     assert not np.shares_memory(drawn, picture)
 
 
-def test_the_picture_given_is_left_alone() -> None:
+def test_the_input_is_unchanged() -> None:
     picture = blank()
     picture.flags.writeable = False
     assert not np.array_equal(draw_faces(picture, [face((100, 100, 200, 200))]), picture)
@@ -118,7 +118,7 @@ def test_a_face_gets_a_box_and_a_tag_in_its_emotions_colour(emotion: str) -> Non
     assert (drawn[295:] == GROUND).all()
 
 
-def test_the_tag_tells_emotion_and_confidence() -> None:
+def test_the_tag_shows_emotion_and_confidence() -> None:
     box = (200, 150, 320, 290)
     drawn = [draw_faces(blank(), [face(box, "happy", confidence)]) for confidence in (0.931, 0.934, 0.94)]
     assert np.array_equal(drawn[0], drawn[1])  # both are 93%
@@ -142,26 +142,26 @@ def test_a_face_without_probabilities_gets_only_its_box() -> None:
         ((0, 0, 640, 10), (0, 200, 640, 260)),
     ],
 )
-def test_at_the_edges_no_letter_is_cut(box: tuple[int, int, int, int], with_room: tuple[int, int, int, int]) -> None:
+def test_text_is_not_cut_off_at_the_edges(box: tuple[int, int, int, int], with_room: tuple[int, int, int, int]) -> None:
     found, expected = (letters(draw_faces(blank(), [face(at, "surprise")]), "surprise") for at in (box, with_room))
     assert found == expected > 100
 
 
-def test_boxes_outside_the_picture_are_cut_or_not_drawn() -> None:
+def test_boxes_are_clipped_to_the_image() -> None:
     assert np.array_equal(draw_faces(blank(), [face((700, 10, 800, 90)), face((5, 5, 5, 50))]), blank())
     drawn = draw_faces(blank(), [Face((-50, -50, 100, 100))])
     assert np.array_equal(drawn, draw_faces(blank(), [Face((0, 0, 100, 100))]))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 5000), (5000, 1), (12, 12), (24, 24), (40, 200)])
-def test_tiny_and_narrow_pictures(shape: tuple[int, int]) -> None:
+def test_tiny_and_narrow_images(shape: tuple[int, int]) -> None:
     height, width = shape
     drawn = draw_faces(blank(height, width), [face((0, 0, width, height)), face((0, 0, 1, 1)), Face((0, 0, 1, 1))])
     assert drawn.shape == (height, width, 3)
     assert (drawn != GROUND).any()
 
 
-def test_neighbours_tags_do_not_cover_each_other() -> None:
+def test_tags_of_neighbours_do_not_overlap() -> None:
     # Two columns of stacked faces: a tag above the lower one would lie on the upper one.
     boxes = [(x, y, x + 60, y + 60) for x in (100, 400) for y in (100, 190, 280)]
     together = draw_faces(blank(), [face(box, "sad") for box in boxes])
@@ -170,7 +170,7 @@ def test_neighbours_tags_do_not_cover_each_other() -> None:
     assert letters(together, "sad") == sum(letters(drawn, "sad") for drawn in alone)
 
 
-def test_letters_and_lines_grow_with_the_picture() -> None:
+def test_text_and_lines_grow_with_the_image() -> None:
     def height_of_tag(scale: int) -> int:
         drawn = draw_faces(
             blank(480 * scale, 640 * scale), [face((200 * scale, 150 * scale, 320 * scale, 290 * scale))]
@@ -182,12 +182,12 @@ def test_letters_and_lines_grow_with_the_picture() -> None:
     assert height_of_tag(4) == pytest.approx(4 * small, rel=0.1)
 
 
-def test_an_array_that_is_no_image() -> None:
+def test_other_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         draw_faces(np.zeros((4, 4), np.uint8), [])
 
 
-def test_views_that_are_not_contiguous() -> None:
+def test_non_contiguous_arrays() -> None:
     flipped = np.arange(480 * 640 * 3, dtype=np.uint32).astype(np.uint8).reshape(480, 640, 3)[:, ::-1]
     drawn = draw_faces(flipped, [face((200, 150, 320, 290))])
     assert np.array_equal(drawn[300:], flipped[300:])

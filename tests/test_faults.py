@@ -178,4 +178,4 @@ def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> Non
 def test_what_takes_more_memory_than_there_is_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (7_400, 7_400), "gray").save(tmp_path / "large.png", compress_level=1)
     line = told(deepfer(tmp_path / "large.png", setup=limit_data_further, OPENBLAS_NUM_THREADS="1"))
-    assert line == "deepfer: there is not enough memory for this"
+    assert line == "deepfer: out of memory"

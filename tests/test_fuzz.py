@@ -1,6 +1,6 @@
 """What comes from outside, altered at random: it gives an answer or the fault that is named, within time and memory.
 
-Pictures, a checkpoint's description and its model, a face detector, the command line's arguments, and what anyone may
+Images, a checkpoint's description and its model, a face detector, the command line's arguments, and what anyone may
 post to the page. Each kind runs in a process of its own, as what breaks may take that along. An input is made from seed
 and number alone:
 `python tests/test_fuzz.py KIND 0 SEED NUMBER` repeats the one that a failure names.
@@ -133,7 +133,7 @@ def check_told(error: Exception | str) -> None:
     assert len(str(error)) < 1000, str(error)
 
 
-# --- pictures ---
+# --- images ---
 
 
 def picture_files() -> list[bytes]:

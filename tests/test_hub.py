@@ -37,7 +37,7 @@ def files() -> dict[str, bytes]:
 
 
 def python(code: str, **environment: str) -> list[str]:
-    """What `code` printed, in a Python of its own."""
+    """The output of `code` in a separate Python."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
     )
@@ -46,34 +46,34 @@ def python(code: str, **environment: str) -> list[str]:
 
 
 def told(code: str, **environment: str) -> str:
-    """The one line in which a `DeepFERError` of `code` tells what went wrong, in a Python of its own."""
+    """The one-line message of the `DeepFERError` that `code` raises in a separate Python."""
     caught = f"import deepfer\ntry:\n    {code}\nexcept deepfer.DeepFERError as error:\n    print(error)"
     (line,) = python(caught, **environment)
     return line
 
 
 def in_cache() -> list[Path]:
-    """Every file that a checkpoint could be read from."""
+    """All cached files."""
     return sorted(Path(os.environ["HF_HOME"], "hub").glob("models--*/snapshots/*/*"))
 
 
 def unfinished(folder: Path) -> int:
-    """Bytes of the largest file there that is not whole yet."""
+    """The size of the largest incomplete file."""
     sizes = [0]
     for path in folder.glob("*.incomplete"):
-        with suppress(FileNotFoundError):  # it has just become whole
+        with suppress(FileNotFoundError):  # it has just been completed
             sizes.append(path.stat().st_size)
     return max(sizes)
 
 
 @pytest.fixture
 def impatient(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The same paths as with the usual patience, in less of the tests' time."""
+    """A shorter timeout, to save time."""
     monkeypatch.setattr("deepfer.hub.HUB_TIMEOUT_S", 1.5)
     yield
     hub.reset()
     for thread in threading.enumerate():
-        if thread.name == "deepfer-hub":  # left to itself, it ends once the Hub answers again
+        if thread.name == "deepfer-hub":  # abandoned, it ends once the Hub answers again
             thread.join(60)
 
 
@@ -91,7 +91,7 @@ def test_only_what_is_served_is_pulled_and_the_commit_is_told(hub: HubServer, as
     assert recognizer.recognize(astronaut)[0].emotion == "happy"
 
 
-def test_a_pinned_commit_that_is_cached_takes_no_request(hub: HubServer) -> None:
+def test_a_cached_pinned_commit_needs_no_network(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     first = resolve(REPO)
     hub.requests.clear()
@@ -131,7 +131,7 @@ def test_a_private_repo_opens_with_a_token(hub: HubServer, monkeypatch: pytest.M
     assert resolve(REPO).revision in hub.repos[REPO].commits
 
 
-def test_the_token_of_hf_auth_login_counts(hub: HubServer, tmp_path: Path) -> None:
+def test_the_token_of_hf_auth_login_is_used(hub: HubServer, tmp_path: Path) -> None:
     hub.reset({REPO: files()}, private=[REPO])
     home = {"HF_HOME": str(tmp_path)}
     client = Path(sys.executable).with_name("hf")
@@ -141,7 +141,7 @@ def test_the_token_of_hf_auth_login_counts(hub: HubServer, tmp_path: Path) -> No
     assert python(RESOLVE, **home) == [hub.repos[REPO].refs["main"]]
 
 
-def test_starting_on_embedded_files_loads_no_client() -> None:
+def test_embedded_models_do_not_load_the_client() -> None:
     code = (
         "import sys, deepfer; deepfer.EmotionRecognizer.from_pretrained()\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'huggingface_hub', 'httpx2', 'tqdm'}))"
@@ -149,7 +149,7 @@ def test_starting_on_embedded_files_loads_no_client() -> None:
     assert python(code) == ["[]"]
 
 
-def test_the_command_line_says_which_commit(hub: HubServer) -> None:
+def test_the_command_line_prints_the_commit(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     done = subprocess.run(
         [sys.executable, "-m", "deepfer", "--model", REPO, "ui/examples/astronaut.jpg"],
@@ -189,7 +189,7 @@ def test_a_terminal_shows_a_progress_bar(hub: HubServer) -> None:
     assert len(shares) > 2
 
 
-def test_what_is_told_does_not_stand_in_the_bars_line(hub: HubServer) -> None:
+def test_messages_start_on_a_new_line_after_the_bar(hub: HubServer) -> None:
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="stall", after=800_000)
     code = f"import deepfer.checkpoint as c\ntry: c.resolve({REPO!r})\nexcept c.CheckpointError.__base__ as e: print(e)"
@@ -201,7 +201,7 @@ def test_what_is_told_does_not_stand_in_the_bars_line(hub: HubServer) -> None:
 # --- what is not there ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_there_is_told_in_a_line(hub: HubServer) -> None:
+def test_missing_repos_and_files_are_reported_in_one_line(hub: HubServer) -> None:
     with pytest.raises(HubError, match=r"no model repo user/nothing.*hf auth login"):
         resolve("user/nothing")
     commit = hub.commit(REPO, files())
@@ -229,7 +229,7 @@ def test_a_repo_without_a_litert_file_is_refused_with_what_to_do(hub: HubServer,
     assert in_cache() == []
 
 
-def test_a_newer_format_is_told_before_anything_that_it_may_lack(hub: HubServer) -> None:
+def test_a_newer_format_is_reported_before_its_fields(hub: HubServer) -> None:
     hub.commit(REPO, {**files(), CONFIG: b'{"format_version": 2}'})
     with pytest.raises(CheckpointError, match=r"format_version 2.*update deepfer"):
         resolve(REPO)
@@ -239,7 +239,7 @@ def test_a_newer_format_is_told_before_anything_that_it_may_lack(hub: HubServer)
 
 
 @pytest.mark.parametrize(("how", "times"), [("cut", 2), ("reset", 1)])
-def test_a_cut_download_is_taken_up_again(hub: HubServer, how: str, times: int) -> None:
+def test_an_interrupted_download_is_continued(hub: HubServer, how: str, times: int) -> None:
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then=how, after=400_000, times=times)
     assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
@@ -247,7 +247,7 @@ def test_a_cut_download_is_taken_up_again(hub: HubServer, how: str, times: int) 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_download_that_is_always_cut_leaves_nothing_behind(hub: HubServer) -> None:
+def test_a_download_that_never_succeeds_leaves_no_files(hub: HubServer) -> None:
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="cut", times=99)
     with pytest.raises(HubError, match=r"no data for 1.5 s"):
@@ -305,7 +305,7 @@ def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer, tm
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_slow_download_is_no_stall(hub: HubServer) -> None:
+def test_a_slow_download_is_not_a_stall(hub: HubServer) -> None:
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="trickle", after=0)
     start = time.monotonic()
@@ -314,7 +314,7 @@ def test_a_slow_download_is_no_stall(hub: HubServer) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_is_cached_is_offered_where_the_hub_is_out_of_reach_but_never_taken_silently(hub: HubServer) -> None:
+def test_without_the_hub_the_cache_is_suggested_not_used(hub: HubServer) -> None:
     hub.commit(REPO, files())
     resolve(REPO)
     hub.fail("/api/models", status=503, times=1)
@@ -325,7 +325,7 @@ def test_what_is_cached_is_offered_where_the_hub_is_out_of_reach_but_never_taken
         resolve(REPO)
 
 
-def test_a_rate_limit_is_told_at_once_and_a_short_one_waited_for(hub: HubServer) -> None:
+def test_a_long_rate_limit_is_reported_at_once(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     for request in ("/api/models", f"HEAD.*{CONFIG}"):
         hub.fail(request, status=429, headers={"Retry-After": "290"})
@@ -337,14 +337,14 @@ def test_a_rate_limit_is_told_at_once_and_a_short_one_waited_for(hub: HubServer)
     assert resolve(REPO).revision == commit
 
 
-def test_what_is_no_hub_is_told(hub: HubServer) -> None:
+def test_a_server_that_is_not_a_hub_is_reported(hub: HubServer) -> None:
     hub.commit(REPO, files())
     hub.fail("/api/models", body=b"<html>Welcome to our hotel! Please log in.</html>")
     with pytest.raises(HubError, match=r"does not answer like a Hub: check HF_ENDPOINT"):
         resolve(REPO)
 
 
-def test_a_model_that_arrives_damaged_or_was_damaged_in_the_cache_is_fetched_anew(hub: HubServer) -> None:
+def test_a_damaged_model_is_downloaded_again(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", body=bytes(len(MODEL_BYTES)))
     assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
@@ -369,7 +369,7 @@ def test_labels_that_were_turned_round_on_the_hub_are_refused(hub: HubServer) ->
         resolve(REPO)
 
 
-def test_a_config_damaged_in_the_cache_is_fetched_anew(hub: HubServer) -> None:
+def test_a_damaged_config_is_downloaded_again(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     cached = resolve(REPO).folder / CONFIG
     cached.resolve().write_bytes(cached.read_bytes().replace(b'"margin": 1.038', b'"margin": 1.938'))
@@ -430,14 +430,14 @@ def test_a_full_disk_is_told_and_nothing_half_is_kept(hub: HubServer, tmp_path: 
         assert list(folder.glob("hub/models--*/blobs/*.incomplete")) == []
 
 
-def test_a_cache_that_cannot_be_written_is_told(hub: HubServer, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_reported(hub: HubServer, tmp_path: Path) -> None:
     hub.commit(REPO, files())
     (tmp_path / "file").write_text("not a folder")
     line = told("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HOME=str(tmp_path / "file/x"))
     assert "cannot be written (Not a directory): set HF_HOME" in line
 
 
-def test_a_fault_of_the_store_for_large_files_is_told(hub: HubServer) -> None:
+def test_a_xet_error_is_reported(hub: HubServer) -> None:
     hub.commit(REPO, files())
     xet = {"X-Xet-Hash": "a" * 64, "X-Xet-Refresh-Route": f"{hub.url}/xet-token"}
     hub.fail(f"HEAD.*{MODEL}", headers=xet, times=9)
@@ -450,7 +450,7 @@ def test_a_fault_of_the_store_for_large_files_is_told(hub: HubServer) -> None:
     assert [request for request in hub.requests if "/reconstructions/" in request]
 
 
-def test_a_yunet_that_was_damaged_in_the_cache_is_fetched_anew(hub: HubServer, yunet_file: Path) -> None:
+def test_a_damaged_yunet_is_downloaded_again(hub: HubServer, yunet_file: Path) -> None:
     hub.commit(YUNET_REPO, {YUNET_FILE: yunet_file.read_bytes()})
     load_detector("yunet")
     (kept,) = in_cache()
@@ -473,7 +473,7 @@ def test_two_at_once_get_the_same(hub: HubServer) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_who_waits_while_another_fetches_the_same_file_has_patience(hub: HubServer) -> None:
+def test_waiting_for_another_download_is_not_a_stall(hub: HubServer) -> None:
     hub.commit(REPO, {"large.bin": bytes(5_000_000)})
     hub.fail("GET.*large.bin", then="trickle")  # four seconds, where 1.5 of silence are too much
     found: list[str] = []

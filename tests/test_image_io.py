@@ -44,7 +44,7 @@ PNG = file_bytes(COLOURS, "PNG")
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)  # a file long enough to damage
 
 
-# What a person may bring
+# Formats
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_colours(kind: str, options: dict, tolerance: int) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(kind: str, orientation: int) -> None:
-    stored = {  # how the upright picture lies in the file, by EXIF's definition: where its first row and column are
+    stored = {  # the stored pixels, by EXIF's definition: the position of the first row and column
         1: COLOURS,  # top, left
         2: COLOURS[:, ::-1],  # top, right
         3: COLOURS[::-1, ::-1],  # bottom, right
@@ -90,7 +90,7 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
     assert_close(read_image(data), COLOURS, 16 if kind in ("JPEG", "AVIF") else 0)
 
 
-def test_a_damaged_or_senseless_orientation_leaves_the_picture_as_it_is() -> None:
+def test_an_invalid_orientation_is_ignored() -> None:
     for exif in (b"Exif\0\0MM\0*\0\0", b"Exif\0\0" + os.urandom(40), b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own, while writing
@@ -139,7 +139,7 @@ def test_float_tiff(scale: float) -> None:
     assert_close(read_image(file_bytes(values, "TIFF")), gray(RAMP), 1)
 
 
-def test_float_tiff_outside_every_usual_range() -> None:
+def test_float_tiff_outside_the_usual_ranges() -> None:
     stretched = gray(np.rint(RAMP * (255 / RAMP.max())).astype(np.uint8))
     assert_close(read_image(file_bytes(RAMP.astype(np.float32) - 100, "TIFF")), stretched, 1)
     assert_close(read_image(file_bytes(RAMP.astype(np.float32) * 1e6, "TIFF")), stretched, 1)
@@ -155,7 +155,7 @@ def test_float_tiff_outside_every_usual_range() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_transparency_is_in_front_of_white(kind: str) -> None:
+def test_transparency_is_blended_with_white(kind: str) -> None:
     rgba = np.dstack([COLOURS, np.full_like(RAMP, 255)])
     rgba[:4, :, 3] = 0
     rgba[4:8, :, 3] = 128
@@ -219,7 +219,7 @@ def test_ycbcr_tiff() -> None:
 
 
 @pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
-def test_the_first_frame_of_what_is_animated(kind: str, options: dict) -> None:
+def test_the_first_frame_of_an_animation(kind: str, options: dict) -> None:
     red, blue = (Image.new("RGB", (12, 8), colour) for colour in ("#ff0000", "#0000ff"))
     data = file_bytes(red, kind, save_all=True, append_images=[blue, red], duration=50, **options)
     assert Image.open(io.BytesIO(data)).n_frames > 1
@@ -227,7 +227,7 @@ def test_the_first_frame_of_what_is_animated(kind: str, options: dict) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (300, 700)])
-def test_tiny_narrow_and_of_several_bands(shape: tuple[int, int]) -> None:
+def test_tiny_narrow_and_multi_band_images(shape: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert_close(read_image(file_bytes(picture, "PNG")), picture, 0)
 
@@ -255,14 +255,14 @@ def test_the_largest_pictures_leave_memory_for_others(tmp_path: Path) -> None:
     assert int(peak) < 800_000
 
 
-def test_many_rows_of_a_colour_space_that_takes_a_table_to_convert() -> None:
+def test_many_rows_of_a_lab_image() -> None:
     data = file_bytes(Image.new("LAB", (4, 500_000)), "TIFF")
     start = time.process_time()
     assert read_image(data).shape == (500_000, 4, 3)
     assert time.process_time() - start < 5  # it takes a tenth of a second; with a table for 256 rows each, twenty
 
 
-def test_every_way_to_give_a_picture(tmp_path: Path) -> None:
+def test_every_type_of_source(tmp_path: Path) -> None:
     path = tmp_path / "größe 1.jpg"  # what is in it decides, not its name
     path.write_bytes(PNG)
     for source in (path, str(path), PNG, io.BytesIO(PNG)):
@@ -278,7 +278,7 @@ def test_every_way_to_give_a_picture(tmp_path: Path) -> None:
             read_image(other)
 
 
-def test_threads_read_as_one_does() -> None:
+def test_threads_read_the_same_as_one() -> None:
     files = [file_bytes(np.roll(COLOURS, shift, axis=1), "PNG") for shift in range(8)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(read_image, files * 4))
@@ -286,7 +286,7 @@ def test_threads_read_as_one_does() -> None:
         assert_close(picture, np.roll(COLOURS, shift % 8, axis=1), 0)
 
 
-# What is no picture
+# What is no image
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -295,7 +295,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def tiff_with_tiles(side: int) -> bytes:
-    """A 16x16 TIFF whose one tile claims to be `side` x `side`."""
+    """A 16x16 TIFF whose only tile is `side` x `side` according to its header."""
     data = zlib.compress(bytes(1000))
     tags = [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side)]
     tags += [(324, 8 + 2 + 12 * 10 + 4), (325, len(data))]
@@ -305,14 +305,14 @@ def tiff_with_tiles(side: int) -> bytes:
 
 NO_PICTURES = {
     "empty": (b"", "empty"),
-    "text": (b"Dear diary, this is no picture.\n" * 9, "not a picture"),
-    "EPS, which would start Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
-    "PNG cut in its header": (PNG[:40], "cut off"),
+    "text": (b"Dear diary, this is no picture.\n" * 9, "not an image"),
+    "EPS, which would start Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    "PNG cut in its header": (PNG[:40], "or truncated"),
     **{
         f"{kind} cut": (file_bytes(NOISE, kind)[:-600], "damaged or truncated")
         for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
     },
-    "an AVIF cut": (file_bytes(NOISE, "AVIF")[:-600], "cut off"),
+    "an AVIF cut": (file_bytes(NOISE, "AVIF")[:-600], "or truncated"),
     "past the limit": (png_header(8_001, 8_000), "64 megapixels"),
     "where Pillow would warn": (png_header(10_000, 10_000), "64 megapixels"),
     "where Pillow would refuse": (png_header(60_000, 60_000), "64 megapixels"),
@@ -332,7 +332,7 @@ def test_no_picture(tmp_path: Path, data: bytes, reason: str) -> None:
         read_image(io.BytesIO(data))
 
 
-def test_the_tile_limit_refuses_no_honest_tiles() -> None:
+def test_the_tile_limit_accepts_normal_tiles() -> None:
     with pytest.raises(ImageError, match="damaged"):  # a tile of 16x16 passes the limit and fails on its data
         read_image(tiff_with_tiles(16)[:-5])
 
@@ -353,13 +353,13 @@ def test_a_file_too_large(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(PNG)
     os.truncate(path, MAX_FILE_BYTES)
-    assert_close(read_image(path), COLOURS, 0)  # what follows the picture's end is no concern
+    assert_close(read_image(path), COLOURS, 0)  # what follows the image's end is no concern
     os.truncate(path, MAX_FILE_BYTES + 1)
     with pytest.raises(ImageError, match=r"large\.png: larger than 100 MB"):
         read_image(path)
 
 
-def test_a_picture_wider_or_higher_than_asked_for_is_refused_by_its_header() -> None:
+def test_max_side_is_checked_in_the_header() -> None:
     assert_close(read_image(PNG, max_side=max(COLOURS.shape[:2])), COLOURS, 0)
     with pytest.raises(ImageError, match=r"wider or higher than 1280 pixels \(1281x8\)"):
         read_image(png_header(1_281, 8), max_side=1280)
@@ -428,7 +428,7 @@ def test_damage_is_always_a_picture_error(kind: str) -> None:
     assert refused > 20
 
 
-def test_every_suffix_that_folders_are_searched_for_is_of_a_kind_that_is_read() -> None:
+def test_every_suffix_has_a_supported_format() -> None:
     known = Image.registered_extensions()
     assert {known[suffix] for suffix in SUFFIXES} <= {*FORMATS}
 
@@ -459,7 +459,7 @@ def test_an_image_is_rgb_uint8() -> None:
         (None, "NoneType"),
     ],
 )
-def test_no_image(image: object, told: str) -> None:
+def test_other_values_are_not_images(image: object, told: str) -> None:
     with pytest.raises(ValueError, match=told) as caught:
         check_image(image)
     assert "uint8 and shape (H, W, 3)" in str(caught.value)
@@ -469,7 +469,7 @@ def test_no_image(image: object, told: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("a.png", 0), ("a.jpg", 12), ("a.JPEG", 12)])
-def test_what_is_written_is_read_back(tmp_path: Path, name: str, tolerance: int) -> None:
+def test_written_images_are_read_back(tmp_path: Path, name: str, tolerance: int) -> None:
     path = tmp_path / name
     path.write_bytes(b"older")
     write_image(path, COLOURS)
@@ -477,7 +477,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, name: str, tolerance: int)
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.mkdir()  # cannot be replaced by a file
     with pytest.raises(OSError, match="directory"):

@@ -1,4 +1,4 @@
-"""What holds for any box, view, sequence of faces and logits, where a counterexample is looked for.
+"""Properties of any box, view, sequence of faces and logits, for which hypothesis searches counterexamples.
 
 DEEPFER_EXAMPLES sets how many of each; which ones, does not change from run to run.
 """
@@ -55,7 +55,7 @@ def test_iou_does_not_change_where_both_boxes_move(a: tuple, b: tuple, dx: int, 
 
 
 @given(st.tuples(reals, reals, reals, reals), sides, sides)
-def test_a_box_is_clipped_into_its_picture_once_and_for_all(box: tuple, width: int, height: int) -> None:
+def test_clipping_a_box_is_idempotent(box: tuple, width: int, height: int) -> None:
     clipped = clip_box(box, width, height)
     x1, y1, x2, y2 = clipped
     assert 0 <= x1 <= width
@@ -91,13 +91,13 @@ def test_a_view_has_its_size_and_of_one_colour_that_colour(
 
 
 @given(sides, sides)
-def test_a_view_through_nothing_is_the_picture(width: int, height: int) -> None:
+def test_the_identity_leaves_the_image_unchanged(width: int, height: int) -> None:
     image = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
     assert np.array_equal(warp(image, similarity(1 + 0j, 0j), (width, height)), image)
 
 
 @given(scales, turns, reals, reals)
-def test_landmarks_that_fit_come_to_their_places(scale: float, turn: float, x: float, y: float) -> None:
+def test_fitting_landmarks_are_mapped_to_the_template(scale: float, turn: float, x: float, y: float) -> None:
     a, size = 48 * scale * np.exp(1j * turn), 48
     points = [a * complex(*point) + complex(x, y) for point in GEOMETRY.template]
     face = Face((0, 0, 10, 10), 0.9, tuple((z.real, z.imag) for z in points))
@@ -110,7 +110,7 @@ def test_landmarks_that_fit_come_to_their_places(scale: float, turn: float, x: f
 
 
 @given(st.integers(-500, 500), st.integers(-500, 500), st.integers(1, 900), st.integers(1, 900), sides)
-def test_a_box_without_landmarks_comes_to_its_place(x: int, y: int, width: int, height: int, size: int) -> None:
+def test_a_box_without_landmarks_is_mapped_to_the_center(x: int, y: int, width: int, height: int, size: int) -> None:
     matrix = GEOMETRY.transform(Face((x, y, x + width, y + height)), size)
     found = matrix @ (x + width / 2 - 0.5, y + height / 2 - 0.5, 1) + 0.5
     assert np.abs(found - np.array(GEOMETRY.center) * size).max() < 1e-6
@@ -150,7 +150,7 @@ films = st.lists(st.tuples(st.lists(seen, max_size=6), st.floats(-0.1, 1.5)), mi
 
 
 @given(films)
-def test_numbers_are_unique_and_what_is_shown_is_a_distribution(film: list) -> None:
+def test_numbers_are_unique_and_probabilities_sum_to_one(film: list) -> None:
     tracker, time_s, last_seen = FaceTracker(), 0.0, dict[int, float]()
     newest = -np.inf
     for faces, step_s in film:
@@ -178,7 +178,7 @@ def test_numbers_are_unique_and_what_is_shown_is_a_distribution(film: list) -> N
 
 
 @given(seen, st.lists(st.floats(0.01, 0.9), min_size=1, max_size=10), st.lists(shares, min_size=10, max_size=10))
-def test_who_stays_keeps_number_and_place(face: Face, steps_s: list[float], readings: list) -> None:
+def test_a_face_that_stays_keeps_its_number_and_box(face: Face, steps_s: list[float], readings: list) -> None:
     tracker, time_s = FaceTracker(), 0.0
     for step_s, reading in zip(steps_s, readings, strict=False):
         time_s += step_s
@@ -210,14 +210,14 @@ def test_probabilities_sum_to_one_in_the_order_of_the_logits(
 
 
 @given(logits, st.floats(0.05, 20), st.floats(1, 20))
-def test_a_higher_temperature_is_never_surer(rows: list[list[float]], temperature: float, times: float) -> None:
+def test_a_higher_temperature_lowers_the_confidence(rows: list[list[float]], temperature: float, times: float) -> None:
     values = np.array(rows, np.float64)
     warm, cold = softmax(values / (temperature * times)), softmax(values / temperature)
     assert (warm.max(axis=1) <= cold.max(axis=1) + 1e-6).all()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), sides, sides, st.booleans())
-def test_a_crop_is_read_alike_in_any_company(seed: int, count: int, width: int, height: int, colour: bool) -> None:
+def test_a_crop_is_classified_alike_in_any_batch(seed: int, count: int, width: int, height: int, colour: bool) -> None:
     shape = (count, height, width, 3) if colour else (count, height, width)
     crops = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     together = CLASSIFIER.predict(crops)

@@ -36,7 +36,7 @@ def test_the_astronaut_is_happy(recognizer: EmotionRecognizer, astronaut: np.nda
     assert (recognizer.model_name, recognizer.revision) == ("cnn", None)
 
 
-def test_to_dict_is_the_contract(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
+def test_to_dict_has_the_documented_fields(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
     (face,) = recognizer.recognize(astronaut)
     found = face.to_dict()
     assert list(found) == [
@@ -61,9 +61,7 @@ def test_no_face(recognizer: EmotionRecognizer) -> None:
     assert recognizer.recognize(np.zeros((1, 1, 3), np.uint8)) == []
 
 
-def test_faces_come_largest_first_each_with_its_own_answer(
-    recognizer: EmotionRecognizer, astronaut: np.ndarray
-) -> None:
+def test_faces_are_sorted_by_size_with_their_own_results(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
     alone = recognizer.recognize(astronaut)[0]
     picture = np.full((600, 900, 3), 128, np.uint8)
     picture[20:532, 20:532] = astronaut
@@ -95,12 +93,12 @@ def test_the_crop_is_what_is_classified(recognizer: EmotionRecognizer, astronaut
         None,
     ],
 )
-def test_other_images_are_refused(recognizer: EmotionRecognizer, wrong: object) -> None:
+def test_other_types_and_shapes_are_refused(recognizer: EmotionRecognizer, wrong: object) -> None:
     with pytest.raises(ValueError, match="uint8"):
         recognizer.recognize(wrong)  # type: ignore[arg-type]
 
 
-def test_a_path_and_a_pil_image_give_the_same_faces_as_the_array(
+def test_paths_and_pil_images_give_the_same_faces_as_arrays(
     recognizer: EmotionRecognizer, photo: Path, tmp_path: Path
 ) -> None:
     expected = recognizer.recognize(read_image(photo))
@@ -152,7 +150,7 @@ def test_a_batch_streams_results_in_order(recognizer: EmotionRecognizer, photo: 
     assert first.to_dict()["model"] == "cnn"
 
 
-def test_a_batch_raises_for_something_that_is_no_image(recognizer: EmotionRecognizer, photo: Path) -> None:
+def test_a_batch_raises_for_something_else_than_an_image(recognizer: EmotionRecognizer, photo: Path) -> None:
     results = recognizer.recognize_batch([photo, np.zeros((4, 4), np.uint8)])
     assert next(results).count == 1
     with pytest.raises(ValueError, match="uint8"):
@@ -174,7 +172,7 @@ def test_a_box_without_a_pixel_is_refused(recognizer: EmotionRecognizer, astrona
         recognizer.crop(astronaut, Face((5, 5, 5, 5)))
 
 
-def test_two_threads_give_the_answers_of_one(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
+def test_two_threads_give_the_same_results_as_one(recognizer: EmotionRecognizer, astronaut: np.ndarray) -> None:
     pictures = [astronaut, np.ascontiguousarray(astronaut[:, ::-1]), astronaut[:300, :400]]
     expected = [recognizer.recognize(picture) for picture in pictures]
     answers: list[list[list[Face]]] = []
@@ -189,7 +187,7 @@ def test_two_threads_give_the_answers_of_one(recognizer: EmotionRecognizer, astr
     assert answers == [expected, expected]
 
 
-def test_an_unknown_source_or_detector_names_the_forms() -> None:
+def test_an_unknown_source_or_detector_lists_the_valid_ones() -> None:
     with pytest.raises(ValueError, match="user/name"):
         EmotionRecognizer.from_pretrained("nonsense")
     with pytest.raises(ValueError, match="haar"):

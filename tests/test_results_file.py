@@ -1,4 +1,4 @@
-"""What `--output` writes, and what `--resume` makes of it."""
+"""What --output writes and --resume reads."""
 
 import csv
 import os
@@ -19,12 +19,12 @@ STARTS = "=+-@\t＝＋－＠"  # what a spreadsheet takes for a formula
 
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names given to the command line are relative, so that they begin with what the test chooses."""
+    """Work in `tmp_path`, so that file names begin as the test chooses."""
     monkeypatch.chdir(tmp_path)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The last line on stderr of a command that is refused as wrong usage."""
+    """The last line on stderr of a command that fails with a usage error."""
     with pytest.raises(SystemExit) as caught:
         run(*arguments)
     assert caught.value.code == 2
@@ -82,7 +82,7 @@ def test_numbers_stay_numbers() -> None:
     assert (back["path"], back["model"], back["error"]) == ("-1", "=m", "-e")
 
 
-def test_names_without_a_quote_of_earlier_versions_are_read(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unquoted_names_of_earlier_versions_are_read(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(photo, "'a.png")
     shutil.copy(photo, "-b.png")
     assert run("--output", "out.csv", "--", "'a.png", "-b.png") == 0

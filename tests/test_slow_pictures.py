@@ -1,4 +1,4 @@
-"""Small pictures that would keep a decoder busy are refused by their headers; honest ones are read."""
+"""Small images that would keep a decoder busy are refused by their headers; honest ones are read."""
 
 import resource
 import subprocess
@@ -36,7 +36,7 @@ def test_headers_that_multiply_are_refused(data: bytes) -> None:
     assert time.thread_time() - start < 1
 
 
-def test_exif_that_asks_for_gigabytes_is_not_read(tmp_path: Path) -> None:
+def test_exif_that_would_take_gigabytes_is_ignored(tmp_path: Path) -> None:
     block = slow_pictures.greedy_exif(24_000, 390_000)
     pieces = [b"Exif\0\0" + block[at : at + 65_000] for at in range(0, len(block), 65_000)]
     gray = Image.new("RGB", (8, 8), "gray")
@@ -60,7 +60,7 @@ def test_exif_that_asks_for_gigabytes_is_not_read(tmp_path: Path) -> None:
     assert done.stdout.count("(8, 8, 3)") == 4, done.stderr
 
 
-def test_the_first_of_two_exif_blocks_turns_a_jpeg() -> None:
+def test_the_first_of_two_exif_blocks_is_used() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     other = b"Exif\0\0" + slow_pictures.greedy_exif(1, 200)
@@ -85,7 +85,7 @@ def test_scans_are_counted_behind_false_ends() -> None:
             read_image(data[:hidden] + disguise + data[hidden:])
 
 
-def test_a_motion_photo_is_no_stack_of_scans() -> None:
+def test_a_motion_photo_is_not_counted_as_scans() -> None:
     """Phones append a film to the photo, in which the bytes of a scan's start come up by chance."""
     film = np.random.default_rng(0).integers(0, 256, 5_000_000, np.uint8).tobytes() + b"\xff\xda" * 1_000
     assert read_image(PHOTO.read_bytes() + film).shape == (512, 512, 3)
@@ -104,7 +104,7 @@ def test_a_motion_photo_is_no_stack_of_scans() -> None:
         ("JPEG2000", (3_000, 2_000), {"irreversible": True, "quality_mode": "rates", "quality_layers": [20]}),
     ],
 )
-def test_honest_photos_are_read_in_time(kind: str, size: tuple[int, int], options: dict) -> None:
+def test_normal_photos_are_within_the_budget(kind: str, size: tuple[int, int], options: dict) -> None:
     tile = Image.open(PHOTO).resize((1_020, 1_020))
     photo = Image.new("RGB", size)
     for left in range(0, size[0], 1_020):
@@ -117,7 +117,7 @@ def test_honest_photos_are_read_in_time(kind: str, size: tuple[int, int], option
     assert time.process_time() - start < 2 * MAX_DECODE_S
 
 
-def test_a_frame_has_a_tenth_of_the_time() -> None:
+def test_a_webcam_frame_has_a_tenth_of_the_time() -> None:
     options = {"max_side": MAX_FRAME_SIDE, "max_decode_s": MAX_FRAME_DECODE_S}
     data = slow_pictures.jpeg_with_scans(1_280, 85)
     assert read_image(data).shape == (1_280, 1_280, 3)

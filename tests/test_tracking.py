@@ -1,4 +1,4 @@
-"""Tracking and smoothing on made sequences whose truth is known."""
+"""Tracking and smoothing on synthetic sequences with known truth."""
 
 import itertools
 import math
@@ -24,13 +24,13 @@ def mostly(label: str, lead: float = 0.8) -> dict[str, float]:
 
 
 def face(x: float, y: float = 200, side: float = 100, probabilities: dict[str, float] | None = None) -> Face:
-    """A face around a middle."""
+    """A face around a center."""
     box = round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2)
     return Face(box, 0.9, (), mostly("happy") if probabilities is None else probabilities)
 
 
 def detected(faces: list[Face]) -> list[Face]:
-    """What a detector reports: of faces that overlap, only the first, the one in front."""
+    """Simulate a detector: of overlapping faces, it reports only the first, which is in front."""
     kept: list[Face] = []
     for one in faces:
         if all(iou(one.box, other.box) < 0.3 for other in kept):
@@ -46,7 +46,7 @@ def follow(
     jitter: float = 0.0,
     front: str = "first",
 ) -> list[dict[int, int]]:
-    """Track people along their paths: for each frame, person -> the number that the tracker gave.
+    """Track people along their paths. Returns for each frame the track id of each person.
 
     Args:
         people: Seconds -> the middle of the face, or None while it is not there.
@@ -71,7 +71,7 @@ def follow(
 
 
 def switches(numbers: list[dict[int, int]]) -> int:
-    """How often a person came to have another number than before."""
+    """How often a person's number changed."""
     before: dict[int, int] = {}
     count = 0
     for frame in numbers:
@@ -83,7 +83,7 @@ def switches(numbers: list[dict[int, int]]) -> int:
 @pytest.mark.parametrize("fps", [10, 15, 30])
 @pytest.mark.parametrize("front", ["first", "either"])
 @pytest.mark.parametrize("speed", [100, 250, 500])  # pixels a second, of faces of 100
-def test_two_faces_that_appear_at_once_and_cross_keep_their_numbers(fps: int, front: str, speed: int) -> None:
+def test_two_crossing_faces_keep_their_numbers(fps: int, front: str, speed: int) -> None:
     numbers = follow(
         [lambda s: (100 + speed * s, 200), lambda s: (700 - speed * s, 210)], fps, 600 / speed, jitter=2, front=front
     )
@@ -93,7 +93,7 @@ def test_two_faces_that_appear_at_once_and_cross_keep_their_numbers(fps: int, fr
 
 
 def test_crossing_with_only_some_of_the_frames() -> None:
-    """With three frames in flight the results of some are dropped: times come at odd intervals."""
+    """With three frames in flight some results are dropped, so intervals are irregular."""
     people = [lambda s: (100 + 250 * s, 200), lambda s: (700 - 250 * s, 210)]
     chance = np.random.default_rng(3)
     for _ in range(20):
@@ -124,7 +124,7 @@ def test_three_people_walk_about_without_switches() -> None:
 
 @pytest.mark.parametrize(("away_s", "same"), [(0.1, True), (0.5, True), (0.9, True), (1.0, True), (1.2, False)])
 @pytest.mark.parametrize("speed", [0, 80, -80])
-def test_a_face_that_comes_back_keeps_its_number_for_a_second(away_s: float, same: bool, speed: int) -> None:
+def test_a_face_that_returns_within_a_second_keeps_its_number(away_s: float, same: bool, speed: int) -> None:
     tracker = FaceTracker()
     for i in range(21):
         tracker.update([face(300 + speed * i / 10)], i / 10)
@@ -132,7 +132,7 @@ def test_a_face_that_comes_back_keeps_its_number_for_a_second(away_s: float, sam
     assert back.track_id == (1 if same else 2)
 
 
-def test_times_that_hardly_differ_do_no_harm() -> None:
+def test_nearly_equal_times_are_harmless() -> None:
     tracker = FaceTracker()
     for time_s in (-1e300, 0.0, 5e-324, 1e-300, 0.1, 0.2):
         found = tracker.update([face(100 + 10 * bool(time_s), 200)], time_s)
@@ -140,7 +140,7 @@ def test_times_that_hardly_differ_do_no_harm() -> None:
     assert np.isfinite(tracker._tracks[0].velocity).all()
 
 
-def test_numbers_are_never_given_twice_until_reset() -> None:
+def test_numbers_are_not_reused_until_reset() -> None:
     tracker = FaceTracker()
     given = []
     for i in range(30):
@@ -157,7 +157,7 @@ def test_another_face_far_away_is_another_person() -> None:
     assert [one.track_id for one in tracker.update([face(600, side=30)], 0.2)] == [3]  # in the same place, but far off
 
 
-def test_frames_that_are_repeated_or_late_are_ignored() -> None:
+def test_repeated_and_late_frames_are_ignored() -> None:
     tracker = FaceTracker()
     first = tracker.update([face(100)], 1.0)
     for late_s in (1.0, 0.9, -5.0):
@@ -182,7 +182,7 @@ def test_frames_that_are_repeated_or_late_are_ignored() -> None:
         ([face(100, probabilities=mostly("sad") | {"fear": -1})], 1.0, None),
     ],
 )
-def test_what_cannot_be_is_refused_and_changes_nothing(faces: list[Face], time_s: float, size: tuple) -> None:
+def test_invalid_input_is_refused_and_changes_nothing(faces: list[Face], time_s: float, size: tuple) -> None:
     tracker = FaceTracker()
     tracker.update([face(100)], 0.0)
     with pytest.raises(ValueError, match=r"must be|at most"):
@@ -191,7 +191,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(faces: list[Face], time_s
 
 
 @pytest.mark.parametrize("settings", [{"smooth_s": -1}, {"max_age_s": math.nan}, {"margin": math.inf}])
-def test_settings_that_cannot_be(settings: dict[str, float]) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         FaceTracker(**settings)
 
@@ -208,7 +208,7 @@ def test_no_faces_and_no_probabilities() -> None:
 
 
 def noisy(fps: float, seconds: float, noise: float) -> list[dict[str, float]]:
-    """A face between happy and neutral, as a classifier reads it frame by frame."""
+    """Noisy probabilities of a face between happy and neutral, frame by frame."""
     logits = np.array([{"happy": 1.0, "neutral": 1.0}.get(label, -2.0) for label in LABELS])
     logits = logits + np.random.default_rng(0).normal(size=(round(fps * seconds), 7)) * noise
     rows = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -221,30 +221,30 @@ def changes(labels: list[str]) -> int:
 
 @pytest.mark.parametrize(("fps", "most_a_minute"), [(10, 40), (15, 35), (30, 20)])
 def test_labels_do_not_flicker(fps: int, most_a_minute: int) -> None:
-    """At a tie, where every reading may tip: the raw label changes with nearly every other frame."""
+    """At a tie the raw label changes in nearly every other frame."""
     tracker = FaceTracker()
-    readings = noisy(fps, 60, noise=0.5)
-    shown = [tracker.update([face(200, probabilities=one)], i / fps)[0] for i, one in enumerate(readings)]
-    raw = changes([face(0, probabilities=one).emotion for one in readings])
+    measurements = noisy(fps, 60, noise=0.5)
+    shown = [tracker.update([face(200, probabilities=one)], i / fps)[0] for i, one in enumerate(measurements)]
+    raw = changes([face(0, probabilities=one).emotion for one in measurements])
     assert changes([one.emotion for one in shown]) <= most_a_minute < raw / 5
     tracker = FaceTracker()  # where one leads by a tenth it stays, but for once or twice
-    for one in readings:
+    for one in measurements:
         one["happy"], one["neutral"] = one["happy"] + 0.1, max(0, one["neutral"] - 0.1)
-    leaning = [tracker.update([face(200, probabilities=one)], i / fps)[0].emotion for i, one in enumerate(readings)]
+    leaning = [tracker.update([face(200, probabilities=one)], i / fps)[0].emotion for i, one in enumerate(measurements)]
     assert changes(leaning) < most_a_minute
     assert leaning.count("happy") > 0.8 * len(leaning)
 
 
-def test_what_is_shown_is_what_is_most_probable_and_near_the_average() -> None:
-    tracker = FaceTracker(smooth_s=0.0)  # the average is the reading
-    for i, reading in enumerate(noisy(30, 20, noise=1.0)):
-        (shown,) = tracker.update([face(200, probabilities=reading)], i / 30)
+def test_the_shown_emotion_is_the_most_probable() -> None:
+    tracker = FaceTracker(smooth_s=0.0)  # the average is the measurement
+    for i, measurement in enumerate(noisy(30, 20, noise=1.0)):
+        (shown,) = tracker.update([face(200, probabilities=measurement)], i / 30)
         values = shown.probabilities
         assert tuple(values) == LABELS
         assert sum(values.values()) == pytest.approx(1)
         assert min(values.values()) >= 0
         assert [label for label in LABELS if values[label] == max(values.values())] == [shown.emotion]
-        assert max(abs(values[label] - reading[label]) for label in LABELS) < 0.2
+        assert max(abs(values[label] - measurement[label]) for label in LABELS) < 0.2
 
 
 @pytest.mark.parametrize("fps", [10, 15, 30])
@@ -263,7 +263,7 @@ def test_a_real_change_shows_within_400_ms(fps: int, lead: float) -> None:
         pytest.fail("it never shows")
 
 
-def test_a_small_lead_shows_in_the_end() -> None:
+def test_a_small_lead_shows_eventually() -> None:
     tracker = FaceTracker()
     tracker.update([face(200, probabilities=mostly("happy", 0.1))], 0.0)
     shown = [tracker.update([face(200, probabilities=mostly("neutral", 0.1))], i / 10)[0].emotion for i in range(1, 31)]
@@ -272,7 +272,7 @@ def test_a_small_lead_shows_in_the_end() -> None:
     assert changes(shown) == 1
 
 
-def test_a_single_odd_reading_does_not_show() -> None:
+def test_a_single_outlier_does_not_show() -> None:
     for fps in (10, 15, 30):
         tracker = FaceTracker()
         for i in range(4 * fps):
@@ -281,7 +281,7 @@ def test_a_single_odd_reading_does_not_show() -> None:
             assert shown.emotion == "happy"
 
 
-def test_smoothing_goes_by_time_and_not_by_frames() -> None:
+def test_smoothing_depends_on_time_not_on_frames() -> None:
     after = []
     for fps in (10, 20, 50):
         tracker = FaceTracker()
@@ -292,7 +292,7 @@ def test_smoothing_goes_by_time_and_not_by_frames() -> None:
     assert after == pytest.approx([after[0]] * 3, abs=1e-9)
 
 
-def test_boxes_that_jitter_are_steadied_and_boxes_that_move_are_not_behind() -> None:
+def test_jitter_is_smoothed_without_lag_in_motion() -> None:
     chance = np.random.default_rng(0)
     tracker, shown, raw = FaceTracker(), [], []
     for i in range(300):
@@ -306,7 +306,7 @@ def test_boxes_that_jitter_are_steadied_and_boxes_that_move_are_not_behind() -> 
     assert np.abs(np.subtract(moving.box, made.box)).max() <= 2
 
 
-def test_frames_of_other_sizes() -> None:
+def test_frames_of_different_sizes() -> None:
     tracker = FaceTracker()
     tracker.update([face(300), face(500)], 0.0, size=(640, 480))
     found = tracker.update([face(150, 100, 50), face(250, 100, 50)], 0.1, size=(320, 240))
@@ -315,7 +315,7 @@ def test_frames_of_other_sizes() -> None:
     assert 0 <= edge.box[0] < edge.box[2] <= 320
 
 
-def test_largest_first_and_what_passes_as_it_is() -> None:
+def test_faces_are_sorted_and_keep_landmarks_and_scores() -> None:
     points = tuple((float(i), float(i)) for i in range(5))
     small, large = Face((0, 0, 40, 40), 0.5, points, mostly("sad")), face(300, side=120)
     found = FaceTracker().update([small, large], 0.0)
@@ -323,7 +323,7 @@ def test_largest_first_and_what_passes_as_it_is() -> None:
     assert (found[1].detection_score, found[1].landmarks) == (0.5, points)
 
 
-def test_256_faces_in_good_time() -> None:
+def test_256_faces_are_tracked_fast_enough() -> None:
     tracker = FaceTracker()
     spots = [(50 + 90 * x, 50 + 90 * y) for x in range(16) for y in range(16)]
     spent = []
@@ -341,14 +341,14 @@ def test_256_faces_in_good_time() -> None:
     assert time.process_time() - start < 10
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_number_of_tracks_is_bounded() -> None:
     tracker = FaceTracker()
     for i in range(12):  # faces that are never seen again
         tracker.update([face(1e5 * i + 200 * k) for k in range(256)], i / 1000)
     assert len(tracker._tracks) <= 2 * MAX_FACES
 
 
-def test_assignment_is_the_best_there_is() -> None:
+def test_the_assignment_is_optimal() -> None:
     chance = np.random.default_rng(0)
     for rows, columns in [(1, 1), (2, 2), (3, 5), (5, 3), (6, 6)]:
         for _ in range(30):

@@ -399,10 +399,10 @@ def test_patience_ends_a_phase_early(dataset: Path, tmp_path: Path) -> None:
         (("--recipe", "best"), "has the recipes"),
         (("--weights", "none"), "is for resnet50v2"),
         (("--recipe", "seed", "--teachers", "teachers.npz"), "does not distil"),
-        (("--epochs", "0"), "'0' is no number from 1 on"),
-        (("--batch-size", "0"), "'0' is no number from 1 on"),
+        (("--epochs", "0"), "must be an integer >= 1, got '0'"),
+        (("--batch-size", "0"), "must be an integer >= 1, got '0'"),
         (("--learning-rate", "-0.1"), "--learning-rate must be a finite number above 0, not -0.1"),
-        (("--seed", "-1"), "'-1' is no number from 0 on"),
+        (("--seed", "-1"), "must be an integer >= 0, got '-1'"),
     ],
 )
 def test_wrong_usage(

@@ -164,7 +164,7 @@ def test_a_clip_in_the_browser(page: Any, clip: Path, tmp_path: Path) -> None:
     page.locator("#clip").get_by_label("Clear").last.click()
     page.set_input_files("#clip input[type=file]", tmp_path / "words.mp4")
     page.wait_for_selector("#clip-overview [role=alert]")
-    assert "words.mp4: not a clip" in page.locator("#clip-overview").inner_text()
+    assert "words.mp4: not a video" in page.locator("#clip-overview").inner_text()
     assert page.locator(".fer-person").count() == 0
 
 

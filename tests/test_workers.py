@@ -52,7 +52,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_task_that_kills_its_workers_is_reported_and_the_rest_run(tmp_path: Path) -> None:
+def test_a_task_that_kills_its_workers_does_not_stop_the_rest(tmp_path: Path) -> None:
     answers = list(process_map(2, partial(dying, tmp_path, 9), range(3)))
     assert answers == [WorkerKilled("Killed"), -1, -2]
 

@@ -1,4 +1,4 @@
-"""YuNet in LiteRT against OpenCV's own reading of the same file."""
+"""YuNet in LiteRT against OpenCV with the same file."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def opencv(yunet_file: Path, rgb: np.ndarray) -> np.ndarray:
 
 
 def views(astronaut: np.ndarray) -> Iterator[np.ndarray]:
-    """Sizes that go into 32 and sizes that do not, growing and shrinking; texture; nothing at all."""
+    """Images with sizes that are multiples of 32 and others, growing and shrinking; texture; an empty image."""
     for size in ((512, 512), (320, 240), (333, 77), (65, 65), (640, 481), (96, 96)):
         yield cv2.resize(astronaut, size, interpolation=cv2.INTER_AREA)
     yield np.tile(cv2.resize(astronaut[60:200, 150:300], (75, 70)), (4, 5, 1))
@@ -55,15 +55,15 @@ def test_the_threshold_decides(net: GridNetwork, astronaut: np.ndarray) -> None:
     assert len(net.detect(astronaut, float(face[14]) + 0.01)) == 0
 
 
-def test_what_was_seen_before_leaves_nothing(net: GridNetwork, astronaut: np.ndarray) -> None:
-    """A smaller picture in the same padding: what is beyond it is black again."""
+def test_earlier_images_do_not_affect_the_result(net: GridNetwork, astronaut: np.ndarray) -> None:
+    """A smaller image with the same padded size: the padding is black again."""
     cut = astronaut[:481, :481]
     alone = net.detect(cut, THRESHOLD)
     net.detect(np.full((512, 512, 3), 255, np.uint8), THRESHOLD)
     assert np.array_equal(net.detect(cut, THRESHOLD), alone)
 
 
-def test_without_memory_it_says_so_and_goes_on_with_what_there_is(yunet_file: Path) -> None:
+def test_it_survives_running_out_of_memory(yunet_file: Path) -> None:
     code = f"""
 import resource, sys
 import numpy as np
@@ -87,7 +87,7 @@ assert len(before) and np.array_equal(net.detect(small, 0.01), before)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_damaged_weights_find_nothing_that_is_no_place(
+def test_corrupt_weights_give_no_impossible_boxes(
     yunet_file: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     def damaged(path: Path) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def field(number: int, content: bytes | str | int) -> bytes:
     return bytes([number << 3 | 2, len(content)]) + content
 
 
-def test_another_network_is_none(tmp_path: Path) -> None:
-    """A sound ONNX file of a single ReLU."""
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    """A valid ONNX file with a single ReLU."""
     side = field(1, field(1, 8))
     kind = field(1, field(1, 1) + field(2, 4 * side))
     graph = field(1, field(1, "x") + field(2, "y") + field(4, "Relu")) + field(2, "relu")
