@@ -13,7 +13,6 @@ MAY_IMPORT = {
     "benchmarks": {"deepfer", "training", "ui"},  # they measure the page, too
     "tests": {"deepfer", "training", "ui", "app", "benchmarks"},
 }
-EXCEPTIONS = {"training/results.py": {"benchmarks"}}
 
 
 def imported(source: str) -> Iterator[str]:
@@ -42,7 +41,7 @@ def test_imports_point_downward() -> None:
         for path in paths:
             name = path.relative_to(ROOT).as_posix()
             ours = set(imported(path.read_text(encoding="utf-8"))) & set(MAY_IMPORT)
-            upward = ours - allowed - {folder} - EXCEPTIONS.get(name, set())
+            upward = ours - allowed - {folder}
             wrong += [f"{name} imports {other}" for other in sorted(upward)]
     assert wrong == []
 
