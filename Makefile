@@ -26,7 +26,7 @@ lint: .venv/test $(if $(shell command -v npm),node_modules/.package-lock.json)  
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/proselint --config .proselintrc.json check $(PROSE)
-	$(if $(shell command -v npm),npx eslint .,@echo "eslint skipped: Node.js with npm is not installed")
+	$(if $(shell command -v npm),npx eslint ui tests/js,@echo "eslint skipped: Node.js with npm is not installed")
 
 format: .venv/test
 	$(PY) -m ruff check --fix .
