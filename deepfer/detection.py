@@ -35,7 +35,7 @@ HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 HAAR_SIDE = 1024  # pixels of the longer side: the cascade's time grows with the image
 HAAR_NEIGHBOURS = 4  # windows that must agree; with 3, folds of cloth pass as faces
 PHOTO = SearchConfig(threshold=0.5, overview=640, glance=192, max_pixels=6_000_000)
-SURE = 0.7  # our network's candidates below this score are verified: it separates small and rotated faces from texture
+SURE = 0.8  # our network's candidates below this score are verified: it separates small and rotated faces from texture
 
 
 class NetworkDetector:
