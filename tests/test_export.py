@@ -323,8 +323,8 @@ def test_other_folders_are_not_overwritten(tmp_path: Path, capsys: pytest.Captur
     own.mkdir()
     (own / "chapter.txt").write_text("much work")
     for out, said in (
-        (own, "something else"),
-        (own / "chapter.txt", "something else"),
+        (own, "something other than a checkpoint"),
+        (own / "chapter.txt", "something other than a checkpoint"),
         (own / "chapter.txt/x", "Not a"),
     ):
         assert convert(DATA / "keras2-sequential.h5", out) == 1

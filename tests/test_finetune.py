@@ -89,7 +89,7 @@ def test_from_a_folder_to_a_served_checkpoint(
     assert line in out.splitlines()
     code = f"{'; '.join(out.splitlines()[-2:])}; print(recognizer.classifier.checkpoint.name)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "checkpoint\n", done.stderr
+    assert done.stdout == f"{checkpoint}\n", done.stderr
     metrics = json.loads((checkpoint / "metrics.json").read_text())
     assert metrics["dataset"] == "drawings"
     assert metrics["splits"]["test"]["fer2013"]["served"]["n"] == 28

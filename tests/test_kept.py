@@ -58,7 +58,8 @@ def test_small_files_count_by_the_blocks_they_take(tmp_path: Path) -> None:
         statuses = [upload(server, b"%012d" % i).status_code for i in range(300)]
         assert set(statuses) == {200, 507}
         assert statuses.index(507) > 100
-        assert used(folder_of(tmp_path / "uploads"))[0] <= 2_000_000
+        # The folder around them grows, too; that counts from the next measurement on.
+        assert used(folder_of(tmp_path / "uploads"))[0] <= 2_000_000 + 3 * BLOCK_BYTES
         assert "storage is full" in upload(server, b"one more").text
         assert "Traceback" not in server.log.read_text()
 

@@ -90,7 +90,7 @@ def test_a_dataset_without_votes_and_without_one_emotion(folder: Path) -> None:
         (lambda path: path.unlink(), "contains no metrics.json: create it with training.evaluate"),
         (lambda path: path.write_text("{"), "metrics.json is not JSON"),
         (lambda path: path.write_text("[]"), "metrics.json is not a JSON object"),
-        (lambda path: path.write_text(json.dumps(metrics() | {"model_sha256": "0" * 64})), "of another model file"),
+        (lambda path: path.write_text(json.dumps(metrics() | {"model_sha256": "0" * 64})), "for another model file"),
         (lambda path: path.write_text(json.dumps(metrics()) + " " * MAX_CONFIG_BYTES), "is larger than 1000 kB"),
         (
             lambda path: path.write_text(json.dumps(metrics() | {"splits": {}})),

@@ -292,7 +292,7 @@ def test_a_pull_request_leaves_main_unchanged(
         (lambda f: (f / "metrics.json").unlink(), "contains no metrics.json: create it"),
         (lambda f: (f / "metrics.json").write_text("{"), "is not JSON"),
         (lambda f: edit(f / "metrics.json", lambda m: m.pop("splits")), "was not written by training.evaluate"),
-        (lambda f: edit(f / "metrics.json", lambda m: m.update(model_sha256="0" * 64)), "of another model file"),
+        (lambda f: edit(f / "metrics.json", lambda m: m.update(model_sha256="0" * 64)), "for another model file"),
         (lambda f: edit(f / "metrics.json", lambda m: m["splits"].pop("validation")), "lacks the validation split"),
     ],
 )

@@ -397,7 +397,7 @@ def test_patience_ends_a_phase_early(dataset: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("--recipe", "best"), "has the recipes"),
-        (("--weights", "none"), "is for resnet50v2"),
+        (("--weights", "none"), "is only for resnet50v2"),
         (("--recipe", "seed", "--teachers", "teachers.npz"), "does not distil"),
         (("--epochs", "0"), "must be an integer >= 1, got '0'"),
         (("--batch-size", "0"), "must be an integer >= 1, got '0'"),
