@@ -21,12 +21,15 @@ test: .venv/test  ## [PYTEST="--slow"] options for pytest: --slow adds the slow 
 coverage: .venv/test  ## run the tests and print which lines they miss
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST) --cov
 
-lint: .venv/test $(if $(shell command -v npm),node_modules/.package-lock.json)  ## style, types, prose
+# eslint needs Node.js 20; it is skipped where that, npm or the npm registry is missing.
+NODE := $(shell command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))' && echo yes)
+
+lint: .venv/test $(if $(NODE),node_modules/.package-lock.json)  ## style, types, prose
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/proselint --config .proselintrc.json check $(PROSE)
-	$(if $(shell command -v npm),npx eslint ui tests/js,@echo "eslint skipped: Node.js with npm is not installed")
+	@if [ -x node_modules/.bin/eslint ]; then npx eslint ui tests/js; else echo "eslint skipped: it is not installed"; fi
 
 format: .venv/test
 	$(PY) -m ruff check --fix .
@@ -80,8 +83,7 @@ clean:
 	rm -rf .venv node_modules build dist site *.egg-info benchmarks/environments
 
 node_modules/.package-lock.json: package.json package-lock.json
-	npm ci --silent --no-audit --no-fund
-	@touch $@
+	npm ci --silent --no-audit --no-fund && touch $@ || rm -rf node_modules
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "DeepFER needs Python 3.11 or 3.12; none was found (PYTHON=/path/to/python)"; exit 1; }
