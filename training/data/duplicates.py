@@ -71,8 +71,8 @@ def _placements() -> list[Placement]:
     whole = Window(0, 0, HALF, HALF)
     for share, places in CROPS.items():
         side = share * HALF
-        for x, y in product(np.linspace(0, HALF - side, places), repeat=2):
-            part = Window(x, y, x + side, y + side)
+        for left, top in product(np.linspace(0, HALF - side, places), repeat=2):
+            part = Window(left, top, left + side, top + side)
             found += [Placement(whole, part), Placement(part, whole)]
     return found
 

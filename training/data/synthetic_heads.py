@@ -9,6 +9,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 SIDE = 256  # pixels
 SHIFT = 0.02  # of half the side, by which a head is drawn below the middle
@@ -65,7 +66,7 @@ def draw_head(rng: np.random.Generator) -> tuple[np.ndarray, Region, np.ndarray]
     grain = cv2.GaussianBlur(rng.normal(size=(side, side)), (0, 0), 2)
     colour = skin * (1 - 0.08 * flush[..., None] * [0, 1, 1]) * (1 + 0.03 * (grain / grain.std())[..., None])
 
-    def paint(mask: np.ndarray, paint_colour: np.ndarray | list[float]) -> None:
+    def paint(mask: np.ndarray, paint_colour: ArrayLike) -> None:
         colour[:] = colour * (1 - mask[..., None]) + np.asarray(paint_colour) * mask[..., None]
 
     gaze, opening, brow_tilt, brow_gap = rng.uniform([-0.025, 0.035, -0.12, 0.115], [0.025, 0.06, 0.15, 0.12])
