@@ -48,7 +48,7 @@ FACE_SIZES = (24, 32, 48, 96, 200)  # pixels from hairline to chin
 PICTURE_SIZES = {"0.3": (640, 480), "1": (1152, 864), "2": (1632, 1224), "12": (4000, 3000)}  # by megapixels
 ROLLED_SIZES = (32, 48, 96, 200)
 FOUND_IOU = 0.4
-TURNED, ROLLED = 15, 46  # degrees from where on a face counts as turned, and as turned far
+TURNED, ROLLED = 15, 46  # degrees from which on a face counts as turned, and as turned far
 # Public domain or CC0, each by its own note in skimage.data, and part of the installed package.
 TEXTURES = ("brick", "grass", "gravel", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry")
 FACELESS_ONLY = ("chelsea", "clock", "cell")  # a cat, the likeliest non-face of all; a clock; a round cell

@@ -25,7 +25,7 @@ class SearchConfig:
     """How an image is searched.
 
     Attributes:
-        threshold: The score from where a candidate is a face, 0 to 1.
+        threshold: The score from which a candidate is a face, 0 to 1.
         sure: The score below which a candidate is verified in a view of its own; its score is then the geometric mean
             of both scores. With 0, no candidate is verified.
         overview: Pixels of the image's longer side in the first view; larger images are shrunk to it.

@@ -210,7 +210,8 @@ def test_nothing_is_written_through_a_link_to_a_picture(
 
 def test_a_timeline_never_overwrites_an_input(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(photo, "timeline.csv")
-    Path("clip.mp4").write_bytes(b"never read")
+    Path("videos").mkdir()  # elsewhere, so that only the timeline's name is taken
+    Path("videos/clip.mp4").write_bytes(b"never read")
     before = Path("timeline.csv").read_bytes()
-    assert "would overwrite the input" in refused(capsys, "timeline.csv", "clip.mp4", "--save", ".")
+    assert "would overwrite the input timeline.csv" in refused(capsys, "timeline.csv", "videos/clip.mp4", "--save", ".")
     assert Path("timeline.csv").read_bytes() == before

@@ -39,7 +39,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 CROPS = {"train": 14000, "validation": 500}  # face crops that are used
 HEADS = {"train": 400, "validation": 40}  # drawn heads
 HEAD_SEED = 90_000  # used for nothing else, so no benchmark draws the same heads
-# Chosen on the validation photos: `python -m training.detector evaluate` measures them.
+# Chosen on the validation photos (`python -m training.detector evaluate`), and on made images and videos.
 THRESHOLDS = {"photo": 0.6, "frame": 0.6}
 SETTLING_BATCHES = 50  # for the statistics of batch normalization
 PARITY_PHOTOS = 40

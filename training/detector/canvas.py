@@ -13,8 +13,8 @@ from deepfer.warp import similarity, warp
 from training.detector.photos import CENTER, LANDMARKS, ROLL, SCORE, SIDES
 
 FAINTEST = 10.0  # pixels: smaller faces are in doubt
-COVERED, HIDDEN = 0.25, 0.65  # covered shares of a face from where it is in doubt, and from where it is removed
-CUT = 0.45  # share beyond the border from where a face is in doubt: the teacher still finds faces cut this far
+COVERED, HIDDEN = 0.25, 0.65  # covered shares of a face from which it is in doubt, and from which it is removed
+CUT = 0.45  # share beyond the border from which a face is in doubt: the teacher still finds faces cut this far
 MIRRORED = [2, 3, 0, 1, 4, 5, 8, 9, 6, 7]  # the landmarks' order after a mirror: left and right are swapped
 
 

@@ -14,7 +14,8 @@ nose, right and left mouth corner. `deepfer.load_detector()` loads it; nothing i
 
 - **Network:** {parameters:,} weights; depthwise-separable blocks with a top-down path, and grids at strides 8, 16
   and 32. The file is {kilobytes:.0f} kB: weights in float16, computation in float32.
-- **Thresholds**, chosen on the validation photos: {photo} for photos, {frame} for video frames.
+- **Thresholds**, chosen on the validation photos and on made images and videos: {photo} for photos, {frame} for video
+  frames.
 - **Made by** `python -m training.detector`, on composed images: {stages}.
 
 ## How well it finds faces

@@ -15,7 +15,7 @@ from deepfer.grid_network import GridNetwork
 from training.detector.photos import decode
 
 PARTS = ("people", "varied", "scenes")
-REFERENCE_SCORE = 0.6  # YuNet's score from where a face counts as one to be found
+REFERENCE_SCORE = 0.6  # YuNet's score from which a face counts as one to be found
 MATCH_IOU = 0.4
 HEIGHTS = (0, 16, 24, 32, 48, 96, math.inf)  # pixels; recall is given between each two
 

@@ -20,9 +20,9 @@ from deepfer.grid_network import GridNetwork
 from deepfer.warp import similarity, warp
 from training.errors import DataError
 
-SURE = 0.75  # the teacher's score from where a face counts: below it, half of those in varied photos are false
+SURE = 0.75  # the teacher's score from which a face counts: below it, half of those in varied photos are false
 SURE_OF_PEOPLE = 0.6  # the same for photos of people, where the teacher is rarely wrong
-DOUBT = 0.5  # the score from where a face is in doubt: what scores lower is nearly always background
+DOUBT = 0.5  # the score from which a face is in doubt: what scores lower is nearly always background
 TILT_PENALTY = 0.15  # subtracted from scores in rotated views, where the teacher finds more false faces
 ANIMAL_SURE = 0.9  # in photos of animals, which the teacher often takes for faces, what scores lower is background
 # Views of a photo, (scale, degrees): large faces are found in a small view, small ones in a large one.
