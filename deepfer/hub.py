@@ -111,11 +111,12 @@ class _Transfer:
         self._bars: list[Any] = []
 
     def run(self, files: Sequence[str], revision: str | None, advice: str) -> Downloaded:
+        from httpx2 import TimeoutException
         from huggingface_hub import constants
 
         try:
             return self._watchdog.run(lambda: self._download_all(files, revision, advice), self._idle_s, "deepfer-hub")
-        except Stalled:
+        except (Stalled, TimeoutException):  # whichever comes first
             raise HubError(
                 f"the Hub at {constants.ENDPOINT} does not answer: no data for {self._watchdog.patience_s:g} s; "
                 "check the connection (and HF_ENDPOINT, if it is set), and try again"

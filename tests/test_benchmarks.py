@@ -12,6 +12,8 @@ from benchmarks import breakdown, growth
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import environments, tables
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -80,6 +80,7 @@ def memory_mb(server: AppServer) -> float:
     return psutil.Process(server.process.pid).memory_info().rss / 1e6
 
 
+@pytest.mark.slow
 def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
     config = httpx.get(f"{server.url}config", timeout=60).json()
     (camera,) = (each["id"] for each in config["components"] if "server_fns" in each["props"])

@@ -13,6 +13,8 @@ from hub_server import HubServer
 from deepfer import EmotionRecognizer, Face
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 REPO = "user/faces"
 

@@ -59,6 +59,7 @@ def help_of(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, **ids)
 def test_every_command_exists(page: Path) -> None:
     for command in commands(page):

@@ -17,6 +17,8 @@ from training.report import corruptions, pipeline
 from training.report.corruptions import CORRUPTIONS, corrupt
 from training.report.metrics import ece
 
+pytestmark = pytest.mark.slow
+
 TWINS = 14  # of the validation images, the first, are training images
 
 

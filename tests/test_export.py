@@ -23,6 +23,8 @@ from training.data.loading import pack
 from training.data.split import Split
 from training.model.models import build_cnn
 
+pytestmark = pytest.mark.slow
+
 OWN_ORDER = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")  # of the FER2013 CSV
 COLUMNS = [[name.lower() for name in OWN_ORDER].index(label) for label in LABELS]
 DATA = Path(__file__).parent / "data"  # files of Keras 2, written by tf_keras 2.21, and what it answered

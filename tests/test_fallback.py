@@ -3,6 +3,7 @@
 import urllib.request
 from pathlib import Path
 
+import pytest
 from gradio_client import Client, handle_file
 from hub_server import HubServer
 
@@ -10,6 +11,7 @@ from benchmarks.harness.app_server import ROOT, serve
 from deepfer.limits import HUB_TIMEOUT_S
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_embedded_model_and_says_so(hub: HubServer, tmp_path: Path) -> None:
     hub.silent.set()
     told = f"does not answer: no data for {HUB_TIMEOUT_S:g} s"

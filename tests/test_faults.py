@@ -20,6 +20,8 @@ from PIL import Image
 
 from deepfer.detection import YUNET_FILE, YUNET_REPO
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "ui/examples/astronaut.jpg"
 MEMORY = 512_000_000

@@ -17,6 +17,8 @@ from training.convert.checkpoint_folder import GEOMETRY
 from training.data.folder import MIN_IMAGES, divide, list_images, load_faces
 from training.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 SEVEN = {"Happiness": "happy", **{label: label for label in LABELS if label != "happy"}}
 
 
@@ -77,7 +79,6 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert message in line
 
 
-@pytest.mark.slow
 def test_from_a_folder_to_a_served_checkpoint(
     tmp_path: Path, astronaut: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SECONDS = float(os.environ.get("DEEPFER_FUZZ_S", "3"))  # for each kind
 SEED = int(os.environ.get("DEEPFER_FUZZ_SEED", "0"))

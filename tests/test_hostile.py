@@ -31,6 +31,8 @@ from deepfer import LABELS, CheckpointError, DetectorError, EmotionClassifier, l
 from deepfer.checkpoint import CONFIG, DEFAULT, DETECTOR, EMBEDDED, MODEL, encode_config, read, sha256
 from deepfer.detector_network import read_detector
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 CHILD_BYTES = 10_000_000_000
 CHILD_SECONDS = 240

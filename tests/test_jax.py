@@ -20,6 +20,8 @@ from training.convert.litert import predict_logits
 from training.data.loading import load, pack
 from training.data.synthetic import synthetic_split
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = re.compile(
     "(ai-edge-litert|h5py|huggingface_hub|keras|matplotlib|numpy|opencv-python-headless|pillow|scikit-learn|tqdm)\\b"
@@ -75,7 +77,6 @@ def jax_python(request: pytest.FixtureRequest, leave_out: Callable[[str], NoRetu
     return python
 
 
-@pytest.mark.slow  # the first time, it installs JAX
 def test_jax_trains_without_tensorflow(jax_python: Path, tmp_path: Path) -> None:
     data, run = tmp_path / "drawn.npz", tmp_path / "run"
     pack({"train": synthetic_split(140, 0), "validation": synthetic_split(70, 1)}, data)

@@ -22,6 +22,8 @@ from benchmarks.harness.app_server import ROOT, AppServer, serve
 from benchmarks.harness.camera import CALM, film, write
 from benchmarks.harness.chromium import FLAGS, INSTALL, NAMES, playing
 
+pytestmark = pytest.mark.slow
+
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 KEPT_S = 8
 FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")

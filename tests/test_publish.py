@@ -27,7 +27,7 @@ from training.data.synthetic import synthetic_split
 from training.report import model_card
 
 # The client's own way to send a large file, which httpx2 would like otherwise.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
 
 REPO, TAG = "user/faces", f"v{__version__}"
 ROOT = Path(__file__).parents[1]

@@ -15,6 +15,8 @@ from training import restore, train
 from training.data.loading import load, pack
 from training.data.synthetic import synthetic_split
 
+pytestmark = pytest.mark.slow
+
 SERVED = EMBEDDED / "resnet50v2"
 
 
@@ -45,7 +47,6 @@ def test_the_outputs_match_the_file(restored: Path) -> None:
         assert np.abs(ours - served).mean() < 0.01
 
 
-@pytest.mark.slow
 def test_training_mode_is_as_accurate(fer2013: Path) -> None:
     """Else training would begin far from what is served."""
     splits = load(fer2013)
@@ -59,7 +60,6 @@ def test_training_mode_is_as_accurate(fer2013: Path) -> None:
     assert right[True] > right[False] - 0.05 > 0.55, right
 
 
-@pytest.mark.slow
 def test_training_continues(restored: Path, dataset: Path, tmp_path: Path) -> None:
     arguments = ["--model", "resnet50v2", "--recipe", "finetune", "--init", restored, "--dataset", dataset]
     arguments += ["--epochs", 1, "--batch-size", 35, "--learning-rate", 1e-6, "--out", tmp_path / "run"]

@@ -13,6 +13,8 @@ import pytest
 
 from benchmarks.harness.app_server import AppServer, serve
 
+pytestmark = pytest.mark.slow
+
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 DEADLINE_S = 8
 

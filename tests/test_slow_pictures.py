@@ -15,6 +15,8 @@ from deepfer import ImageError, read_image
 from deepfer.limits import MAX_DECODE_S
 from ui.limits import MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 
+pytestmark = pytest.mark.slow
+
 SLOW, MULTIPLYING = slow_pictures.slow(), slow_pictures.multiplying()
 PHOTO = Path(__file__).parents[1] / "ui" / "examples" / "astronaut.jpg"
 

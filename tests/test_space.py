@@ -14,7 +14,10 @@ from training import space
 from training.errors import PublishError
 from training.hub.push import CARD
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # as in test_publish
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # as in test_publish
+]
 
 REPO = "user/page"
 

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from deepfer.detection import YUNET_FILE, YUNET_REPO
+
+pytestmark = pytest.mark.slow
 
 TESTS = Path(__file__).parent
 WATCHED = """

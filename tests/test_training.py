@@ -29,6 +29,8 @@ from training.model.models import HEADS, build_cnn, build_resnet50v2, fuse_norma
 from training.model.recipes import RECIPES
 from training.model.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -177,7 +179,6 @@ def resnet(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_resnet50v2_is_trained_exported_and_served(resnet: Path, dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     # Trained for a moment, it is too unsure of anything to survive coarser weights.
@@ -201,7 +202,6 @@ def test_preprocessing_matches_keras_applications() -> None:
     assert entering == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.slow
 def test_a_frozen_base_keeps_weights_and_statistics(dataset: Path, tmp_path: Path) -> None:
     """Transfer from a weights file: the heads first, then the higher stages, batch normalization never."""
     donor = build_resnet50v2(enlarged=48, weights=None)

@@ -33,6 +33,8 @@ from training.detector.recorded import drawn_images
 from training.detector.targets import PLACE, cells, loss, targets
 from training.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 COLOURS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)], np.uint8)  # of landmarks
 
 

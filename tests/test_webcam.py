@@ -298,6 +298,7 @@ def test_camera_unplugged_and_plugged_in_again(page: Any) -> None:
     until(page, "live")
 
 
+@pytest.mark.slow
 def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppServer) -> None:
     page.evaluate("window.loaded = true")
     start(page)

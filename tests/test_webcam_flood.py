@@ -16,6 +16,8 @@ from benchmarks.harness.app_server import ROOT, AppServer, serve
 from ui.frames import EVICTABLE_AFTER_S
 from ui.limits import MAX_VISITORS
 
+pytestmark = pytest.mark.slow
+
 MAX_CLIENT_VISITORS = 2
 
 ASTRONAUT = cv2.imread(str(ROOT / "ui" / "examples" / "astronaut.jpg"))
