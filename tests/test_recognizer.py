@@ -40,7 +40,7 @@ def test_to_dict_has_the_documented_fields(recognizer: EmotionRecognizer, astron
     (face,) = recognizer.recognize(astronaut)
     found = face.to_dict()
     assert list(found) == [
-        "box", "detection_score", "landmarks", "emotion", "confidence", "probabilities", "track_id",
+        "box", "detection_score", "landmarks", "emotion", "confidence", "unclear", "probabilities", "track_id",
     ]  # fmt: skip
     assert found["box"] == list(face.box)
     assert found["landmarks"] == [list(point) for point in face.landmarks]
