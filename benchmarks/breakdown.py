@@ -87,10 +87,10 @@ def once(recognizer: EmotionRecognizer, jpeg: bytes, folder: Path) -> dict[str, 
     return {part: 1000 * note[part] for part in PARTS}
 
 
-def parts(recognizer: EmotionRecognizer, picture: np.ndarray, runs: int) -> dict[str, float]:
+def parts(recognizer: EmotionRecognizer, image: np.ndarray, runs: int) -> dict[str, float]:
     """Median milliseconds of each step."""
     jpeg = BytesIO()
-    Image.fromarray(picture).save(jpeg, "JPEG", quality=92)
+    Image.fromarray(image).save(jpeg, "JPEG", quality=92)
     with tempfile.TemporaryDirectory() as folder:
         taken = [once(recognizer, jpeg.getvalue(), Path(folder)) for _ in range(runs + 1)][1:]
     return {part: statistics.median(run[part] for run in taken) for part in PARTS}

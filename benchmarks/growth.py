@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.detection import make_folder
+from benchmarks.composed_images import make_folder
 from benchmarks.images import crowd, portrait
 from benchmarks.peers.environments import ROOT
 from benchmarks.peers.process import Process
@@ -52,11 +52,11 @@ LOOK_S = 0.05  # between two samples of the workers' memory
 def point(image: np.ndarray, detector: str, frames: bool, runs: int) -> dict[str, float]:
     """Milliseconds for an image, and the peak memory of a process that has seen no other."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "picture.npy")
+        path = Path(folder, "image.npy")
         np.save(path, image)
         with Process(Path(sys.executable), "DeepFER", {"detector": detector, "frames": frames}) as process:
             process.ask("load")
-            answer = process.ask("recognize", picture=str(path), times=runs)
+            answer = process.ask("recognize", image=str(path), times=runs)
             memory = process.ask("memory")["peak"]
     return {"ms": statistics.median(answer["ms"]), "found": answer["faces"], "memory_mb": memory}
 
@@ -131,7 +131,7 @@ def memory_of(process: psutil.Process) -> int:
     return total
 
 
-def growth(detector: str, runs: int, pictures: int, many: int, smallest: bool) -> dict[str, Any]:
+def growth(detector: str, runs: int, images: int, many: int, smallest: bool) -> dict[str, Any]:
     """Measure every point; with `smallest`, only the first two of each line."""
     count = 2 if smallest else None
     found: dict[str, Any] = {"faces": {}, "megapixels": {}}
@@ -145,14 +145,14 @@ def growth(detector: str, runs: int, pictures: int, many: int, smallest: bool) -
         }
     cores = cv2.getNumberOfCPUs()
     with tempfile.TemporaryDirectory() as aside:
-        folder, faces = make_folder(Path(aside, "folder"), pictures)
+        folder, faces = make_folder(Path(aside, "folder"), images)
         alone = over_folder(folder, detector, 1, one_core=True)
         runs_of = {str(n): over_folder(folder, detector, n) for n in sorted({1, *range(2, 2 * cores + 1)})[:count]}
         run_of_many = over_folder(long_folder(Path(aside, "many"), many), detector, cores)
     found["many"] = {"pictures": many, **run_of_many}
     found["workers"] = {
         "cores": cores,
-        "pictures": pictures,
+        "pictures": images,
         "faces": faces,
         "one_core": alone,
         "plain_loop": share_of_machine(cores),
@@ -246,7 +246,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
     add("--runs", type=int, default=30, help="default: 30; fewer for large images")
-    add("--pictures", type=int, default=200, help="in the folder (default: 200)")
+    add("--images", type=int, default=200, help="in the folder (default: 200)")
     add("--many", type=int, default=10_000, help="small images whose memory is sampled (default: 10,000)")
     add("--smallest", action="store_true", help="measure two points of each line, as a test")
     add("--out", type=Path, default=OUT)
@@ -256,7 +256,7 @@ def main(argv: list[str] | None = None) -> int:
         "processor": processor(),
         "python": platform.python_version(),
         "detector": load_detector(args.detector).name,
-        **growth(args.detector, args.runs, args.pictures, args.many, args.smallest),
+        **growth(args.detector, args.runs, args.images, args.many, args.smallest),
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     chart(result, args.chart)

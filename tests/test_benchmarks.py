@@ -31,7 +31,7 @@ def run(name: str, folder: Path, *options: str) -> tuple[dict, str]:
 
 def test_side_by_side_with_a_library_that_is_not_there(tmp_path: Path) -> None:
     contenders = "DeepFER, CNN", "hsemotion-onnx"
-    result, told = run("peers", tmp_path, "--here", "--turns", "1", "--pictures", "2", "--only", *contenders)
+    result, told = run("peers", tmp_path, "--here", "--turns", "1", "--images", "2", "--only", *contenders)
     ours, other = result["contenders"]
     assert other["why_not"] == "load: ModuleNotFoundError: No module named 'hsemotion_onnx'"
     assert ours["why_not"] is None
@@ -60,7 +60,7 @@ def test_where_the_time_goes(tmp_path: Path) -> None:
 
 
 def test_how_cost_grows(tmp_path: Path) -> None:
-    result, told = run("growth", tmp_path, "--runs", "1", "--pictures", "2", "--many", "60", "--smallest")
+    result, told = run("growth", tmp_path, "--runs", "1", "--images", "2", "--many", "60", "--smallest")
     assert told == growth.markdown(result)
     assert {key: point["found"] for key, point in result["faces"]["photo"].items()} == {"1": 1, "2": 2}
     one, two = (run["memory_mb"] for run in result["workers"]["runs"].values())

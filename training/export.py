@@ -166,7 +166,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--keep", type=Path, help="with --run: also save the float32 model here, for fine-tuning")
     add("--labels", help="with --keras: the labels of its outputs, in order, separated by commas")
     add("--rescale", choices=keras_file.RESCALE, help="with --keras: its input range, if not 0 to 255")
-    add("--pictures", type=Path, nargs="*", default=[], help="with --keras: images of faces to compare on if there is "
+    add("--images", type=Path, nargs="*", default=[], help="with --keras: images of faces to compare on if there is "
         "no --dataset")  # fmt: skip
     args = parser.parse_args(argv)
     if args.keras and not (args.labels and args.rescale):
@@ -235,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.keras:
             validation = (lambda size: _validation(args.dataset, size)) if args.dataset else None
             measured = export_file(
-                args.keras, args.labels.split(","), args.rescale, args.out, validation, args.pictures, not args.float32
+                args.keras, args.labels.split(","), args.rescale, args.out, validation, args.images, not args.float32
             )
         else:
             measured = export_run(RunFolder(args.run), args.dataset, args.out, not args.float32, args.keep)

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.detection import astronaut_head
+from benchmarks.composed_images import astronaut_head
 
 FPS = 30  # at which Chromium plays a .mjpeg file, in a loop
 WIDTH, HEIGHT = 640, 480

@@ -1,7 +1,7 @@
 """Compare DeepFER with other libraries on the same images, in one run, taking turns.
 
     python -m benchmarks.peers [--yunet FILE.onnx]                  # everything; installs each library first, once
-    python -m benchmarks.peers --only "DeepFER, CNN" --here --turns 1 --pictures 2    # a quick test
+    python -m benchmarks.peers --only "DeepFER, CNN" --here --turns 1 --images 2    # a quick test
 
 Each library has its own environment (`environments.py`) and process, and is called as its documentation shows
 (`contenders.py`). The result records why a library could not be installed or loaded. Times are medians; taking turns
@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from benchmarks import detection
+from benchmarks.composed_images import make_folder
 from benchmarks.images import crowd, portrait
 from benchmarks.peers import tables
 from benchmarks.peers.environments import ROOT, CannotInstallError, installed_mb, interpreter, version
@@ -48,7 +48,7 @@ OUT = Path(__file__).parents[1] / "peers.json"
 CHART = ROOT / "docs" / "peers.png"
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
 IN_A_ROW = 5  # calls with a small image in each round, as frames come from a camera
-PICTURES: dict[str, tuple[int, Callable[[], np.ndarray]]] = {  # name -> (number of faces, how to make it)
+IMAGES: dict[str, tuple[int, Callable[[], np.ndarray]]] = {  # name -> (number of faces, how to make it)
     "640x480, 1 face": (1, portrait),
     "640x480, 4 faces": (4, lambda: crowd(4, (640, 480))),
     "640x480, 16 faces": (16, lambda: crowd(16, (640, 480))),
@@ -201,29 +201,29 @@ class Run:
                     taken = statistics.median(ms for answer in told for ms in answer["ms"])
                     contender.found.setdefault("classifier_ms", {})[str(batch)] = taken
 
-    def pipelines(self, pictures: int) -> None:
+    def pipelines(self, images: int) -> None:
         """Measure whole images and a folder of them, with each library's defaults."""
         with ExitStack() as stack:
             finders = [contender for contender in self.able() if contender.detector]
             processes = {c: stack.enter_context(self.start(c)) for c in finders}
             self.each(lambda c: processes[c].ask("load"), finders)
-            for name, (faces, make) in PICTURES.items():
+            for name, (faces, make) in IMAGES.items():
                 turns, times = (max(1, self.turns // 4), 1) if "MP" in name else (self.turns, IN_A_ROW)
-                question = {"picture": str(self.folder / "picture.npy"), "times": times}
-                np.save(question["picture"], make())
+                question = {"image": str(self.folder / "image.npy"), "times": times}
+                np.save(question["image"], make())
                 answers = self.by_turns(lambda c, q=question: processes[c].ask("recognize", **q), turns, finders)
                 for contender, told in answers.items():
                     taken = statistics.median(ms for answer in told for ms in answer["ms"])
                     found = {"ms": taken, "found": told[-1]["faces"], "faces": faces}
                     contender.found.setdefault("pictures", {})[name] = found
-            folder, faces = detection.make_folder(self.folder / "folder", pictures)
+            folder, faces = make_folder(self.folder / "folder", images)
             photographers = [contender for contender in finders if not contender.options.get("frames")]
             answers = self.by_turns(
                 lambda c: processes[c].ask("folder", folder=str(folder)), max(1, self.turns // 7), photographers
             )
             for contender, told in answers.items():
                 seconds, found = statistics.median(answer["seconds"] for answer in told), told[-1]["faces"]
-                contender.found["folder"] = {"seconds": seconds, "pictures": pictures, "found": found, "faces": faces}
+                contender.found["folder"] = {"seconds": seconds, "pictures": images, "found": found, "faces": faces}
 
     def accuracies(self, crops: np.ndarray, truth: np.ndarray) -> None:
         """Measure each classifier on FER2013's test crops, for all contenders that share it."""
@@ -264,7 +264,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--here", action="store_true", help="install nothing: run everything in this environment")
     add("--environments", type=Path, default=ENVIRONMENTS, help=f"default: {ENVIRONMENTS.relative_to(ROOT)}")
     add("--turns", type=int, default=20, help="default: 20")
-    add("--pictures", type=int, default=60, help="in the folder (default: 60)")
+    add("--images", type=int, default=60, help="in the folder (default: 60)")
     add("--dataset", type=Path, help="a FER2013 folder; without it no accuracy is measured")
     add("--crops", type=int, help="of the test split (default: all)")
     add("--out", type=Path, default=OUT, help=f"default: {OUT.relative_to(ROOT)}")
@@ -295,7 +295,7 @@ def main(argv: list[str] | None = None) -> int:
             run.install(args.environments)
         run.cold()
         run.classifiers()
-        run.pipelines(args.pictures)
+        run.pipelines(args.images)
         if crops is not None:
             run.accuracies(crops, truth)
     result = {

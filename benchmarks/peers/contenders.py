@@ -38,8 +38,8 @@ class DeepFER:
     def prepare(self, rgb: np.ndarray) -> np.ndarray:
         return rgb
 
-    def recognize(self, picture: np.ndarray) -> int:
-        return len(self.recognizer.recognize(picture))
+    def recognize(self, image: np.ndarray) -> int:
+        return len(self.recognizer.recognize(image))
 
     def recognize_folder(self, folder: Path) -> int:
         """Use the command line, including its start-up."""
@@ -86,8 +86,8 @@ class Fer(Loop):
         faces = np.array([cv2.resize(crop, (64, 64)) for crop in crops], "float32")
         return np.asarray(self.fer._classify_emotions((faces / 255 - 0.5) * 2))
 
-    def recognize(self, picture: np.ndarray) -> int:
-        return len(self.fer.detect_emotions(picture))
+    def recognize(self, image: np.ndarray) -> int:
+        return len(self.fer.detect_emotions(image))
 
 
 class DeepFace(Loop):
@@ -107,8 +107,8 @@ class DeepFace(Loop):
         faces = [resize_image(np.repeat(crop[..., None], 3, axis=2), (224, 224)) for crop in crops]
         return np.asarray(self.model.predict(np.concatenate(faces))).reshape(len(crops), -1)
 
-    def recognize(self, picture: np.ndarray) -> int:
-        found = self.deepface.analyze(picture, actions=["emotion"], enforce_detection=False, silent=True)
+    def recognize(self, image: np.ndarray) -> int:
+        found = self.deepface.analyze(image, actions=["emotion"], enforce_detection=False, silent=True)
         return sum(face["face_confidence"] > 0 for face in found)  # without a face, it returns the whole image
 
 
@@ -156,9 +156,9 @@ def do_classify(contender: Any, crops: str, first: int, times: int) -> dict[str,
     return {"ms": _milliseconds(times, lambda: contender.classify(batch))[0]}
 
 
-def do_recognize(contender: Any, picture: str, times: int) -> dict[str, Any]:
+def do_recognize(contender: Any, image: str, times: int) -> dict[str, Any]:
     """Milliseconds of each of `times` calls with an image, excluding its conversion to the library's format."""
-    ready = contender.prepare(np.load(picture))
+    ready = contender.prepare(np.load(image))
     milliseconds, faces = _milliseconds(times, lambda: contender.recognize(ready))
     return {"ms": milliseconds, "faces": faces}
 
