@@ -1,4 +1,4 @@
-"""Videos for the tests: the astronaut, who pans, and a mirrored twin, who crosses her path."""
+"""Videos for the tests: the astronaut moves across the frame, and a mirrored twin crosses her path."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

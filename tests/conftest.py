@@ -1,8 +1,8 @@
-"""What the tests share: a Hub on the loopback interface, the YuNet file where there is one, and a photo.
+"""Shared fixtures: a Hub on the loopback interface, the YuNet file if there is one, and a photo.
 
-No test reaches the network, or writes to the user's own Hub cache. A test that this machine cannot run is skipped, and
-one line at the end says how to run it; with DEEPFER_REQUIRE_ALL=1, as in CI, it fails instead. Tests marked `slow` run
-with --slow or in CI. Tests marked `alone` never run beside another worker's.
+No test uses the network or writes to the user's own Hub cache. A test that this machine cannot run is skipped, and one
+line at the end says how to run it; with DEEPFER_REQUIRE_ALL=1, as in CI, it fails instead. Tests marked `slow` run with
+--slow or in CI. Tests marked `alone` never run while another worker runs a test.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from hub_server import HubServer
 from PIL import Image
 
 REQUIRE_ALL = os.environ.get("DEEPFER_REQUIRE_ALL") == "1"
-# Files that take longest, which start first, so that no worker is left alone with one at the end.
+# The files that take longest start first, so that no worker is left alone with one at the end.
 LONGEST = ("test_training.py", "test_export.py", "test_webcam.py", "test_privacy.py", "test_cli.py")
 
-# Made once, by the first process that gets here: the workers of pytest-xdist inherit them.
+# Set once, by the first process: the workers of pytest-xdist inherit the environment.
 if "DEEPFER_TEST_TURNS" not in os.environ:
     os.environ["DEEPFER_TEST_TURNS"] = tempfile.mkdtemp(prefix="deepfer-turns-")
     atexit.register(shutil.rmtree, os.environ["DEEPFER_TEST_TURNS"], ignore_errors=True)
@@ -36,8 +36,8 @@ if "DEEPFER_TEST_TURNS" not in os.environ:
         os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface"), "hub"
     )
 
-# huggingface_hub reads its settings when it is imported, so they are made before any test module can import it; tests
-# that start programs of their own hand them on by the environment.
+# huggingface_hub reads its settings when it is imported, so they are set before any test module can import it. Programs
+# that tests start inherit them.
 _HF_HOME = tempfile.mkdtemp(prefix="deepfer-hf-home-")
 atexit.register(shutil.rmtree, _HF_HOME, ignore_errors=True)
 _SERVER = HubServer()
@@ -46,7 +46,7 @@ for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", 
 os.environ |= {
     "HF_HOME": _HF_HOME,
     "HF_ENDPOINT": _SERVER.url,
-    "HF_HUB_DISABLE_XET": "1",  # Xet transfers go to another service than the one that is played here
+    "HF_HUB_DISABLE_XET": "1",  # Xet uses another service, which HubServer does not imitate
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -66,10 +66,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let tests of several workers run side by side, but one marked `alone` only while no other test runs.
+    """Let tests of several workers run side by side, but a test marked `alone` only while no other test runs.
 
-    Two file locks: every test shares `running`, or has it to itself; and passes `turn` to get there, so that nobody
-    overtakes a test that waits to be alone.
+    There are two file locks. Each test holds `running`, shared or exclusively. It takes `turn` first, so that no test
+    overtakes one that waits to be alone.
     """
     folder = Path(os.environ["DEEPFER_TEST_TURNS"])
     with open(folder / "turn", "w") as turn, open(folder / "running", "w") as running:
@@ -80,7 +80,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line of what was skipped, and how to run it."""
+    """Print one line that says which tests were skipped and how to run them."""
     reasons = Counter(
         report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
         for report in terminalreporter.stats.get("skipped", [])
@@ -93,7 +93,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def leave_out() -> Callable[[str], NoReturn]:
-    """What a test calls, with the reason, where this machine lacks something it needs."""
+    """Skip the test, with a reason, because this machine lacks something; fail it under DEEPFER_REQUIRE_ALL."""
 
     def leave(reason: str) -> NoReturn:
         if REQUIRE_ALL:
@@ -105,17 +105,17 @@ def leave_out() -> Callable[[str], NoReturn]:
 
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
-    """An empty Hub that HF_ENDPOINT names, here and in every program started from here, and an empty cache."""
+    """An empty Hub, to which HF_ENDPOINT points here and in the programs that tests start, and an empty cache."""
     _empty_hub()
     yield _SERVER
     _empty_hub()
 
 
 def _empty_hub() -> None:
-    """Forget all that the Hub and the cache hold, once downloads that were given up have noticed it."""
+    """Empty the Hub and the cache, after abandoned downloads have ended."""
     _SERVER.reset()
     for thread in threading.enumerate():
-        if thread.name == "deepfer-hub":  # or it would take another test's faults, or fill its cache
+        if thread.name == "deepfer-hub":  # it could use up the next test's faults or fill its cache
             thread.join(timeout=5)
     _SERVER.reset()
     shutil.rmtree(Path(_HF_HOME, "hub"), ignore_errors=True)
@@ -123,7 +123,7 @@ def _empty_hub() -> None:
 
 @pytest.fixture
 def yunet_file(leave_out: Callable[[str], NoReturn]) -> Path:
-    """The YuNet file: DEEPFER_YUNET, else from the user's Hub cache. It is not part of this project."""
+    """The YuNet file, from DEEPFER_YUNET or the user's Hub cache; it is not part of this project."""
     from deepfer.detection import YUNET_FILE, YUNET_REPO, YUNET_SHA256
 
     def is_pinned(path: Path) -> bool:
@@ -132,9 +132,9 @@ def yunet_file(leave_out: Callable[[str], NoReturn]) -> Path:
     if name := os.environ.get("DEEPFER_YUNET"):
         path = Path(name)
         if not path.is_file():
-            pytest.fail(f"DEEPFER_YUNET names no file: {name}")
+            pytest.fail(f"DEEPFER_YUNET is not a file: {name}")
         if not is_pinned(path):
-            pytest.fail(f"DEEPFER_YUNET names another file than the YuNet that this project pins: {name}")
+            pytest.fail(f"DEEPFER_YUNET is not the YuNet file that this project pins: {name}")
         return path
     repo = Path(os.environ["DEEPFER_TEST_USER_CACHE"], f"models--{YUNET_REPO.replace('/', '--')}")
     for path in repo.glob(f"snapshots/*/{YUNET_FILE}"):
@@ -145,7 +145,7 @@ def yunet_file(leave_out: Callable[[str], NoReturn]) -> Path:
 
 @pytest.fixture
 def fer2013(leave_out: Callable[[str], NoReturn]) -> Path:
-    """The FER2013 folder that the environment names; it is not part of this project."""
+    """The FER2013 folder in DEEPFER_FER2013; it is not part of this project."""
     name = os.environ.get("DEEPFER_FER2013")
     if not name:
         leave_out("need FER2013: set DEEPFER_FER2013 to its folder")
@@ -154,7 +154,7 @@ def fer2013(leave_out: Callable[[str], NoReturn]) -> Path:
 
 @pytest.fixture
 def faces_data(leave_out: Callable[[str], NoReturn]) -> Path:
-    """The folder of photos that the environment names; it is not part of this project."""
+    """The folder of photos in DEEPFER_FACES; it is not part of this project."""
     name = os.environ.get("DEEPFER_FACES")
     if not name:
         leave_out(
@@ -165,7 +165,7 @@ def faces_data(leave_out: Callable[[str], NoReturn]) -> Path:
 
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
-    """Eileen Collins, smiling, RGB uint8 (512, 512, 3); NASA, public domain. Not to be written to."""
+    """Eileen Collins, smiling, RGB uint8 (512, 512, 3); NASA, public domain. Read-only."""
     from skimage.data import astronaut
 
     photo = astronaut()
@@ -183,7 +183,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Pa
 
 @pytest.fixture(scope="session")
 def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """A folder for PATH with an ffmpeg: the machine's, or the one that comes with a Python package."""
+    """A folder for PATH that contains ffmpeg: the machine's own, or that of imageio-ffmpeg."""
     program = shutil.which("ffmpeg")
     if not program:
         try:
@@ -198,7 +198,7 @@ def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
 
 @pytest.fixture
 def ffmpeg(ffmpeg_folder: Path | None, monkeypatch: pytest.MonkeyPatch, leave_out: Callable[[str], NoReturn]) -> str:
-    """An ffmpeg that everything started from here finds."""
+    """ffmpeg, on the PATH of this process and of the programs that it starts."""
     if ffmpeg_folder is None:
         leave_out("need ffmpeg: install it, or imageio-ffmpeg")
     monkeypatch.setenv("PATH", f"{ffmpeg_folder}{os.pathsep}{os.environ['PATH']}")

@@ -1,4 +1,4 @@
-"""Small datasets of `training.drawn`'s faces, made where they are needed."""
+"""Small datasets of drawn faces."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from training.data.synthetic import synthetic_face
 
 
 def textured(split: Split, seed: int) -> Split:
-    """The same with a texture of its own on each face, so that no two look like one photograph."""
+    """The same, with a different texture on each face, so that no two are near-duplicates."""
     rng = np.random.default_rng(seed)
     images = split.images.astype(np.float64)
     for side, strength in ((3, 40), (6, 25), (12, 20), (24, 10)):  # coarse and fine, as pictures are
@@ -22,7 +22,7 @@ def textured(split: Split, seed: int) -> Split:
 
 
 def class_folders(root: Path, names: dict[str, str], per_class: int = 4, size: tuple[int, int] = (48, 48)) -> Path:
-    """A folder for each class, `names` from folder to label, of RGB pictures of `size` (width, height)."""
+    """Write a folder of RGB images of `size` (width, height) for each class; `names` maps folders to labels."""
     rng = np.random.default_rng(0)
     for folder, label in names.items():
         (root / folder).mkdir(parents=True)

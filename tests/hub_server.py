@@ -34,7 +34,7 @@ Files = Mapping[str, bytes]
 
 @dataclass
 class Repo:
-    """A repo: the files of every commit, and which commit each branch, tag or pull request is at."""
+    """A repo: the files of every commit, and the commit of each branch, tag and pull request."""
 
     private: bool = False
     gated: bool = False
@@ -49,7 +49,7 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests whose "METHOD /path" holds a pattern.
+    """A fault in the next requests whose "METHOD /path" matches a pattern.
 
     Attributes:
         pattern: A regular expression.
@@ -105,7 +105,7 @@ class HubServer:
         self._http.server_close()
 
     def reset(self, repos: Mapping[str, Files] | None = None, private: Iterable[str] = ()) -> None:
-        """Forget everything, and hold `repos`, each with one commit on main."""
+        """Delete everything, and create `repos`, each with one commit on main."""
         self.silent.clear()
         self.requests: list[str] = []
         self.authorizations: list[str | None] = []
@@ -118,11 +118,11 @@ class HubServer:
             self.commit(name, files)
 
     def fail(self, pattern: str, **how: Any) -> None:
-        """Let the next requests that match go wrong, as `Fault` tells."""
+        """Make the next matching requests fail as `Fault` describes."""
         self.faults.append(Fault(pattern, **how))
 
     def commit(self, repo: str, files: Files, revision: str = "main") -> str:
-        """Make these files the content of a branch, in a repo that may be new; the commit's hash."""
+        """Commit these files to a branch of a repo, which is created if necessary; returns the commit's hash."""
         held = self.repos.setdefault(repo, Repo())
         content = "".join(f"{path} {sha1(data)}\n" for path, data in sorted(files.items()))
         sha = hashlib.sha1(f"{repo} {len(held.commits)}\n{content}".encode()).hexdigest()
@@ -131,7 +131,7 @@ class HubServer:
         return sha
 
     def files(self, repo: str, revision: str = "main") -> dict[str, bytes]:
-        """What a repo holds."""
+        """The files of a repo."""
         held = self.repos[repo]
         commit = held.find(revision)
         assert commit, f"{repo} has no {revision}"
@@ -148,7 +148,7 @@ class HubServer:
 
 @contextmanager
 def black_hole() -> Iterator[str]:
-    """The address of an endpoint that swallows every packet: its queue of connections is full."""
+    """The address of an endpoint that answers no packet, because its queue of connections is full."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen(0)
@@ -265,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, body, {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})})
 
     def _find(self, hub: HubServer, name: str, revision: str) -> tuple[Repo, str] | None:
-        """The repo and commit that are asked for, or None after a refusal was sent."""
+        """The requested repo and commit, or None after sending a refusal."""
         repo, token = hub.repos.get(name), (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token and token not in (TOKEN, READ_TOKEN):
             self._refuse(401, "", "Invalid credentials in Authorization header")
@@ -500,22 +500,22 @@ _ROUTES: list[tuple[tuple[str, ...], str, Callable[..., None]]] = [
 
 
 def named(kind: str, repo: str) -> str:
-    """A repo's name here, from the kind and the id that the API's addresses have."""
+    """A repo's name in this server, from the kind and the id in the API's addresses."""
     return repo if kind == "models" else f"{kind}/{repo}"
 
 
 def sha1(data: bytes) -> str:
-    """What git calls a file of this content."""
+    """The git blob hash of a file with this content."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def oid(path: str, data: bytes) -> str:
-    """The Hub's identity of a file: sha256 for a large file (LFS), git's own for another."""
+    """The Hub's hash of a file: sha256 for a large file (LFS), git's blob hash otherwise."""
     return hashlib.sha256(data).hexdigest() if path.endswith(LFS_SUFFIXES) else sha1(data)
 
 
 def entry(path: str, data: bytes) -> dict[str, Any]:
-    """A file as the tree lists it."""
+    """A file's entry in the tree listing."""
     item: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": sha1(data)}
     if path.endswith(LFS_SUFFIXES):
         item["lfs"] = {"oid": oid(path, data), "size": len(data), "pointerSize": 134}
@@ -523,12 +523,12 @@ def entry(path: str, data: bytes) -> dict[str, Any]:
 
 
 def directory(path: str) -> dict[str, Any]:
-    """A folder as the tree lists it."""
+    """A folder's entry in the tree listing."""
     return {"type": "directory", "path": path, "size": 0, "oid": sha1(path.encode())}
 
 
 def metadata_faults(readme: str, kind: str) -> list[str]:
-    """What the Hub would find wrong with a README's YAML header; a part of its checks."""
+    """The errors that the Hub would report in a README's YAML header; only some of its checks."""
     found = re.match(r"---\n(.*?)\n---\n", readme, re.DOTALL)
     if not found:
         return []

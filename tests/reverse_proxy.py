@@ -1,4 +1,4 @@
-"""A reverse proxy in front of the page, as nginx is set up for it: it adds X-Forwarded-* and removes a prefix."""
+"""A reverse proxy in front of the page, configured like nginx: it adds X-Forwarded-* headers and removes a prefix."""
 
 import http.client
 import threading
@@ -11,12 +11,12 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 @contextmanager
 def proxied(port: int, prefix: str, host: str | None = None) -> Iterator[str]:
-    """Forward to a page on a port of this machine; give the address to ask, which ends in a slash.
+    """Forward to a page on a local port; yields the proxy's address, which ends in a slash.
 
     Args:
         port: Where the page listens.
         prefix: The path below which the proxy serves it, "/faces".
-        host: What the page is told as Host, as by a proxy that does not hand on the visitor's.
+        host: The Host header to send, for a proxy that does not pass on the visitor's.
     """
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Small images that ask for a lot of work, for the tests."""
+"""Small images that take a lot of work to decode."""
 
 import io
 import struct
@@ -15,14 +15,14 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def jpeg_with_scans(side: int, more: int) -> bytes:
-    """A gray progressive JPEG whose last scan is repeated: each goes through the whole image again."""
+    """A gray progressive JPEG whose last scan is repeated; each scan processes the whole image again."""
     data = encode(Image.new("RGB", (side, side), "gray"), "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * more + data[-2:]
 
 
 def jpeg_with_segments(marker: int, segments: list[bytes]) -> bytes:
-    """A tiny JPEG with more segments in front."""
+    """A tiny JPEG with additional segments at the start."""
     data = encode(Image.new("RGB", (8, 8), "gray"), "JPEG")
     more = (bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content for content in segments)
     return data[:2] + b"".join(more) + data[2:]
@@ -68,7 +68,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def bmp_of_runs(side: int, run: int) -> bytes:
-    """A BMP in run-length code of runs of so many pixels, which Pillow decodes in Python."""
+    """A run-length encoded BMP with runs of `run` pixels, which Pillow decodes in Python."""
     body = bytes([run, 5]) * (side * side // run) + b"\0\1"
     head = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(body), 0, 0, 256, 0)
     return b"BM" + struct.pack("<IHHI", 14 + 40 + 1024 + len(body), 0, 0, 14 + 40 + 1024) + head + bytes(1024) + body
@@ -104,7 +104,7 @@ def avif_of_hidden_frames(hidden: int) -> bytes:
 
 
 def jpeg2000_of_precincts(side: int) -> bytes:
-    """A black JPEG 2000 that says it is cut into precincts of 2x2 pixels."""
+    """A black JPEG 2000 that declares precincts of 2x2 pixels."""
     data = encode(Image.new("RGB", (side, side)), "JPEG2000", no_jp2=True)
     at = data.index(b"\xff\x52")
     length = int.from_bytes(data[at + 2 : at + 4], "big")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(name: str, folder: Path, *options: str) -> tuple[dict, str]:
-    """What a benchmark in its smallest form writes and prints; its chart is drawn too."""
+    """Run a benchmark in its smallest form; returns the file that it writes and what it prints."""
     out, chart = folder / "out.json", folder / "chart.png"
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", *options, "--out", out, "--chart", chart],
@@ -31,7 +31,7 @@ def run(name: str, folder: Path, *options: str) -> tuple[dict, str]:
 
 def test_side_by_side_with_a_library_that_is_not_there(tmp_path: Path) -> None:
     contenders = "DeepFER, CNN", "hsemotion-onnx"
-    result, told = run("peers", tmp_path, "--here", "--turns", "1", "--images", "2", "--only", *contenders)
+    result, printed = run("peers", tmp_path, "--here", "--turns", "1", "--images", "2", "--only", *contenders)
     ours, other = result["contenders"]
     assert other["why_not"] == "load: ModuleNotFoundError: No module named 'hsemotion_onnx'"
     assert ours["why_not"] is None
@@ -44,14 +44,14 @@ def test_side_by_side_with_a_library_that_is_not_there(tmp_path: Path) -> None:
     }  # fmt: skip
     assert ours["folder"]["found"] > 0
     assert ours["folder"]["faces"] > 0
-    assert told == tables.markdown(result)
-    assert "Not measured, because loading failed: hsemotion-onnx" in told
-    assert "| hsemotion-onnx" not in told
+    assert printed == tables.markdown(result)
+    assert "Not measured, because loading failed: hsemotion-onnx" in printed
+    assert "| hsemotion-onnx" not in printed
 
 
 def test_where_the_time_goes(tmp_path: Path) -> None:
-    result, told = run("breakdown", tmp_path, "--runs", "1")
-    assert told == breakdown.markdown(result)
+    result, printed = run("breakdown", tmp_path, "--runs", "1")
+    assert printed == breakdown.markdown(result)
     for taken in result["pictures_ms"].values():
         assert tuple(taken) == breakdown.PARTS
         assert all(taken[part] > 0 for part in breakdown.PARTS)
@@ -60,8 +60,8 @@ def test_where_the_time_goes(tmp_path: Path) -> None:
 
 
 def test_how_cost_grows(tmp_path: Path) -> None:
-    result, told = run("growth", tmp_path, "--runs", "1", "--images", "2", "--many", "60", "--smallest")
-    assert told == growth.markdown(result)
+    result, printed = run("growth", tmp_path, "--runs", "1", "--images", "2", "--many", "60", "--smallest")
+    assert printed == growth.markdown(result)
     assert {key: point["found"] for key, point in result["faces"]["photo"].items()} == {"1": 1, "2": 2}
     one, two = (run["memory_mb"] for run in result["workers"]["runs"].values())
     assert 40 < one < two
@@ -75,9 +75,9 @@ def test_a_library_that_cannot_be_installed_says_why(tmp_path: Path, monkeypatch
 
 
 def test_labels_of_others_are_mapped_by_name() -> None:
-    theirs = ["Sadness", "Contempt", "Anger", "Neutral", "Happiness", "Surprise", "Fear", "Disgust"]
-    told = np.array([[0.1, 0.2, 0.3, 0.05, 0.15, 0.08, 0.07, 0.05]])
-    ours = peers.in_our_order(told, theirs)
+    labels = ["Sadness", "Contempt", "Anger", "Neutral", "Happiness", "Surprise", "Fear", "Disgust"]
+    probabilities = np.array([[0.1, 0.2, 0.3, 0.05, 0.15, 0.08, 0.07, 0.05]])
+    ours = peers.in_our_order(probabilities, labels)
     assert ours == pytest.approx(np.array([[0.3, 0.05, 0.07, 0.15, 0.05, 0.1, 0.08]]) / 0.8)
 
 

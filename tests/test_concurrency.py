@@ -1,4 +1,4 @@
-"""Many at once, in one process and in several: the answers of one."""
+"""Many threads and processes at once give the same results as one."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def test_32_threads_over_one_recognizer(detector: str, astronaut: np.ndarray) ->
 
 @pytest.mark.alone
 def test_8_processes_over_one_empty_cache(hub: HubServer, tmp_path: Path) -> None:
-    """All of them want the model for the first time, and all at once."""
+    """All processes request the model for the first time at once."""
     commit = hub.commit(REPO, {name: (EMBEDDED / DEFAULT / name).read_bytes() for name in (CONFIG, MODEL)})
     hub.fail(f"GET.*{MODEL}", then="trickle", times=99)
     code = (
@@ -63,11 +63,11 @@ def test_8_processes_over_one_empty_cache(hub: HubServer, tmp_path: Path) -> Non
         )
         for i in range(8)
     ]
-    told = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, told
-    assert len({out for out, _ in told}) == 1
-    assert told[0][0].startswith(commit.encode())
-    assert b"happy" in told[0][0]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, outputs
+    assert len({out for out, _ in outputs}) == 1
+    assert outputs[0][0].startswith(commit.encode())
+    assert b"happy" in outputs[0][0]
     cache = Path(os.environ["HF_HOME"], "hub", "models--user--faces")
     assert {path.name: path.read_bytes() for path in cache.glob("snapshots/*/*")} == hub.files(REPO)
     assert list(cache.glob("blobs/*.incomplete")) == []

@@ -139,9 +139,9 @@ def test_hub_dataset_at_a_revision(hub: HubServer, tmp_path: Path) -> None:
     assert load("user/faces@v1")["test"].labels.tolist() == [2]
     assert load("user/faces")["test"].labels.tolist() == [6]
     for wrong in ("user/nothing", "user/faces@v9"):
-        with pytest.raises(DataError, match=f"cannot load the dataset '{wrong}'") as told:
+        with pytest.raises(DataError, match=f"cannot load the dataset '{wrong}'") as message:
             load(wrong)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(message.value)
 
 
 def test_packing_round_trips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +171,7 @@ def test_dataset_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "feature", "told"),
+    ("values", "feature", "message"),
     [
         ([0, 1], ClassLabel(names=["happy", "contempt"]), "contempt. Rename them"),
         (["happy", "bored"], Value("string"), "bored. Rename them"),
@@ -181,9 +181,9 @@ def test_dataset_names(tmp_path: Path) -> None:
         (["fear", None], Value("string"), "no label in row 1"),
     ],
 )
-def test_unusable_labels_are_reported(tmp_path: Path, values: list[Any], feature: Any, told: str) -> None:
+def test_unusable_labels_are_reported(tmp_path: Path, values: list[Any], feature: Any, message: str) -> None:
     stored(values, feature).save_to_disk(str(tmp_path / "faces"))
-    with pytest.raises(DataError, match=told) as raised:
+    with pytest.raises(DataError, match=message) as raised:
         load(tmp_path / "faces")
     assert "\n" not in str(raised.value)
 

@@ -160,9 +160,9 @@ def test_an_unreachable_hub_is_told_in_a_line_within_15_seconds(hub: HubServer) 
             capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
     assert time.monotonic() - start < 15
-    auto, told = done.stdout.splitlines()
+    auto, refusal = done.stdout.splitlines()
     assert auto == "deepfer"
-    assert told.startswith("HubError ")
+    assert refusal.startswith("HubError ")
 
 
 @pytest.mark.parametrize("name", ["yunett", "", "YUNET", "models/yunet", "photo.jpg", "onnx", None])

@@ -1,4 +1,4 @@
-"""The README and the docs: their commands run, their links lead somewhere, and their words are plain."""
+"""The README and the docs: their commands run, their links work, and their words are plain."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_the_readme_examples_print_what_it_shows() -> None:
 
 @cache
 def help_of(*arguments: str) -> str:
-    """What a program says it takes."""
+    """A program's help."""
     done = subprocess.run([sys.executable, *arguments, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, (arguments, done.stderr)
     return done.stdout

@@ -100,8 +100,8 @@ def test_a_second_call_adds_but_not_for_another_dataset(
     other = class_folders(tmp_path / "other", {"happy": "happy", "sad": "sad"})
     capsys.readouterr()
     assert run(other, measured, split="all") == 1
-    told = capsys.readouterr().err
-    assert told == f"error: {measured / 'metrics.json'} is about drawn: choose another --out for other\n"
+    message = capsys.readouterr().err
+    assert message == f"error: {measured / 'metrics.json'} is about drawn: choose another --out for other\n"
     assert metrics(measured) == after
 
 
@@ -235,9 +235,9 @@ def test_errors_are_one_line_and_early(
     def refused(*arguments: object, split: str = "validation", checkpoint: str = "cnn", data: Path = dataset) -> str:
         out, *more = arguments
         assert run(data, Path(str(out)), *more, split=split, checkpoint=checkpoint) == 1
-        told = capsys.readouterr().err.splitlines()[-1]  # above it `datasets` shows its progress
-        assert told.startswith("error: ")
-        return told
+        message = capsys.readouterr().err.splitlines()[-1]  # above it `datasets` shows its progress
+        assert message.startswith("error: ")
+        return message
 
     (tmp_path / "file").touch()
     folders = class_folders(tmp_path / "faces", {"happy": "happy", "sad": "sad"})

@@ -1,4 +1,4 @@
-"""A person's own Keras file -> a checkpoint that answers as Keras does; what cannot be one is told in a line."""
+"""Export of a user's own Keras file: the checkpoint gives Keras's outputs, and unusable files give a one-line error."""
 
 import json
 import resource
@@ -41,14 +41,14 @@ def convert(path: Path, out: Path, *more: object, rescale: str = "0-1", labels: 
 
 
 def spread(model: keras.Model) -> keras.Model:
-    """Weights under which answers differ."""
+    """Random weights, so that outputs differ between images."""
     rng = np.random.default_rng(0)
     model.set_weights([np.abs(rng.normal(0, 0.3, w.shape)) if w.ndim == 1 else w * 1.5 for w in model.get_weights()])
     return model
 
 
 def sequential() -> keras.Model:
-    """A plain CNN as beginners build it."""
+    """A plain CNN, as beginners build it."""
     return keras.Sequential(
         [
             keras.Input((48, 48, 1)),
@@ -62,7 +62,7 @@ def sequential() -> keras.Model:
 
 
 def transferred() -> keras.Model:
-    """A base inside a model, behind augmentation, with a softmax of its own: colour, -1 to 1."""
+    """A base model nested in another, after augmentation layers, with its own softmax; takes colour from -1 to 1."""
     pixels = keras.Input((64, 64, 3))
     base = keras.Sequential([keras.Input((64, 64, 3)), layers.Conv2D(8, 3, 2, activation="relu")], name="base")
     augmentation = keras.Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.4)])
@@ -71,7 +71,7 @@ def transferred() -> keras.Model:
 
 
 def probabilities_inside() -> keras.Model:
-    """It rescales by itself, and its softmax is deep inside, where it cannot be taken off."""
+    """Rescales its own input; its softmax is nested too deeply to be removed."""
     pixels = keras.Input((48, 48, 1))
     x = layers.AveragePooling2D(8)(layers.Rescaling(1 / 255)(pixels))
     answers = layers.Dense(7, activation="softmax")(layers.Flatten()(x))
@@ -79,7 +79,7 @@ def probabilities_inside() -> keras.Model:
 
 
 def operators() -> keras.Model:
-    """Arithmetic between layers, in the model and in a model inside it, with pooling and a Dense layer at its end."""
+    """Arithmetic between layers, in the model and in a nested one that ends in pooling and a Dense layer."""
     inner = keras.Input((24, 24, 8))
     residual = keras.Model(inner, keras.ops.relu(layers.Conv2D(8, 3, padding="same")(inner) * 0.5 + inner))
     pixels = keras.Input((48, 48, 1))
@@ -88,7 +88,7 @@ def operators() -> keras.Model:
 
 
 def functions() -> keras.Model:
-    """Functions of keras.ops from its first step to its softmax."""
+    """Functions of keras.ops from the input to the softmax."""
     pixels = keras.Input((48, 48, 1))
     x = keras.ops.concatenate([pixels, pixels * 0.5, pixels * 0.25], axis=-1)[..., ::-1]
     x = layers.Conv2D(8, 3, 2)(x / 127.5 - 1)
@@ -97,7 +97,7 @@ def functions() -> keras.Model:
 
 
 def shared_dense() -> keras.Model:
-    """Its last Dense layer is called twice, so its softmax must not be taken off."""
+    """Its last Dense layer is called twice, so its softmax must not be removed."""
     pixels = keras.Input((48, 48, 1))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(7, 3)(pixels / 255.0))
     dense = layers.Dense(7, activation="softmax")
@@ -249,10 +249,10 @@ def refused(
     path: Path, out: Path, said: str, capsys: pytest.CaptureFixture[str], labels: tuple[str, ...] = OWN_ORDER
 ) -> None:
     assert convert(path, out, labels=labels) == 1
-    told = capsys.readouterr().err
-    assert said in told
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
     assert not out.exists()
     assert not list(out.parent.glob(".*"))
 
@@ -265,7 +265,7 @@ def test_operations_unsupported_by_litert_are_refused(tmp_path: Path, capsys: py
 
 
 def test_the_first_convolution_stays_float32() -> None:
-    """The one of 128 channels would be int8 too, as those after it are."""
+    """With 128 channels, the first convolution would become int8 like the later ones."""
     from ai_edge_litert.interpreter import Interpreter
 
     keras.utils.set_random_seed(0)
@@ -330,9 +330,9 @@ def test_other_folders_are_not_overwritten(tmp_path: Path, capsys: pytest.Captur
         (own / "chapter.txt/x", "Not a"),
     ):
         assert convert(DATA / "keras2-sequential.h5", out) == 1
-        told = capsys.readouterr().err
-        assert said in told
-        assert told.count("\n") == 1
+        message = capsys.readouterr().err
+        assert said in message
+        assert message.count("\n") == 1
     assert [path.name for path in own.iterdir()] == ["chapter.txt"]
 
 

@@ -1,4 +1,4 @@
-"""The command line where something is missing or scarce: the same answer as everywhere, or a line that says why not."""
+"""The command line where something is missing or scarce: it gives the usual answer, or one line that says why not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def deepfer(
     without: tuple[str, ...] = (),
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own; `before` starts it, and `setup` is called in it."""
+    """Run the command line in its own process; `before` is the command that starts it, `setup` is called in it."""
     kept = {name: value for name, value in os.environ.items() if name not in without}
     return subprocess.run(
         [*before, sys.executable, "-m", "deepfer", *map(str, arguments)],
@@ -54,8 +54,8 @@ def faces(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return json.loads(done.stdout)["faces"]
 
 
-def told(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line of what failed, as it should."""
+def error_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of the output of a run that must have failed."""
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -70,7 +70,7 @@ def works(*command: str) -> bool:
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """A home that cannot be written, and how a program is started that sees it so, as root may write anywhere."""
+    """A read-only home, and the command prefix that enforces it, because root may write anywhere."""
     home = tmp_path / "home"
     home.mkdir()
     if os.geteuid():
@@ -95,8 +95,8 @@ def test_a_home_that_cannot_be_written(
     given = {"before": before, "without": OWN, "HOME": str(home)}
     assert faces(deepfer(PHOTO, "--json", **given)) == expected
     hub.commit(YUNET_REPO, {YUNET_FILE: b"never written"})
-    assert "cannot be written" in told(deepfer(PHOTO, "--detector", "yunet", **given))
-    line = told(deepfer(PHOTO, "--output", home / "out.jsonl", **given))
+    assert "cannot be written" in error_of(deepfer(PHOTO, "--detector", "yunet", **given))
+    line = error_of(deepfer(PHOTO, "--output", home / "out.jsonl", **given))
     assert line.startswith(f"deepfer: {home / 'out.jsonl'} cannot be written: ")
 
 
@@ -118,7 +118,7 @@ def test_no_network_at_all(expected: list[dict[str, Any]], tmp_path: Path) -> No
         )
     given = {"before": before, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     assert faces(deepfer(PHOTO, "--json", **given)) == expected
-    line = told(deepfer(PHOTO, "--model", "user/faces", **given))
+    line = error_of(deepfer(PHOTO, "--model", "user/faces", **given))
     assert f"cannot reach the Hub at {os.environ['HF_ENDPOINT']}" in line
 
 
@@ -134,7 +134,7 @@ def test_the_plainest_locale_and_the_oddest_path(tmp_path: Path, expected: list[
         assert (folder / "out" / PHOTO.name).exists()
         shutil.rmtree(folder / "out")
         assert PHOTO.name in deepfer(photo, **plain).stdout
-    assert "No such file" in told(deepfer(folder / "missing.jpg", **plain))
+    assert "No such file" in error_of(deepfer(folder / "missing.jpg", **plain))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
@@ -145,7 +145,7 @@ def test_one_core(expected: list[dict[str, Any]]) -> None:
 
 @contextmanager
 def little_memory() -> Iterator[Callable[[], object]]:
-    """What a process calls to have `MEMORY` bytes: of a group of its own, where one can be made, else of its data."""
+    """A function that limits its process to `MEMORY` bytes, by a control group if possible, else by RLIMIT_DATA."""
     for top, limit in (
         (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
         (Path("/sys/fs/cgroup"), "memory.max"),
@@ -179,5 +179,5 @@ def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> Non
 
 def test_what_takes_more_memory_than_there_is_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (7_400, 7_400), "gray").save(tmp_path / "large.png", compress_level=1)
-    line = told(deepfer(tmp_path / "large.png", setup=limit_data_further, OPENBLAS_NUM_THREADS="1"))
+    line = error_of(deepfer(tmp_path / "large.png", setup=limit_data_further, OPENBLAS_NUM_THREADS="1"))
     assert line == "deepfer: out of memory"

@@ -1,4 +1,4 @@
-"""What comes from outside, altered at random: it gives an answer or the fault that is named, within time and memory.
+"""Random changes to all input from outside: the result is an answer or a named error, within limits of time and memory.
 
 Images, a checkpoint's description and its model, a face detector, the command line's arguments, and what anyone may
 post to the page. Each kind runs in a process of its own, as what breaks may take that along. An input is made from seed
@@ -55,7 +55,7 @@ EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 40_000, 0x7FFFFFFF, 0x800
 
 
 def altered(rng: np.random.Generator, whole: bytes, other: bytes) -> bytes:
-    """A file with bytes changed, cut out, repeated or taken from another, and numbers in its head forged."""
+    """A file with bytes changed, removed, repeated or copied from another, and with forged numbers in its header."""
     data = bytearray(whole)
     for _ in range(rng.integers(1, 4)):
         if not data:
@@ -86,7 +86,7 @@ def altered(rng: np.random.Generator, whole: bytes, other: bytes) -> bytes:
 
 
 def with_checksums(png: bytes) -> bytes:
-    """A PNG whose chunks have the checksums of what is in them, so that more than the checksums are tried."""
+    """A PNG with valid checksums for its altered chunks, so that the fuzzing reaches more than the checksum test."""
     out, at = bytearray(png[:8]), 8
     while at + 12 <= len(png):
         end = at + 8 + int.from_bytes(png[at : at + 4], "big")
@@ -102,7 +102,7 @@ VALUES = (
 
 
 def changed(rng: np.random.Generator, tree: Any) -> Any:
-    """A JSON value with one of its parts changed, left out or moved to another place."""
+    """A JSON value with one part changed, removed or moved."""
     parts = [(tree, key) for key in _keys(tree)]
     for holder, key in parts:
         parts += [(holder[key], inner) for inner in _keys(holder[key])]
@@ -129,7 +129,7 @@ def _keys(value: Any) -> list[Any]:
 
 
 def check_told(error: Exception | str) -> None:
-    """What is told is a line that a person can read."""
+    """The message is one readable line."""
     assert str(error), repr(error)
     assert "\n" not in str(error), str(error)
     assert len(str(error)) < 1000, str(error)
@@ -139,7 +139,7 @@ def check_told(error: Exception | str) -> None:
 
 
 def picture_files() -> list[bytes]:
-    """Files of every kind that is read, in the variants that take other ways through their readers."""
+    """Files of every supported kind, in variants that exercise different code in their readers."""
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8))
     rgb = rgb.resize((60, 45), Image.Resampling.BICUBIC)
@@ -200,7 +200,7 @@ def pictures(folder: Path) -> Call:
 
 
 def use(classifier: Any, rgb: np.ndarray) -> None:
-    """A model that was taken answers, and sanely."""
+    """A model that was accepted gives valid probabilities."""
     from deepfer import Face
 
     checkpoint = classifier.checkpoint
@@ -243,7 +243,7 @@ def descriptions(folder: Path) -> Call:
 
 
 def numbers(part: Any) -> list[tuple[Any, str]]:
-    """Every number and list of numbers in a model's description: who holds it, and under which name."""
+    """Every number and list of numbers in a model's graph: the object that holds it, and its name there."""
     found = []
     for name, value in vars(part).items():
         if isinstance(value, bool | int | float | np.ndarray):
@@ -255,7 +255,7 @@ def numbers(part: Any) -> list[tuple[Any, str]]:
 
 
 def another_graph(rng: np.random.Generator, model: Any) -> None:
-    """Change shapes, types, connections and options: what a checksum or a well-formed file says nothing about."""
+    """Change shapes, types, connections and options, which neither a checksum nor the file format validates."""
     places = [(part, name) for part, name in numbers(model) if type(part).__name__ != "BufferT"]
     for _ in range(rng.integers(1, 4)):
         part, name = places[rng.integers(len(places))]
@@ -275,7 +275,7 @@ def another_graph(rng: np.random.Generator, model: Any) -> None:
 
 
 def another_model(rng: np.random.Generator, good: bytes) -> bytes:
-    """A LiteRT file altered in its bytes, its graph or the end where its description is."""
+    """A LiteRT file with changes in its bytes, its graph or its trailing metadata."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -345,7 +345,7 @@ def detectors(folder: Path) -> Call:
 
 
 def unharmed(load: Callable[[], bool]) -> bool:
-    """What `load` gives in a fork of this process, without the trial in another; where that ends the fork, with it.
+    """The outcome of `load` in a fork of this process, without the trial in another process; if the fork dies, with it.
 
     So a hundred files are tried in the time of ten.
     """
@@ -404,9 +404,9 @@ def arguments(folder: Path) -> Call:
             place = rng.integers(len(given))
             text = altered(rng, given[place].encode("utf-8", "surrogateescape"), b"--output=.csv")
             given[place] = os.fsdecode(text).lstrip("/").replace("..", ".")
-        told, noted = io.StringIO(), io.StringIO()
+        printed, noted = io.StringIO(), io.StringIO()
         try:
-            with contextlib.redirect_stdout(told), contextlib.redirect_stderr(noted):
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(noted):
                 code = main([*given, "--debug"] if "--" not in given else given)
         except SystemExit as end:
             code = end.code
@@ -498,7 +498,7 @@ KINDS: dict[str, Callable[[Path], Call]] = {
 
 
 def peak() -> int:
-    """The most memory that this process has had, in bytes."""
+    """The peak memory of this process, in bytes."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
@@ -508,7 +508,7 @@ def peak() -> int:
 
 
 def check_time(call: Callable[[], object]) -> None:
-    """That it does not always take so long: the machine may have been at something else."""
+    """Whether it is faster when repeated: the machine may have been busy."""
     spent = []
     for _ in range(3):
         faulthandler.dump_traceback_later(HANGS_S, exit=True)
@@ -519,7 +519,7 @@ def check_time(call: Callable[[], object]) -> None:
 
 
 def run(kind: str, seconds: float, seed: int, only: int | None = None) -> None:
-    """Try inputs until the time is over; the file "number" tells which one is under way, whatever happens."""
+    """Try inputs until the time is up; the file "number" always holds the number of the current one."""
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         marker = os.open(os.environ.get("FUZZ_NUMBER", os.devnull), os.O_WRONLY)
@@ -555,9 +555,9 @@ def test_nothing_breaks(kind: str, tmp_path: Path) -> None:
     )  # fmt: skip
     at = f"{kind}, seed {SEED}, input {number.read_text()}, status {done.returncode}"
     assert done.returncode == 0, f"{at}:\n{done.stderr[-4000:]}"
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["tried"] >= SECONDS
-    assert 0 < told["refused"] < told["tried"]  # else one half of what is tried is missing
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert outcome["tried"] >= SECONDS
+    assert 0 < outcome["refused"] < outcome["tried"]  # else one half of what is tried is missing
 
 
 if __name__ == "__main__":

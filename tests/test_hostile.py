@@ -1,4 +1,4 @@
-"""Files made to do harm, as a checkpoint folder and as `training.export --keras`: refused in a line, nothing executed.
+"""Malicious files, as a checkpoint folder and for `training.export --keras`: a one-line refusal, and no code runs.
 
 They are opened in a process of its own, whose memory and time are bounded. Every payload leaves a marker where it runs;
 that it would, were the file loaded carelessly, is shown too.
@@ -39,7 +39,7 @@ CHILD_SECONDS = 240
 
 
 def in_a_child(task: str, folder: Path) -> dict[str, Any]:
-    """What `task`, one of those at the end of this file, made of every file of a folder."""
+    """The outcome of `task`, a function at the end of this file, for each file of a folder."""
     done = subprocess.run(
         [sys.executable, __file__, task, str(folder)],
         capture_output=True, text=True, cwd=ROOT, timeout=CHILD_SECONDS, env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -53,7 +53,7 @@ def in_a_child(task: str, folder: Path) -> dict[str, Any]:
 
 
 class Runs:
-    """Its pickle runs a command where it is loaded."""
+    """Its pickle runs a command when it is loaded."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -63,7 +63,7 @@ class Runs:
 
 
 def keras_files(folder: Path, marker: Callable[[str], Path]) -> dict[str, str]:  # noqa: C901 (a function per attack)
-    """Write the hostile files; the name of each and what should be said of it."""
+    """Write the hostile files; returns the expected message by file name."""
     import keras
     from keras import layers
     from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
@@ -199,18 +199,18 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
 
 
 def test_a_hostile_keras_file_is_refused_in_a_line(hostile: tuple[Path, Path, dict[str, str], dict[str, Any]]) -> None:
-    files, markers, said, told = hostile
-    assert set(told) == set(said) == {path.name for path in files.iterdir() if path.is_file()}
+    files, markers, said, outcomes = hostile
+    assert set(outcomes) == set(said) == {path.name for path in files.iterdir() if path.is_file()}
     for name, words in said.items():
         if name == "climbs.keras":
-            assert told[name]["code"] == 0
+            assert outcomes[name]["code"] == 0
             continue
-        assert told[name]["code"] == 1, name
-        assert words in told[name]["error"], name
-        assert told[name]["error"].startswith("error: "), name
-        assert told[name]["error"].count("\n") == 1, name
-        assert len(told[name]["error"]) < 600, name
-        assert told[name]["seconds"] < 60, name
+        assert outcomes[name]["code"] == 1, name
+        assert words in outcomes[name]["error"], name
+        assert outcomes[name]["error"].startswith("error: "), name
+        assert outcomes[name]["error"].count("\n") == 1, name
+        assert len(outcomes[name]["error"]) < 600, name
+        assert outcomes[name]["seconds"] < 60, name
     assert list(markers.iterdir()) == []
     assert not (files.parent / "climbs.keras").exists()
 
@@ -228,12 +228,12 @@ def test_a_careless_loader_would_execute_them(hostile: tuple[Path, Path, dict[st
 
 
 def tensors(change: Callable[[Any], object], name: str = DEFAULT) -> bytes:
-    """An embedded model with the description of its graph changed."""
+    """An embedded model with changes to its graph."""
     return described(lambda model: change(model.subgraphs[0]), name)
 
 
 def described(change: Callable[[Any], object], name: str = DEFAULT) -> bytes:
-    """An embedded model with anything in its description changed."""
+    """An embedded model with changes anywhere in its FlatBuffer."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -245,12 +245,12 @@ def described(change: Callable[[Any], object], name: str = DEFAULT) -> bytes:
 
 
 def claim(graph: Any) -> None:
-    """A tensor between two layers says that it is huge."""
+    """A tensor between two layers claims to be huge."""
     graph.tensors[graph.operators[3].outputs[0]].shape = np.array([1, 40_000, 40_000, 16], np.int32)
 
 
 def swollen() -> bytes:
-    """Honest about its tensors, which take 6 GB."""
+    """Its tensors truly take 6 GB."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, 48, 48, 1), tf.float32, "image")])
@@ -265,7 +265,7 @@ def swollen() -> bytes:
 
 
 def twofold() -> bytes:
-    """A model that gives two answers to each crop."""
+    """A model with two outputs for each crop."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, 48, 48, 1), tf.float32, "image")])
@@ -318,13 +318,13 @@ def model_files() -> dict[str, bytes]:
 
 
 def huge_window(graph: Any) -> None:
-    """What a pooling looks at is so high that LiteRT would take 3 GB to list its rows."""
+    """A pooling window so high that LiteRT would need 3 GB to list its rows."""
     window = [op.builtinOptions for op in graph.operators if hasattr(op.builtinOptions, "filterHeight")][1]
     window.filterHeight = 1 << 24
 
 
 def without_numbers(model: Any) -> None:
-    """All of its weights in floating point hold NaN."""
+    """All floating-point weights are NaN."""
     from ai_edge_litert.schema_py_generated import TensorType
 
     for kind, form in ((TensorType.FLOAT32, np.float32), (TensorType.FLOAT16, np.float16)):
@@ -344,27 +344,29 @@ def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
         if name in ("swollen", "twofold"):
             config |= {"outputs": {"logits": "logits"}, "temperature": {"logits": 1.0}}
         (folder / CONFIG).write_text(json.dumps(config))
-    told = in_a_child("serve", tmp_path)
-    assert set(told) == set(files)
-    for name, words in told.items():
+    outcomes = in_a_child("serve", tmp_path)
+    assert set(outcomes) == set(files)
+    for name, words in outcomes.items():
         assert words["error"], name
         assert "\n" not in words["error"], name
         assert words["seconds"] < 30, name
-    assert "is not a LiteRT model" in told["a signature of a tensor past all numbers"]["error"]
-    assert "processor time" not in told["a window past all pictures"]["error"]  # it gets no memory, long before
-    assert "has no output" in told["a signature of a tensor that is no output"]["error"]
-    assert "do not have the declared shapes" in told["twofold"]["error"]
+    assert "is not a LiteRT model" in outcomes["a signature of a tensor past all numbers"]["error"]
+    assert "processor time" not in outcomes["a window past all pictures"]["error"]  # it gets no memory, long before
+    assert "has no output" in outcomes["a signature of a tensor that is no output"]["error"]
+    assert "do not have the declared shapes" in outcomes["twofold"]["error"]
     for name in ("claims", "swollen"):
-        assert "bytes of memory" in told[name]["error"]
-    assert "crashes the process that runs it (signal 11)" in told["a signature of a graph that is not there"]["error"]
-    assert "are not finite" in told["weights that are no numbers"]["error"]
+        assert "bytes of memory" in outcomes[name]["error"]
+    assert (
+        "crashes the process that runs it (signal 11)" in outcomes["a signature of a graph that is not there"]["error"]
+    )
+    assert "are not finite" in outcomes["weights that are no numbers"]["error"]
 
 
 # --- detector folders ---
 
 
 def shifting() -> bytes:
-    """A detector whose grids have the right form in the trial, and another for larger images."""
+    """A detector whose grids have the right shape in the trial, but another for larger images."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32, "image")])
@@ -411,13 +413,13 @@ def test_a_hostile_detector_is_refused_in_a_line(tmp_path: Path) -> None:
         config = json.loads((folder / CONFIG).read_text())
         config["sha256"][MODEL] = sha256(folder / MODEL)
         (folder / CONFIG).write_bytes(encode_config(config))
-    told = in_a_child("find_faces", tmp_path)
-    assert set(told) == set(files)
-    for name, words in told.items():
+    outcomes = in_a_child("find_faces", tmp_path)
+    assert set(outcomes) == set(files)
+    for name, words in outcomes.items():
         assert words["error"], name
         assert "\n" not in words["error"], name
         assert words["seconds"] < 30, name
-    assert "not finite" in told["weights that are no numbers"]["error"]
+    assert "not finite" in outcomes["weights that are no numbers"]["error"]
 
 
 def test_a_detector_that_gives_no_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,9 +513,9 @@ def test_no_wrong_value_in_a_detectors_config_passes(tmp_path: Path) -> None:
 def convert(path: Path) -> dict[str, Any]:
     from training import export
 
-    told = io.StringIO()
+    errors = io.StringIO()
     labels = ",".join(LABELS)
-    with contextlib.redirect_stderr(told):
+    with contextlib.redirect_stderr(errors):
         code = export.main(
             [
                 "--keras",
@@ -527,7 +529,7 @@ def convert(path: Path) -> dict[str, Any]:
                 f"{path.parent}-out/{path.name}",
             ]
         )
-    return {"code": code, "error": told.getvalue()}
+    return {"code": code, "error": errors.getvalue()}
 
 
 def serve(folder: Path) -> dict[str, Any]:
@@ -547,7 +549,7 @@ def find_faces(folder: Path) -> dict[str, Any]:
 
 
 def carelessly(path: Path) -> None:
-    """Load as one should not: with what every payload was made for."""
+    """Load the files unsafely, as each payload expects."""
     import keras
 
     if path.stem == "pickle":

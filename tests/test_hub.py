@@ -45,7 +45,7 @@ def python(code: str, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def told(code: str, **environment: str) -> str:
+def error_of(code: str, **environment: str) -> str:
     """The one-line message of the `DeepFERError` that `code` raises in a separate Python."""
     caught = f"import deepfer\ntry:\n    {code}\nexcept deepfer.DeepFERError as error:\n    print(error)"
     (line,) = python(caught, **environment)
@@ -162,7 +162,7 @@ def test_the_command_line_prints_the_commit(hub: HubServer) -> None:
 
 
 def on_a_terminal(code: str, **environment: str) -> tuple[int, str]:
-    """The exit status of `code` in a Python of its own, and what it showed on a terminal."""
+    """Run `code` in a separate Python on a terminal; returns its exit status and output."""
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
     everything = {**os.environ, **environment}
@@ -211,7 +211,7 @@ def test_missing_repos_and_files_are_reported_in_one_line(hub: HubServer) -> Non
         resolve(REPO, local_files_only=True)
     with pytest.raises(HubError, match=f"{REPO}@{commit[:8]} contains no another.file"):
         download(REPO, [CONFIG, "another.file"])
-    assert "HF_HUB_OFFLINE is set" in told(RESOLVE, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE is set" in error_of(RESOLVE, HF_HUB_OFFLINE="1")
     hub.repos[REPO].gated = True
     with pytest.raises(HubError, match=r"gated: ask for access"):
         resolve(REPO)
@@ -272,7 +272,7 @@ def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServ
 
 @pytest.mark.alone
 def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer, tmp_path: Path) -> None:
-    """At a port where nobody listens, one that swallows every packet, one that never answers, and in mid-download."""
+    """A closed port, one that answers no packet, a server that never responds, and one that stops during a download."""
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="stall", after=300_000, times=99)
     code = (
@@ -398,7 +398,7 @@ def test_a_download_without_an_end_is_left(hub: HubServer, monkeypatch: pytest.M
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[tuple[Path, int]]:
-    """A folder that holds a megabyte, and the largest file that may be written: a real disk, or a limit on files."""
+    """A folder with room for a megabyte (a small disk, or a limit on file sizes), and the largest file that fits."""
     mounted = (
         shutil.which("mount")
         and not subprocess.run(
@@ -433,7 +433,9 @@ def test_a_full_disk_is_told_and_nothing_half_is_kept(hub: HubServer, tmp_path: 
 def test_an_unwritable_cache_is_reported(hub: HubServer, tmp_path: Path) -> None:
     hub.commit(REPO, files())
     (tmp_path / "file").write_text("not a folder")
-    line = told("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HOME=str(tmp_path / "file/x"))
+    line = error_of(
+        "import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HOME=str(tmp_path / "file/x")
+    )
     assert "cannot be written (Not a directory): set HF_HOME" in line
 
 
@@ -441,10 +443,10 @@ def test_a_xet_error_is_reported(hub: HubServer) -> None:
     hub.commit(REPO, files())
     xet = {"X-Xet-Hash": "a" * 64, "X-Xet-Refresh-Route": f"{hub.url}/xet-token"}
     hub.fail(f"HEAD.*{MODEL}", headers=xet, times=9)
-    # Where it is told to look, nothing is.
+    # The redirect leads to a missing file.
     store = {"X-Xet-Cas-Url": hub.url, "X-Xet-Access-Token": "t", "X-Xet-Token-Expiration": "9999999999"}
     hub.fail("GET /xet-token", status=200, body=b"{}", headers=store)
-    line = told("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HUB_DISABLE_XET="0")
+    line = error_of("import deepfer.checkpoint; deepfer.checkpoint.resolve('user/faces')", HF_HUB_DISABLE_XET="0")
     assert f"{MODEL} could not be downloaded" in line
     assert "HF_HUB_DISABLE_XET=1" in line
     assert [request for request in hub.requests if "/reconstructions/" in request]
@@ -487,7 +489,7 @@ def test_waiting_for_another_download_is_not_a_stall(hub: HubServer) -> None:
 
 
 def test_the_loopback_hub_speaks_to_the_hf_client(hub: HubServer, tmp_path: Path) -> None:
-    """Else the tests above would prove little."""
+    """Without this, the tests above would prove little."""
     client, environment = Path(sys.executable).with_name("hf"), {**os.environ, "HF_TOKEN": TOKEN}
     (tmp_path / "up").mkdir()
     (tmp_path / "up" / "notes.txt").write_text("hello")

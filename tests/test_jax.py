@@ -1,4 +1,4 @@
-"""Training under JAX where there is no TensorFlow, and its network read under TensorFlow."""
+"""Training with JAX, without TensorFlow; TensorFlow then loads the network."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ np.savez(run / "answers.npz", **{name: np.asarray(values) for name, values in an
 
 
 def requirements() -> list[str]:
-    """What training under JAX needs, with the bounds of the requirement files."""
+    """The packages that training with JAX needs, with the versions of the requirement files."""
     files = [(ROOT / name).read_text() for name in ("requirements.txt", "training/requirements.txt")]
     return [line for text in files for line in text.splitlines() if PACKAGES.match(line)] + [JAX]
 

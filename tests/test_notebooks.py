@@ -44,8 +44,8 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, monkeypatch: pytest.Monk
     before = os.listdir(ROOT)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}})
     client.execute()  # a cell that raises ends it
-    told = said(notebook)
-    assert "error:" not in told
-    assert "%tb" not in told  # what %run says of a command that failed
-    assert {"quickstart": "happy", "end_to_end": "user/name"}[path.stem] in told
+    printed = said(notebook)
+    assert "error:" not in printed
+    assert "%tb" not in printed  # what %run says of a command that failed
+    assert {"quickstart": "happy", "end_to_end": "user/name"}[path.stem] in printed
     assert os.listdir(ROOT) == before

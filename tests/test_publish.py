@@ -41,7 +41,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the embedded checkpoint, with something in it that is nobody's business."""
+    """A copy of the embedded checkpoint that also holds private files."""
     copy = Path(shutil.copytree(EMBEDDED / DEFAULT, tmp_path / "checkpoint"))
     (copy / "notes.txt").write_text("private")
     return copy
@@ -63,7 +63,7 @@ def edit(file: Path, change: Callable[[dict], Any]) -> None:
 
 
 def sent(hub: HubServer) -> list[str]:
-    """The requests that change something."""
+    """The requests that change the repo."""
     return [request for request in hub.requests if "/commit/" in request or "/tag/" in request or "create" in request]
 
 
@@ -126,12 +126,12 @@ def test_a_checkpoint_is_published_in_one_tagged_commit(
 def test_the_card_has_the_metrics(hub: HubServer, folder: Path) -> None:
     assert run(folder) == 0
     card, metrics = hub.files(REPO)["README.md"], json.loads((folder / "metrics.json").read_text())
-    told = header(card)
-    assert told["license"] == "mit"
-    assert told["pipeline_tag"] == "image-classification"
-    assert told["datasets"] == ["fer2013"]
-    assert "facial-emotion-recognition" in told["tags"]
-    (model,) = told["model-index"]
+    fields = header(card)
+    assert fields["license"] == "mit"
+    assert fields["pipeline_tag"] == "image-classification"
+    assert fields["datasets"] == ["fer2013"]
+    assert "facial-emotion-recognition" in fields["tags"]
+    (model,) = fields["model-index"]
     assert model["name"] == "faces"
     found = {
         (result["dataset"]["split"], result["dataset"]["config"], metric["type"]): metric["value"]
@@ -160,8 +160,8 @@ def test_cards_for_other_data_do_not_mention_fer2013(hub: HubServer, folder: Pat
     named = {(r["dataset"]["type"], r["dataset"]["revision"]) for r in header(card)["model-index"][0]["results"]}
     assert named == {("user/smiles", "0123abc")}
     assert "its training images, user/smiles@0123abc" in card.decode()
-    for told in ("Goodfellow", "FER2013's own", "ten strangers"):
-        assert told not in card.decode()
+    for words in ("Goodfellow", "FER2013's own", "ten strangers"):
+        assert words not in card.decode()
     assert "| served, the dataset's labels | validation |" in card.decode()
 
 
@@ -172,7 +172,7 @@ def test_cards_without_votes_do_not_mention_them(folder: Path) -> None:
 
     edit(folder / "metrics.json", without_votes)
     edit(folder / CONFIG, lambda c: c.update(recipe="finetune"))
-    edit(folder / CONFIG, lambda c: c["calibration"].pop("ferplus"))  # nobody voted: `training.export` fits none
+    edit(folder / CONFIG, lambda c: c["calibration"].pop("ferplus"))  # without votes, `training.export` fits none
     edit(folder / CONFIG, lambda c: c["training"].update(init={"source": "cnn", "sha256": "0"}))
     shutil.rmtree(folder / "plots")
     card = model_card.render(folder)

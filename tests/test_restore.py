@@ -1,4 +1,4 @@
-"""A served ResNet50V2 made trainable again: it answers as its file does, and learns from there."""
+"""A served ResNet50V2 made trainable again: its outputs match the file, and training continues from there."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def test_the_outputs_match_the_file(restored: Path) -> None:
 
 
 def test_training_mode_is_as_accurate(fer2013: Path) -> None:
-    """Else training would begin far from what is served."""
+    """Otherwise training would start from a worse network than the served one."""
     splits = load(fer2013)
     model = restore.restore(SERVED, splits["train"])
     held = splits["validation"].take(np.arange(384))

@@ -145,9 +145,9 @@ def test_no_row_is_lost_to_another_process(photo: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deepfer", "--resume", "--output", "out.csv"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     running = [subprocess.Popen([*command, name], env=environment, stderr=subprocess.PIPE, text=True) for name in names]
-    told = [process.communicate()[1].splitlines()[-1] for process in running]
+    messages = [process.communicate()[1].splitlines()[-1] for process in running]
     done = [name for name, process in zip(names, running, strict=True) if process.returncode == 0]
-    refused = [name for name, line in zip(names, told, strict=True) if "another process is writing to it" in line]
+    refused = [name for name, line in zip(names, messages, strict=True) if "another process is writing to it" in line]
     assert sorted(done + refused) == names
 
     def rows() -> list[str | None]:
@@ -192,7 +192,7 @@ def test_nothing_is_written_through_a_link_to_a_picture(
     os.symlink("x.csv", "link.csv")
     os.link("photo.jpg", "hard.csv")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.exists()}
-    for output, inputs, told in (
+    for output, inputs, message in (
         ("link.jsonl", [photo], "link.jsonl is a link to"),
         ("dangling.csv", [photo], "dangling.csv is a link to"),
         ("hard.csv", ["photo.jpg"], "is the input photo.jpg"),
@@ -200,7 +200,7 @@ def test_nothing_is_written_through_a_link_to_a_picture(
         ("link.csv", [photo, "x.csv"], "is the input x.csv"),
     ):
         for resume in ([], ["--resume"]):
-            assert told in refused(capsys, *inputs, "--output", output, *resume)
+            assert message in refused(capsys, *inputs, "--output", output, *resume)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.exists()} == before
     os.symlink("results.csv", "good.csv")  # as good as the file itself
     assert run(photo, "--output", "good.csv") == 0

@@ -1,4 +1,4 @@
-"""How the tests themselves run: `conftest.py` over a few tests made here."""
+"""How `conftest.py` runs tests, tried on a few small ones."""
 
 import os
 import shutil

@@ -203,7 +203,7 @@ def test_preprocessing_matches_keras_applications() -> None:
 
 
 def test_a_frozen_base_keeps_weights_and_statistics(dataset: Path, tmp_path: Path) -> None:
-    """Transfer from a weights file: the heads first, then the higher stages, batch normalization never."""
+    """Transfer from a weights file trains the heads first, then the higher stages, and never batch normalization."""
     donor = build_resnet50v2(enlarged=48, weights=None)
     base = keras.Model(donor.inputs, donor.get_layer("features").output)
     base.save_weights(tmp_path / "base.weights.h5")
@@ -234,7 +234,7 @@ def test_a_frozen_base_keeps_weights_and_statistics(dataset: Path, tmp_path: Pat
 
 
 def test_fine_tuning_on_class_folders(tmp_path: Path) -> None:
-    """A person's own pictures in class folders, in colour, with their own names for the emotions and no votes."""
+    """A user's colour photos in class folders, with other names for the emotions and no votes."""
     rng = np.random.default_rng(5)
     for name, label in {"Happiness": "happy", **{label: label for label in LABELS if label != "happy"}}.items():
         for i in range(24):
@@ -247,7 +247,7 @@ def test_fine_tuning_on_class_folders(tmp_path: Path) -> None:
     assert train.main(arguments) == 0
     recorded = json.loads((out / "run.json").read_text())
     assert recorded["init"]["source"] == "cnn"
-    assert recorded["phases"][0]["ferplus_share"] == 0  # nobody voted, so that head has nothing to learn
+    assert recorded["phases"][0]["ferplus_share"] == 0  # there are no votes, so this head has nothing to learn
     assert recorded["images"] == {"train": 154, "validation": 14}
     assert recorded["phases"][0]["mixed_precision"] == device.has_bfloat16()
     ours = keras.models.load_model(train.CHECKPOINTS / "cnn.keras", compile=False).get_weights()
@@ -305,7 +305,7 @@ def test_a_wider_network_keeps_the_narrower_ones_outputs() -> None:
 
 
 def test_fused_batch_normalization_matches_keras(tmp_path: Path) -> None:
-    """What it gives, how it learns and what it keeps; and a saved model needs nothing of ours to be loaded."""
+    """Its outputs, gradients and statistics match Keras's layers, and a saved model loads without our code."""
     images = np.random.default_rng(0).uniform(0, 255, (32, 48, 48, 1)).astype(np.float32)
     wanted = {head: np.eye(len(LABELS), dtype=np.float32)[np.arange(32) % 7] for head in HEADS}
     plain = build_cnn(widths=(8, 16, 24), blocks=1, stem=8, dropout=0)
@@ -369,7 +369,7 @@ def test_soft_targets(trained: Path, dataset: Path, tmp_path: Path, capsys: pyte
 
 
 def test_callback_state_survives_resuming(tmp_path: Path) -> None:
-    """Patience and plateau go on counting where they were, not from nothing."""
+    """Patience and plateau continue their counts after a resume."""
     plateau = keras.callbacks.ReduceLROnPlateau(callbacks.MONITOR, mode="max", patience=3)
     stopping = keras.callbacks.EarlyStopping(callbacks.MONITOR, mode="max", patience=10)
     memory = callbacks.CallbackState(tmp_path / "memory.json", [plateau, stopping])
