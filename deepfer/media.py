@@ -10,7 +10,9 @@ from deepfer import image_io, video_reader
 
 
 def find_media(folder: Path, skip: Path | None = None) -> Iterator[tuple[Path, str | None]]:
-    """Search a folder and its subfolders, in no order. Skips hidden files, and links to folders, which may form a circle.
+    """Search a folder and its subfolders, in no order.
+
+    Skips hidden files, and links to folders, which may form a circle.
 
     Args:
         folder: The folder.
