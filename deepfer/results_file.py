@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from deepfer.errors import DeepFERError
+from deepfer.file_lock import try_lock
 from deepfer.result import Provenance, Result, VideoResult
 from deepfer.table import from_csv, header, to_csv
 
 SUFFIXES = (".jsonl", ".csv")
-
-# On Windows no other process can read a locked byte, so it is one beyond any results.
-LOCKED_AT = 2**31 - 2
 
 
 class ResultsFileError(DeepFERError):
@@ -59,7 +54,8 @@ class ResultsFile:
         self.done: dict[str, bool] = {}
         self._file = open(path, "a+b")  # noqa: SIM115 (closed by __exit__)
         try:
-            _lock(self._file, path)
+            if not try_lock(self._file):
+                raise LockedError(f"--output {path}: another process is writing to it")
             self._check_inputs(inputs)
             if resume:
                 self._read(provenance)
@@ -165,22 +161,3 @@ def check_name(path: Path) -> None:
 def _describe(provenance: Provenance) -> str:
     model, revision, detector = provenance
     return f"{model}{f' at {revision}' if revision else ''} with {detector}"
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Lock a file until it is closed, however the process ends. No effect on file systems without locks."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(LOCKED_AT)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
-            raise LockedError(f"--output {path}: another process is writing to it") from error
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise

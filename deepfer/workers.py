@@ -8,17 +8,18 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
-AHEAD = 16  # tasks per worker that may be done while a slow one is not: their results wait in memory
+AHEAD = 16  # by default
 TRIES = 2  # workers that a task may lose: the first may have been killed for another reason
 GRACE_S = 5  # seconds for a worker to finish its task when it is no longer needed
 
@@ -37,38 +38,63 @@ class WorkerKilled:
 def process_map(
     count: int, prepare: Callable[[], Callable[[Task], Answer]], tasks: Sequence[Task]
 ) -> Generator[Answer | WorkerKilled, None, None]:
-    """Run tasks in processes. Close the generator if you do not exhaust it.
+    """Run tasks in a pool of their own: see `WorkerPool`. Close the generator if you do not exhaust it."""
+    with WorkerPool(count, prepare) as pool:
+        yield from pool.map(tasks)
 
-    Args:
-        count: The number of processes.
-        prepare: Called once in each process; the function that it returns is called with each task. `prepare`, tasks
-            and results are pickled.
-        tasks: The tasks.
 
-    Yields:
-        The result of each task, in order.
+class WorkerPool(Generic[Task, Answer]):
+    """Processes that stay for several maps. As a context manager, it ends them."""
 
-    Raises:
-        Exception: What `prepare` or a task raised, with the worker's traceback as a note.
-        RuntimeError: A worker exited without being killed.
-    """
-    waiting = deque(range(len(tasks)))
-    deaths: Counter[int] = Counter()
-    done: dict[int, Answer | WorkerKilled] = {}
-    next_up = 0  # the task whose result is yielded next
-    workers: list[_Worker] = []
-    try:
-        workers += (_Worker(prepare) for _ in range(min(count, len(tasks))))
+    def __init__(self, count: int, prepare: Callable[[], Callable[[Task], Answer]], ahead: int = AHEAD) -> None:
+        """Start nothing yet.
+
+        Args:
+            count: The number of processes.
+            prepare: Called once in each process; the function that it returns is called with each task. `prepare`,
+                tasks and results are pickled.
+            ahead: Tasks per worker that may be done while a slow one is not: their results wait in memory.
+        """
+        self._count, self._prepare, self._ahead = count, prepare, ahead
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> WorkerPool[Task, Answer]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(self._workers)
+
+    def map(self, tasks: Sequence[Task]) -> Generator[Answer | WorkerKilled, None, None]:
+        """Run tasks; one map at a time.
+
+        Args:
+            tasks: The tasks. Each is taken from the sequence when a worker is free, so it can be a lazy one.
+
+        Yields:
+            The result of each task, in order.
+
+        Raises:
+            Exception: What `prepare` or a task raised, with the worker's traceback as a note.
+            RuntimeError: A worker exited without being killed.
+        """
+        waiting = deque(range(len(tasks)))
+        deaths: Counter[int] = Counter()
+        done: dict[int, Answer | WorkerKilled] = {}
+        next_up = 0  # the task whose result is yielded next
+        self._end([worker for worker in self._workers if worker.task is not None])  # of a map that was not exhausted
+        while len(self._workers) < min(self._count, len(tasks)):
+            self._workers.append(_Worker(self._prepare))
         while next_up < len(tasks):
-            for worker in workers:
-                if worker.task is None and waiting and waiting[0] < next_up + AHEAD * count:
-                    worker.start(waiting.popleft(), tasks)
-            busy = {worker.pipe: worker for worker in workers if worker.task is not None}
+            for worker in self._workers:
+                if worker.task is None and waiting and waiting[0] < next_up + self._ahead * self._count:
+                    number = waiting.popleft()
+                    worker.start(number, tasks[number])
+            busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
                 task, result = worker.finish()
                 if isinstance(result, WorkerKilled):
-                    workers[workers.index(worker)] = _Worker(prepare)
+                    self._workers[self._workers.index(worker)] = _Worker(self._prepare)
                     deaths[task] += 1
                     if deaths[task] < TRIES:
                         waiting.appendleft(task)
@@ -77,11 +103,13 @@ def process_map(
             while next_up in done:
                 yield done.pop(next_up)
                 next_up += 1
-    finally:
+
+    def _end(self, workers: list[_Worker]) -> None:
         for worker in workers:
             worker.pipe.close()
         for worker in workers:
             worker.end()
+        self._workers = [worker for worker in self._workers if worker not in workers]
 
 
 class _Worker:
@@ -93,17 +121,14 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.task: int | None = None
         self._process = context.Process(target=_work, args=(theirs, prepare), daemon=True)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is handled by the parent alone
-        try:
+        with _interrupts_ignored():  # inherited: Ctrl-C is handled by the parent alone
             self._process.start()
-        finally:
-            signal.signal(signal.SIGINT, before)
         theirs.close()
 
-    def start(self, number: int, tasks: Sequence[Any]) -> None:
+    def start(self, number: int, task: Any) -> None:
         self.task = number
         with contextlib.suppress(OSError):  # it was killed while idle, which receiving its result will show
-            self.pipe.send(tasks[number])
+            self.pipe.send(task)
 
     def finish(self) -> tuple[int, Any]:
         """The current task's number and its result, which is `WorkerKilled` if the process has died."""
@@ -129,6 +154,18 @@ class _Worker:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # Python changes handlers in the main thread alone
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _work(pipe: Connection, prepare: Callable[[], Callable[[Any], Any]]) -> None:

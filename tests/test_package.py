@@ -12,10 +12,12 @@ import deepfer
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
-    "page": "requirements.txt",
-    "train": "training/requirements.txt",
-    "dev": "tests/requirements.txt",
-    "docs": "docs/requirements.txt",
+    "page": ["requirements.txt"],
+    "annotate": ["deepfer/annotate/requirements.txt"],
+    "scale": ["deepfer/annotate/requirements.txt", "deepfer/annotate/requirements-ray.txt"],
+    "train": ["training/requirements.txt"],
+    "dev": ["tests/requirements.txt"],
+    "docs": ["docs/requirements.txt"],
 }
 
 
@@ -65,8 +67,8 @@ def test_training_installs_one_tensorflow_without_cuda(python: str, platform: st
 def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> None:
     source = tmp_path / "source"  # a copy, since a build writes beside its source, and other tests watch the checkout
     shutil.copytree(ROOT / "deepfer", source / "deepfer", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", *EXTRAS.values()):
-        (source / name).parent.mkdir(exist_ok=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", *sum(EXTRAS.values(), [])):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source],
@@ -80,9 +82,9 @@ def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> 
     assert "deepfer/checkpoints/cnn/model.tflite" in names
     assert f"\nVersion: {deepfer.__version__}\n" in metadata
     required = [Requirement(line.split(": ")[1]) for line in metadata.splitlines() if line.startswith("Requires-Dist")]
-    for extra, file in EXTRAS.items():
+    for extra, files in EXTRAS.items():
         named = {one.name for one in required if one.marker and f'extra == "{extra}"' in str(one.marker)}
-        assert named == {one.name for one in requirements(file)}
+        assert named == {one.name for file in files for one in requirements(file)}
     assert not [name for name in names if not name.startswith(("deepfer/", "deepfer-"))]
     from PIL import Image
     from skimage.data import astronaut

@@ -1,15 +1,16 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from deepfer.workers import WorkerKilled, process_map
+from deepfer.workers import WorkerKilled, WorkerPool, process_map
 
 
 def sleeper() -> Callable[[float], float]:
@@ -35,6 +36,10 @@ def dying(folder: Path, deaths: int) -> Callable[[int], int]:
 
 def raising() -> Callable[[int], float]:
     return lambda task: 1 / task
+
+
+def naming() -> Callable[[int], int]:
+    return lambda _task: os.getpid()
 
 
 def exiting() -> Callable[[int], None]:
@@ -73,3 +78,37 @@ def test_closing_the_generator_ends_the_workers() -> None:
         assert next(answers) == 0.0
         assert len(multiprocessing.active_children()) == 2
     assert not multiprocessing.active_children()
+
+
+def test_a_pool_keeps_its_workers_for_several_maps() -> None:
+    with WorkerPool(2, naming) as pool:
+        first, again = set(pool.map(range(8))), set(pool.map(range(8)))
+        assert len(first | again) <= 2
+        next(pool.map([0] * 99))  # abandoned, with a task still in each worker
+        assert len(list(pool.map(range(3)))) == 3
+    assert not multiprocessing.active_children()
+
+
+def test_a_pool_works_in_a_thread() -> None:
+    answers: list[object] = []
+    thread = threading.Thread(target=lambda: answers.extend(process_map(1, sleeper, [0.0])))
+    thread.start()
+    thread.join()
+    assert answers == [0.0]
+
+
+class Unreadable(Sequence[int]):
+    """A lazy sequence whose second task cannot be read."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, number: int) -> int:  # type: ignore[override]
+        if number:
+            raise OSError("the disk has gone")
+        return number
+
+
+def test_an_error_of_a_lazy_sequence_is_raised() -> None:
+    with pytest.raises(OSError, match="the disk has gone"):
+        list(process_map(2, sleeper, Unreadable()))

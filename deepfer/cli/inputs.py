@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfer import image_io, video_reader
+from deepfer import video_reader
 from deepfer.cli.console import fail_usage, note
+from deepfer.media import find_media
 
 
 @dataclass(frozen=True)
@@ -54,24 +55,9 @@ def find_inputs(arguments: Sequence[str], save: Path | None) -> list[Input]:
 
 
 def _walk(folder: Path, save: Path | None) -> list[Input]:
-    """The images and videos in a folder and its subfolders, and the subfolders that cannot be read.
-
-    Skips hidden files, links to folders (they may form a circle) and the --save folder.
-    """
-    own = os.path.realpath(save) if save else None
-    found: list[Input] = []
-
-    def add_unreadable(error: OSError) -> None:
-        found.append(Input(Path(error.filename), error=error.strerror))
-
-    for root, folders, files in os.walk(folder, onerror=add_unreadable):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and os.path.realpath(Path(root, name)) != own
-        ]
-        paths = [Path(root, name) for name in files if not name.startswith(".")]
-        found += [
-            Input(path, depth=len(path.relative_to(folder).parts))
-            for path in paths
-            if path.suffix.lower() in image_io.SUFFIXES or video_reader.may_be_video(path)
-        ]
+    """The images and videos in a folder, without those in the --save folder, and the subfolders that cannot be read."""
+    found = [
+        Input(path, 1 if error else len(path.relative_to(folder).parts), error)
+        for path, error in find_media(folder, skip=save)
+    ]
     return sorted(found, key=lambda item: item.path) or [Input(folder, error="no images or videos in this folder")]

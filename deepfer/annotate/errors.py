@@ -1,0 +1,28 @@
+"""The errors of annotating a data set."""
+
+from __future__ import annotations
+
+import importlib
+
+from deepfer.errors import DeepFERError
+
+
+class AnnotationError(DeepFERError):
+    """This source cannot be annotated into this folder."""
+
+
+class OutputLockedError(DeepFERError):
+    """Another process is writing to the folder."""
+
+
+def require(extra: str, *modules: str) -> None:
+    """Check that packages are installed, which `pip install 'deepfer[extra]'` brings.
+
+    Raises:
+        AnnotationError: One of them is missing.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise AnnotationError(f"{module} is not installed: pip install 'deepfer[{extra}]'") from error

@@ -1,0 +1,56 @@
+"""The local engine: the chunks of a job over the processes of one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from functools import partial
+
+from deepfer.annotate.item import Item
+from deepfer.annotate.job import Job
+from deepfer.annotate.recognition import Rows, error_rows, prepare
+from deepfer.annotate.shards import write_shard
+from deepfer.recognizer import EmotionRecognizer
+from deepfer.workers import WorkerKilled, WorkerPool
+
+AHEAD = 1000  # rows are small, so that a long video need not hold up the photos after it
+
+
+class Annotator:
+    """Writes shards with a pool of workers, which it keeps until it is closed.
+
+    As a context manager, it ends them.
+    """
+
+    def __init__(self, job: Job, recognizer: EmotionRecognizer, workers: int) -> None:
+        self._job, self._provenance = job, recognizer.provenance
+        task = partial(prepare, recognizer.classifier.checkpoint, recognizer.detector.source, job.source.filesystem)
+        self._pool: WorkerPool[Item, Rows] = WorkerPool(workers, task, AHEAD)
+
+    def __enter__(self) -> Annotator:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.__exit__(*exception)
+
+    def run(self, chunks: Sequence[int]) -> Generator[int, None, None]:
+        """Annotate chunks, in order. Close the generator if you do not exhaust it.
+
+        Yields:
+            1 for each input that is done.
+
+        Raises:
+            AnnotationError: The source cannot be read any more.
+            OSError: A shard cannot be written.
+        """
+        with closing(self._pool.map(self._job.items(chunks))) as results:
+            for chunk in chunks:
+                rows: Rows = []
+                for number in self._job.numbers(chunk):
+                    result = next(results)
+                    if isinstance(result, WorkerKilled):
+                        reason = f"the process reading it was killed ({result.signal})"
+                        result = error_rows(self._provenance, self._job.source.item_id(number), reason)
+                    rows += result
+                    yield 1
+                write_shard(self._job.shard(chunk), rows)

@@ -1,0 +1,58 @@
+"""Summary: what a shard, or a whole annotated data set, contains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from deepfer.face import LABELS
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers of an annotated data set.
+
+    Attributes:
+        inputs: Images and videos.
+        without_face: Those without a face, excluding failed ones.
+        faces: Faces in images, and people in videos.
+        failed: Inputs that could not be read.
+        emotions: Label to the number of faces, in the order of `LABELS`.
+    """
+
+    inputs: int = 0
+    without_face: int = 0
+    faces: int = 0
+    failed: int = 0
+    emotions: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Summary:
+        """The summary of rows with `deepfer.result.COLUMNS` as keys."""
+        emotions: Counter[str] = Counter()
+        without_face = failed = first = 0
+        for row in rows:
+            if face := row.get("face"):
+                emotions[row["emotion"]] += 1
+                first += face == 1
+            elif row.get("error"):
+                failed += 1
+            else:
+                without_face += 1
+        counted = {label: emotions[label] for label in LABELS}
+        return cls(first + without_face + failed, without_face, emotions.total(), failed, counted)
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            self.inputs + other.inputs,
+            self.without_face + other.without_face,
+            self.faces + other.faces,
+            self.failed + other.failed,
+            {label: self.emotions[label] + other.emotions[label] for label in LABELS},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for `json.dumps`; `Summary(**…)` reads them."""
+        return asdict(self)
