@@ -178,7 +178,7 @@ class VideoResult:
         model: As in `Provenance`.
         revision: As in `Provenance`.
         detector: As in `Provenance`.
-        width: Of the upright frames, in pixels.
+        width: Of the upright frames in the file, in pixels.
         height: Likewise.
         duration_s: The length that could be read, in seconds.
         fps: Frames per second; the usual rate if it varies.
