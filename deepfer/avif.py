@@ -1,4 +1,4 @@
-"""A check of the items in an AVIF file before it is decoded (ISO/IEC 23008-12, AV1 bitstream)."""
+"""A check of the images in an AVIF file before it is decoded (AV1 bitstream)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from io import BytesIO
 
 from deepfer.exif import is_honest
+from deepfer.heif_items import items, number
 from deepfer.mp4 import boxes, find
 
-MAX_EXTENTS = 10_000  # pieces of all items; a grid of 64 megapixels has about 250
 MAX_OBUS = 1_000  # units of a coded image; encoders write three or four
 _FRAME_HEADER, _FRAME = 3, 6  # OBU types
 
@@ -39,51 +39,10 @@ def _images(data: bytes) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
     file = BytesIO(data)
     for kind, start, end in boxes(file, 0, len(data)):
         if kind == b"meta":
-            yield from _items(data, start + 4, end)
+            yield from ((item.kind, item.pieces) for item in items(data, start + 4, end))
         elif kind == b"moov":
             for track in find(file, b"trak", start, end):
                 yield b"av01", _first_sample(data, *track[1:])
-
-
-def _items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
-    kinds, places, idat = dict[int, bytes](), dict[int, list[tuple[int, int, int]]](), 0
-    file = BytesIO(data)
-    for kind, at, until in boxes(file, start, end):
-        if kind == b"iinf":
-            for _, entry, _ in find(file, b"infe", at + (6 if data[at] == 0 else 8), until):
-                wide = 4 if data[entry] >= 3 else 2
-                kinds[_number(data, entry + 4, wide)] = data[entry + 6 + wide : entry + 10 + wide]
-        elif kind == b"iloc":
-            places.update(_places(data, at))
-        elif kind == b"idat":
-            idat = at
-    for item, pieces in places.items():
-        yield kinds.get(item, b""), [(at + idat * (method == 1), size) for method, at, size in pieces]
-
-
-def _places(data: bytes, at: int) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
-    """An item location box: (item, its pieces as (method, offset, size)); method 1 is relative to idat."""
-    version, sizes, more = data[at], data[at + 4], data[at + 5]
-    place_bytes, size_bytes, base_bytes, index_bytes = sizes >> 4, sizes & 15, more >> 4, more & 15 if version else 0
-    wide = 4 if version == 2 else 2
-    count, at = _number(data, at + 6, wide), at + 6 + wide
-    left = MAX_EXTENTS
-    for _ in range(count):
-        item, at = _number(data, at, wide), at + wide
-        method, at = (_number(data, at, 2) & 15, at + 2) if version else (0, at)
-        base, at = _number(data, at + 2, base_bytes), at + 2 + base_bytes
-        extents, at = _number(data, at, 2), at + 2
-        left -= extents + 1
-        if left < 0:
-            raise ValueError(f"more than {MAX_EXTENTS:,} pieces")
-        pieces = []
-        for _ in range(extents):
-            at += index_bytes
-            place = base + _number(data, at, place_bytes)
-            size = _number(data, at + place_bytes, size_bytes) or len(data)  # 0: to the end
-            pieces.append((method, place, min(size, max(len(data) - place, 0))))
-            at += place_bytes + size_bytes
-        yield item, pieces
 
 
 def _first_sample(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
@@ -94,11 +53,11 @@ def _first_sample(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     for table, table_end in inner:
         content = {kind: at for kind, at, _ in boxes(file, table, table_end)}
         if b"stsz" in content:
-            same = _number(data, content[b"stsz"] + 4, 4)
-            size = same or _number(data, content[b"stsz"] + 12, 4)
+            same = number(data, content[b"stsz"] + 4, 4)
+            size = same or number(data, content[b"stsz"] + 12, 4)
             for kind, wide in ((b"stco", 4), (b"co64", 8)):
                 if kind in content:
-                    return [(_number(data, content[kind] + 8, wide), min(size, len(data)))]
+                    return [(number(data, content[kind] + 8, wide), min(size, len(data)))]
     return []
 
 
@@ -113,14 +72,10 @@ def _count_frames(units: bytes) -> int:
         if head & 2:
             size = 0
             for shift in range(0, 56, 7):  # LEB128
-                byte = _number(units, at, 1)
+                byte = number(units, at, 1)
                 size, at = size | (byte & 127) << shift, at + 1
                 if byte < 128:
                     break
         frames += head >> 3 & 15 in (_FRAME_HEADER, _FRAME)
         at += size
     raise ValueError(f"more than {MAX_OBUS:,} units in an image")
-
-
-def _number(data: bytes, at: int, size: int) -> int:
-    return int.from_bytes(data[at : at + size], "big")

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import ImageFile, TiffImagePlugin
 
 from deepfer.avif import frames_in_an_image
+from deepfer.heic import pixels_decoded
 from deepfer.jpeg import Scans
 from deepfer.jpeg2000 import set_up_s
 
@@ -82,6 +83,9 @@ def _storage_ns(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) ->
             return (25, 10, first) if lossless else (17, 95, first)
         case "AVIF":
             return 25 * (2 if image.mode == "RGBA" else 1) * frames_in_an_image(data), 100, size
+        case "HEIF":
+            deep = image.info.get("bit_depth", 8) > 8
+            return (50 if deep else 25) * pixels_decoded(data) / (image.width * image.height), 105, size
         case "GIF":
             return 15, 2, size
         case "JPEG2000":

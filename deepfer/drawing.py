@@ -44,16 +44,19 @@ STYLES: dict[str, Style] = {
 UNCLASSIFIED: Colour = (255, 255, 255)  # a face without probabilities
 DARK: Colour = (16, 16, 20)  # outlines, and text on light colours
 
-MIN_TEXT = 9  # pixels: smaller text is illegible
+MIN_TEXT = 11  # pixels: smaller text is hard to read
+HIDES = 0.2  # of a face: a tag that covers more of it should not be drawn inside
+CROWDED = 0.7  # text shrinks to this share where there is no room
 SUBPIXEL_BITS = 4  # points are passed to OpenCV in sixteenths of a pixel
 
 
 def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """Draw a box around each face and, if it is classified, a tag such as "happy 93%".
 
-    With a track id, the tag is "#1 happy 93%". Line width and text size grow with the image and the face. A tag is
-    placed above its face, or below or inside if it would leave the image or cover another face or tag. It is omitted if
-    the image is too small.
+    With a track id, the tag is "#1 happy 93%". An unclear face has a dashed box in a paler colour and a tag such as
+    "unclear: neutral or angry? 41%", shortened where that would cover another face or tag. Line width and text size
+    grow with the image and the face. A tag is placed above its face, or below or inside if it would leave the image or
+    cover another face or tag. It is omitted if the image is too small.
 
     Args:
         rgb: RGB, `uint8 (H, W, 3)`.
@@ -72,24 +75,60 @@ def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     boxes = [clip_box(face.box, width, height) for face in faces]
     for face, box in zip(faces, boxes, strict=True):
         if area(box):
-            _draw_box(canvas, box, _colour(face), scale)
+            _draw_box(canvas, box, _colour(face), scale, dashed=face.unclear)
     tags: list[Box] = []
-    for face, box in zip(faces, boxes, strict=True):
+    # Unclear faces last: their long tags make do with the room that is left.
+    for face, box in sorted(zip(faces, boxes, strict=True), key=lambda drawn: drawn[0].unclear):
         if not area(box) or face.emotion is None or face.confidence is None:
             continue
-        size = round(min(max((box[2] - box[0]) / 8, scale / 46), scale / 20))
-        number = "" if face.track_id is None else f"#{face.track_id} "
-        text = _text(f"{number}{face.emotion} {format_percent(face.confidence)}", max(size, MIN_TEXT))
-        if text.shape[0] > height or text.shape[1] > width:
-            continue
-        place = _free_place(text.shape, box, [*tags, *(other for other in boxes if other != box)], (height, width))
-        _draw_tag(canvas, text, place, _colour(face))
-        tags.append(place)
+        size = max(round(min(max((box[2] - box[0]) / 8, scale / 46), scale / 20)), MIN_TEXT)
+        others = [*tags, *(other for other in boxes if other != box)]
+        if tag := _fitting_tag(_tag_words(face), size, box, others, (height, width)):
+            _draw_tag(canvas, *tag, _colour(face))
+            tags.append(tag[1])
     return canvas
 
 
+def _fitting_tag(
+    words: list[str], size: int, box: Box, others: list[Box], image: tuple[int, int]
+) -> tuple[np.ndarray, Box] | None:
+    """The first words, at `size` or else smaller, that have a place free of `others`, or those that cover least.
+
+    Returns:
+        The text as from `_text`, and its place; None if the image, of (height, width), is too small.
+    """
+    best, least = None, float("inf")
+    for pixels in dict.fromkeys((size, max(round(size * CROWDED), MIN_TEXT))):
+        for option in words:
+            text = _text(option, pixels)
+            if text.shape[0] > image[0] or text.shape[1] > image[1]:
+                continue
+            hides_face = text.size > HIDES * area(box)
+            place, covered = _free_place(text.shape, box, [*others, box] if hides_face else others, image)
+            if not covered:
+                return text, place
+            if covered < least:
+                best, least = (text, place), covered
+    return best
+
+
+def _tag_words(face: Face) -> list[str]:
+    """What a face's tag may say, the longest first."""
+    number = "" if face.track_id is None else f"#{face.track_id} "
+    percent = format_percent(face.confidence)
+    if not face.unclear:
+        return [f"{number}{face.label} {percent}"]
+    either = f"{face.emotion} or {face.runner_up}?"
+    return [f"{number}{words}" for words in (f"{face.label} {percent}", face.label, either, "unclear")]
+
+
 def _colour(face: Face) -> Colour:
-    return STYLES[face.emotion].colour if face.emotion else UNCLASSIFIED
+    """The emotion's colour; mixed with white to equal parts if it is unclear."""
+    colour = STYLES[face.emotion].colour if face.emotion else UNCLASSIFIED
+    if not face.unclear:
+        return colour
+    red, green, blue = ((value + 256) // 2 for value in colour)
+    return red, green, blue
 
 
 def _darker(colour: Colour) -> Colour:
@@ -98,15 +137,16 @@ def _darker(colour: Colour) -> Colour:
     return red, green, blue
 
 
-def _draw_box(canvas: np.ndarray, box: Box, colour: Colour, scale: float) -> None:
+def _draw_box(canvas: np.ndarray, box: Box, colour: Colour, scale: float, *, dashed: bool) -> None:
     """A line inside `box`, between two thin darker ones that keep it visible on any background."""
     side = min(box[2] - box[0], box[3] - box[1])
     line = max(1, round(min(max(side / 50, scale / 320), scale / 130)))
     outline = max(1, line // 3)
     # One more pixel because OpenCV's antialiased lines are that much wider.
     points = _rounded(box, inset=min(line / 2 + outline + 1, side / 2), radius=side * 0.07)
-    cv2.polylines(canvas, [points], True, _darker(colour), line + 2 * outline, cv2.LINE_AA, SUBPIXEL_BITS)
-    cv2.polylines(canvas, [points], True, colour, line, cv2.LINE_AA, SUBPIXEL_BITS)
+    lines = _dashes(points, 7 * (line + outline) << SUBPIXEL_BITS) if dashed else [points]
+    for shade, width in ((_darker(colour), line + 2 * outline), (colour, line)):
+        cv2.polylines(canvas, lines, not dashed, shade, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _draw_tag(canvas: np.ndarray, text: np.ndarray, place: Box, colour: Colour) -> None:
@@ -139,6 +179,17 @@ def _rounded(box: Box, inset: float, radius: float) -> np.ndarray:
     return np.rint((points.reshape(-1, 1, 2) - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
+def _dashes(contour: np.ndarray, period: int) -> list[np.ndarray]:
+    """Dashes along a closed contour `(N, 1, 2)`, one about every `period` units, as open contours: int32 (M, 1, 2)."""
+    closed = np.concatenate([contour[:, 0], contour[:1, 0]]).astype(np.float64)
+    along = np.concatenate([[0.0], np.linalg.norm(np.diff(closed, axis=0), axis=1).cumsum()])
+    step = along[-1] / max(4, round(along[-1] / period))
+    starts = np.arange(0, along[-1] - step / 2, step)
+    at = starts[:, None] + np.linspace(0, 0.5 * step, 5)  # 5 points follow a corner's arc
+    points = np.stack([np.interp(at, along, closed[:, axis]) for axis in (0, 1)], axis=2)
+    return list(np.rint(points)[:, :, None].astype(np.int32))
+
+
 @lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
@@ -155,8 +206,8 @@ def _text(text: str, size: int) -> np.ndarray:
     return np.asarray(image, dtype=np.float32) / 255
 
 
-def _free_place(tag: tuple[int, ...], box: Box, others: list[Box], image: tuple[int, int]) -> Box:
-    """The place next to `box`, in the image, where a tag of (height, width) covers the least of `others`."""
+def _free_place(tag: tuple[int, ...], box: Box, others: list[Box], image: tuple[int, int]) -> tuple[Box, int]:
+    """Where next to `box`, in the image, a tag of (height, width) covers the least of `others`; how many pixels."""
     tag_height, tag_width = tag
     x1, y1, x2, y2 = box
     places: list[Box] = []
@@ -168,8 +219,9 @@ def _free_place(tag: tuple[int, ...], box: Box, others: list[Box], image: tuple[
     if not places:  # a face at an edge that is lower than its tag
         top = min(max(y1, 0), image[0] - tag_height)
         left = min(x1, image[1] - tag_width)
-        return left, top, left + tag_width, top + tag_height
+        places.append((left, top, left + tag_width, top + tag_height))
     low = np.maximum(np.array(places)[:, None, :2], np.array(others).reshape(-1, 4)[:, :2])
     high = np.minimum(np.array(places)[:, None, 2:], np.array(others).reshape(-1, 4)[:, 2:])
     covered = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
-    return places[int(covered.argmin())]  # the first of equals
+    best = int(covered.argmin())  # the first of equals
+    return places[best], int(covered[best])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,17 +51,12 @@ class Face:
     @property
     def runner_up(self) -> str | None:
         """The second most probable label, or None before classification."""
-        if not self.probabilities:
-            return None
-        return sorted(self.probabilities, key=lambda label: self.probabilities[label], reverse=True)[1]
+        return ranking(self.probabilities)[1] if self.probabilities else None
 
     @property
     def unclear(self) -> bool:
         """Whether the most probable emotion is improbable, or hardly more probable than the next."""
-        if not self.probabilities:
-            return False
-        first, second = sorted(self.probabilities.values(), reverse=True)[:2]
-        return first < CLEAR_CONFIDENCE or first - second < CLEAR_LEAD
+        return bool(self.probabilities) and is_unclear(self.probabilities.values())
 
     @property
     def label(self) -> str:
@@ -80,6 +75,17 @@ class Face:
             "probabilities": dict(self.probabilities),
             "track_id": self.track_id,
         }
+
+
+def ranking(probabilities: Mapping[str, float]) -> list[str]:
+    """Labels, the most probable first; equal ones stay in their order."""
+    return sorted(probabilities, key=lambda label: probabilities[label], reverse=True)
+
+
+def is_unclear(probabilities: Iterable[float]) -> bool:
+    """Whether the highest of at least two probabilities is low, or hardly higher than the next."""
+    first, second = sorted(probabilities, reverse=True)[:2]
+    return first < CLEAR_CONFIDENCE or first - second < CLEAR_LEAD
 
 
 def area(box: Box) -> int:

@@ -17,6 +17,7 @@ from deepfer.atomic import atomic_write
 from deepfer.decode_budget import BudgetedFile, decoding_s
 from deepfer.errors import ImageError
 from deepfer.exif import is_honest
+from deepfer.heic import HEIC_SUFFIXES, is_heic, open_heic
 from deepfer.jpeg import read_scans, with_honest_exif
 from deepfer.limits import MAX_DECODE_S, MAX_FILE_BYTES, MAX_PIXELS
 from deepfer.text import first_line, printable
@@ -26,8 +27,12 @@ ImageSource = np.ndarray | Image.Image | str | Path  # what `as_rgb` accepts
 # Pillow would also try unsafe formats: EPS starts Ghostscript. TGA is missing because it has no signature, so noise
 # passes for it, and ICO because its header hides the true size.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
+FORMAT_NAMES = ", ".join((*FORMATS, "HEIC"))  # HEIC has its own reader
 # A folder is searched for these. A file given by name may have any suffix: its content decides.
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2",
+    *HEIC_SUFFIXES,
+)  # fmt: skip
 
 BAND_PIXELS = 2_000_000  # converted at a time; each conversion has a fixed cost, up to 10 ms for Lab
 
@@ -36,7 +41,8 @@ _DAMAGE = (
     OSError,  # truncated or undecodable data: nearly every reader
     SyntaxError,  # PNG chunks, AVIF boxes, the header of an EXIF block
     ValueError,  # numbers in PPM, TIFF and BMP headers, a PNG's IHDR, an AVIF's EXIF
-    RuntimeError,  # libavif
+    RuntimeError,  # libavif, libheif
+    EOFError,  # libheif
     TypeError,  # TIFF tags that hold bytes instead of numbers
     OverflowError,  # huge BigTIFF offsets
     struct.error,  # a truncated EXIF directory
@@ -64,7 +70,7 @@ def read_image(
 ) -> np.ndarray:
     """Read an image of any common format.
 
-    EXIF orientation is applied, transparent pixels are blended with white, only the first frame of an animation is
+    It is turned upright, transparent pixels are blended with white, only the first frame of an animation is
     read, and 16-bit, 32-bit and float gray is scaled to 8 bits.
 
     Args:
@@ -189,7 +195,8 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
             if data.startswith(b"\xff\xd8"):
                 scans = read_scans(data)
                 data = with_honest_exif(data, scans)
-            image = Image.open(BudgetedFile(data), formats=FORMATS)
+            heic = is_heic(data)
+            image = open_heic(data) if heic else Image.open(BudgetedFile(data), formats=FORMATS)
             width, height = image.size
             if max_side and max(width, height) > max_side:
                 raise ImageError(f"{name}: wider or higher than {max_side} pixels ({width}x{height})")
@@ -204,10 +211,9 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
                     "make it smaller, or save it as a plain JPEG"
                 )
             image.load()
-            return _upright(image)
+            return image if heic else _upright(image)
     except UnidentifiedImageError as error:
-        formats = ", ".join(FORMATS)
-        raise ImageError(f"{name}: not an image of a supported format ({formats}), or truncated") from error
+        raise ImageError(f"{name}: not an image of a supported format ({FORMAT_NAMES}), or truncated") from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large(name)) from error
     except _DAMAGE as error:

@@ -66,8 +66,14 @@ MAX_CONFIG_BYTES = limit("MAX_CONFIG_BYTES", 1_000_000)
 MAX_VIDEO_BYTES = limit("MAX_VIDEO_BYTES", 2_000_000_000)
 # Bounds the processing time and the size of the output.
 MAX_VIDEO_S = limit("MAX_VIDEO_S", 600.0)
-# 1080p as codecs round it, in either orientation: two cores decode and encode this in real time.
+# 1080p as codecs round it, in either orientation: two cores process and encode this in real time. Larger frames are
+# scaled down to it.
 MAX_VIDEO_PIXELS = limit("MAX_VIDEO_PIXELS", 1920 * 1088)
+# 4K, and the 5.3K of action cameras. Decoders keep many frames: this takes up to 1 GB, 8K would take 2 GB.
+MAX_VIDEO_FRAME_PIXELS = limit("MAX_VIDEO_FRAME_PIXELS", 17_000_000)
+# Of all frames together, which bounds the time to decode them: ten minutes of 4K at 60 frames per second, or of 1080p
+# slow motion.
+MAX_VIDEO_DECODED_PIXELS = limit("MAX_VIDEO_DECODED_PIXELS", 320_000_000_000)
 # Ten minutes of slow motion at 240 frames per second, for files whose timestamps cannot be trusted.
 MAX_VIDEO_FRAMES = limit("MAX_VIDEO_FRAMES", 150_000)
 # The people seen for longest are kept, which bounds memory and the size of the result.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepfer.face import LABELS, Face
+from deepfer.face import LABELS, Face, is_unclear, ranking
 from deepfer.text import format_percent, printable
 
 INPUT_COLUMNS = ("path", "width", "height", "model", "revision", "detector", "faces")  # faces: their number
@@ -81,7 +81,7 @@ class Result:
 
     def line(self) -> str:
         """One readable line."""
-        shown = "; ".join(f"{face.emotion} {format_percent(face.confidence)} at {face.box}" for face in self.faces)
+        shown = "; ".join(f"{face.label} {format_percent(face.confidence)} at {face.box}" for face in self.faces)
         count = {0: "no face found", 1: "1 face: "}.get(self.count, f"{self.count} faces: ")
         return f"{printable(self.path)}  {self.width}x{self.height}  {count}{shown}"
 
@@ -132,6 +132,29 @@ class Person:
         """The emotion shown for the longest time."""
         return max(self.seconds, key=lambda label: self.seconds[label])
 
+    @property
+    def unclear(self) -> bool:
+        """Whether no emotion stands out: by the mean probabilities, with the rule for a face.
+
+        The share of time would not do: someone may look neutral at 40% all the time.
+        """
+        return is_unclear(self.probabilities.values()) or ranking(self.probabilities)[0] != self.emotion
+
+    @property
+    def label(self) -> str:
+        """What to call the person's emotion: "mostly happy", or "unclear: neutral or angry?"."""
+        first, second = ranking(self.probabilities)[:2]
+        return f"unclear: {first} or {second}?" if self.unclear else f"mostly {self.emotion}"
+
+    def line(self) -> str:
+        """A readable phrase. Its percentage is the share of time, or the two mean probabilities if `unclear`."""
+        if self.unclear:
+            first, second = (self.probabilities[label] for label in ranking(self.probabilities)[:2])
+            shown = f"{format_percent(first)} and {format_percent(second)} on average"
+        else:
+            shown = format_percent(self.seconds[self.emotion] / self.seen_s)
+        return f"{self.track_id} seen {self.seen_s:.1f} s, {self.label} ({shown})"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for `json.dumps`; without the timeline."""
         return {
@@ -140,6 +163,7 @@ class Person:
             "last_s": round(self.last_s, 3),
             "seen_s": round(self.seen_s, 3),
             "emotion": self.emotion,
+            "unclear": self.unclear,
             "seconds": {label: round(value, 3) for label, value in self.seconds.items()},
             "probabilities": self.probabilities,
         }
@@ -154,7 +178,7 @@ class VideoResult:
         model: As in `Provenance`.
         revision: As in `Provenance`.
         detector: As in `Provenance`.
-        width: Of the upright frames, in pixels.
+        width: Of the upright frames in the file, in pixels.
         height: Likewise.
         duration_s: The length that could be read, in seconds.
         fps: Frames per second; the usual rate if it varies.
@@ -211,10 +235,6 @@ class VideoResult:
 
     def line(self) -> str:
         """One readable line."""
-        people = "; ".join(
-            f"{person.track_id} seen {person.seen_s:.1f} s, mostly {person.emotion} "
-            f"({format_percent(person.seconds[person.emotion] / person.seen_s)})"
-            for person in self.people
-        )
+        people = "; ".join(person.line() for person in self.people)
         count = {0: "nobody found", 1: "1 person: "}.get(self.count, f"{self.count} people: ")
         return f"{printable(self.path)}  {self.width}x{self.height}  {self.duration_s:.1f} s  {count}{people}"

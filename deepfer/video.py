@@ -61,7 +61,9 @@ def recognize_video(
     """Track every face through a video. Exhaust or close the generator; closing it early leaves no files behind.
 
     Memory does not grow with the video. The file's timestamps, rotation and pixel aspect ratio are respected. A damaged
-    or truncated video is processed as far as it can be read.
+    or truncated video is processed as far as it can be read. Frames larger than 1080p are scaled down to it first; the
+    result's size and the table's boxes are still in pixels of the original, upright frames. The annotated video has the
+    scaled size, or at most 480p as VP8.
 
     Args:
         recognizer: The recognizer; its detector is used in its setting for frames.
@@ -82,6 +84,7 @@ def recognize_video(
         size = reader.width, reader.height
         writer = stack.enter_context(VideoWriter(Path(video), size, reader.rate)) if video else None
         rows = stack.enter_context(_Table(stack.enter_context(atomic_write(Path(table))))) if table else None
+        enlargement = reader.original[0] / reader.width, reader.original[1] / reader.height
         people = PeopleCounter()
         start = reported = time.monotonic()
         previous: tuple[float, list[Face]] | None = None
@@ -90,7 +93,7 @@ def recognize_video(
                 people.add(*previous, time_s)
             previous = time_s, faces
             if rows:
-                rows.write(time_s, faces)
+                rows.write(time_s, [_enlarged(face, *enlargement) for face in faces])
             if writer:
                 writer.write(time_s, draw_faces(rgb, faces) if faces else rgb)
             now = time.monotonic()
@@ -108,7 +111,7 @@ def recognize_video(
     result = VideoResult(
         str(source),
         *recognizer.provenance,
-        *size,
+        *reader.original,
         duration_s,
         reader.rate,
         reader.read,
@@ -153,6 +156,13 @@ def _interpolate(before: list[Face], after: list[Face], share: float) -> list[Fa
         mixed = {label: p + share * (to.probabilities[label] - p) for label, p in face.probabilities.items()}
         found.append(replace(face, box=(x1, y1, x2, y2), landmarks=(), probabilities=mixed))
     return found
+
+
+def _enlarged(face: Face, across: float, down: float) -> Face:
+    """A face in an image that is wider and higher by two factors; without landmarks."""
+    x1, y1, x2, y2 = face.box
+    box = round(x1 * across), round(y1 * down), round(x2 * across), round(y2 * down)
+    return replace(face, box=box, landmarks=())
 
 
 def _left_s(spent_s: float, done_s: float, total_s: float | None) -> float | None:

@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 
 from deepfer.errors import VideoError
-from deepfer.limits import MAX_VIDEO_BYTES, MAX_VIDEO_FRAMES, MAX_VIDEO_PIXELS, MAX_VIDEO_S
+from deepfer.limits import (
+    MAX_VIDEO_BYTES,
+    MAX_VIDEO_DECODED_PIXELS,
+    MAX_VIDEO_FRAME_PIXELS,
+    MAX_VIDEO_FRAMES,
+    MAX_VIDEO_PIXELS,
+    MAX_VIDEO_S,
+)
 from deepfer.mp4 import has_index, video_s
 from deepfer.text import printable
 
@@ -34,8 +41,7 @@ _SIGNATURES: tuple[tuple[int, bytes], ...] = (
 TS_PACKET = 188  # bytes
 HEAD_BYTES = 2 * TS_PACKET + 1  # read from a file to detect its format
 FORMATS = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, Ogg"
-# MAX_VIDEO_PIXELS for messages.
-LARGEST = "1080p" if MAX_VIDEO_PIXELS == 1920 * 1088 else f"{MAX_VIDEO_PIXELS / 1e6:.3g} megapixels"
+LARGEST = f"{MAX_VIDEO_FRAME_PIXELS / 1e6:.3g} megapixels"
 
 PREVIEW = 30  # frames from which the usual frame rate is measured
 
@@ -45,7 +51,8 @@ class VideoReader:
 
     Attributes:
         name: The file's name, for messages.
-        width: Of the upright frames, in pixels.
+        original: `(width, height)` of the upright frames in the file, in square pixels.
+        width: Of the frames that are returned, in pixels: those of the file, scaled down to at most `MAX_VIDEO_PIXELS`.
         height: Likewise.
         rate: Frames per second; the usual rate if it varies.
         claimed_s: The length in seconds according to the file, or None.
@@ -64,17 +71,23 @@ class VideoReader:
         shape = self._get(cv2.CAP_PROP_SAR_NUM) / max(self._get(cv2.CAP_PROP_SAR_DEN), 1.0)
         shape = shape if 0.2 < shape < 5 else 1.0
         if self._get(cv2.CAP_PROP_ORIENTATION_META) in (90, 270):  # OpenCV swaps the sides, but not the aspect ratio
-            self.width, self.height = round(width), round(height * shape)
+            self.original = round(width), round(height * shape)
         else:
-            self.width, self.height = round(width * shape), round(height)
-        if self.width * self.height > MAX_VIDEO_PIXELS:
-            raise VideoError(f"{self.name}: larger than {LARGEST} ({self.width}x{self.height})")
-        if min(self.width, self.height) < 16:
-            raise VideoError(f"{self.name}: smaller than 16 pixels ({self.width}x{self.height})")
+            self.original = round(width * shape), round(height)
+        pixels, size = self.original[0] * self.original[1], f"{self.original[0]}x{self.original[1]}"
+        if max(pixels, width * height) > MAX_VIDEO_FRAME_PIXELS:
+            raise VideoError(f"{self.name}: frames of more than {LARGEST} ({size})")
+        if min(self.original) < 16:
+            raise VideoError(f"{self.name}: smaller than 16 pixels ({size})")
+        self.width, self.height = self.original
+        if pixels > MAX_VIDEO_PIXELS:
+            scale = (MAX_VIDEO_PIXELS / pixels) ** 0.5
+            self.width, self.height = (max(8, int(side * scale) // 8 * 8) for side in self.original)  # 4K: 1080p
         claimed_rate = self._get(cv2.CAP_PROP_FPS)
         frames = self._get(cv2.CAP_PROP_FRAME_COUNT)
-        if frames > MAX_VIDEO_FRAMES:
-            raise VideoError(f"{self.name}: more than {MAX_VIDEO_FRAMES:,} frames ({frames:,.0f})")
+        self._max_frames = min(MAX_VIDEO_FRAMES, int(MAX_VIDEO_DECODED_PIXELS / (width * height)))
+        if frames > self._max_frames:
+            raise VideoError(f"{self.name}: more than {self._max_frames:,} frames of {size} ({frames:,.0f})")
         # Some frames may be hidden by an edit list; the track may last longer than its frames.
         lengths = [frames / claimed_rate if claimed_rate else 0.0, _track_s(path) or 0.0]
         self.claimed_s = min((length for length in lengths if length > 0), default=None)
@@ -105,11 +118,11 @@ class VideoReader:
             if time_s <= last_s:  # some containers lack times
                 time_s = last_s + 1 / self.rate
             last_s = time_s
-            if time_s >= MAX_VIDEO_S or self.read >= MAX_VIDEO_FRAMES:
+            if time_s >= MAX_VIDEO_S or self.read >= self._max_frames:
                 self._too_long = True
                 return
             self.read += 1
-            if bgr.shape[1::-1] != (self.width, self.height):  # not square pixels, or the size changed
+            if bgr.shape[1::-1] != (self.width, self.height):  # larger, not square pixels, or the size changed
                 bgr = cv2.resize(bgr, (self.width, self.height), interpolation=cv2.INTER_AREA)
             yield time_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 

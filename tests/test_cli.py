@@ -19,10 +19,10 @@ import pytest
 from command_line import lines, run, started
 from PIL import Image
 
-from deepfer import LABELS, EmotionRecognizer, __version__, draw_faces, read_image
+from deepfer import LABELS, EmotionRecognizer, Face, __version__, draw_faces, read_image
 from deepfer.checkpoint import DETECTOR, EMBEDDED
 from deepfer.cli import main
-from deepfer.result import COLUMNS
+from deepfer.result import COLUMNS, Result
 
 ROOT = Path(__file__).parents[1]
 KEYS = ["path", "width", "height", "model", "revision", "detector", "faces", "error"]
@@ -621,6 +621,13 @@ def test_videos_in_a_folder_are_saved_and_resumed(
     rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
     assert [row["path"].rpartition("/")[2] for row in rows] == ["a.mp4", "b.mov", "c.png", "d.webm"]
     assert [row["emotion"] for row in rows] == ["happy", "happy", "happy", ""]
+
+
+def test_an_unclear_face_is_a_question() -> None:
+    shown = Face((1, 2, 30, 40), probabilities=dict.fromkeys(LABELS, 0.02) | {"neutral": 0.46, "angry": 0.44})
+    assert Result("a.jpg", "cnn", None, "deepfer", 50, 60, [shown]).line() == (
+        "a.jpg  50x60  1 face: unclear: neutral or angry? 46% at (1, 2, 30, 40)"
+    )
 
 
 def test_a_single_video_is_saved_with_its_timeline(clip: Path, tmp_path: Path, no_ffmpeg: None) -> None:

@@ -73,7 +73,9 @@ def test_metrics_describe_the_served_output(measured: Path, dataset: Path, class
         assert m["accuracy_interval"][0] <= m["accuracy"] <= m["accuracy_interval"][1]
         own = rows & (np.arange(len(split)) >= TWINS)
         assert m["without_near_duplicates"] == {"n": own.sum(), "accuracy": pytest.approx(right[own].mean())}
+        assert ("unclear" in m) == (p is served)
     m = against["ferplus"]["served"]
+    assert 0 < m["unclear"]["share"] < 1
     flipped = (served + mirrored).argmax(axis=1) == split.labels
     assert m["flip_tta"]["accuracy"] == pytest.approx(flipped[voted].mean())
     temperature = classifier.checkpoint.temperature["logits"]

@@ -40,9 +40,9 @@ def test_a_limit_from_the_environment_applies() -> None:
 
 def test_a_video_error_states_the_limit_that_is_set(tmp_path: Path) -> None:
     clip = clips.write(tmp_path / "small.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2, 10)
-    done = run("-m", "deepfer", str(clip), DEEPFER_MAX_VIDEO_PIXELS="4000")
+    done = run("-m", "deepfer", str(clip), DEEPFER_MAX_VIDEO_FRAME_PIXELS="4000")
     assert done.returncode == 1
-    assert done.stderr.endswith("small.mp4: larger than 0.004 megapixels (64x64)\n")
+    assert done.stderr.endswith("small.mp4: frames of more than 0.004 megapixels (64x64)\n")
 
 
 @pytest.mark.parametrize("value", ["many", "0"])

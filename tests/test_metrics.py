@@ -5,7 +5,7 @@ from deepfer.classifier import softmax
 from deepfer.face import LABELS
 from training.convert.calibration import MIN_SCALE, blend_score, fit_calibration, fit_temperature, held_out_accuracy
 from training.data.split import Split
-from training.report.metrics import ece, interval, log_loss, measure
+from training.report.metrics import ece, interval, log_loss, measure, unclear
 
 
 def test_metrics_by_hand() -> None:
@@ -46,6 +46,23 @@ def test_calibration_error_by_hand() -> None:
     confident[:, 0], confident[:, 1] = 0.9, 0.1
     assert ece(confident, np.array([0] * 9 + [1])) == pytest.approx(0, abs=1e-9)
     assert ece(confident, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.4)
+
+
+def test_unclear_faces_by_hand() -> None:
+    close, low, clear = [0.5, 0.4, 0.1, 0, 0, 0, 0], [0.45, 0.2, 0.2, 0.15, 0, 0, 0], [0.6, 0.4, 0, 0, 0, 0, 0]
+    rows, truth = [close, close, low, low, clear, clear, clear, clear], [0, 1, 2, 3, 0, 0, 0, 1]
+    assert unclear(np.array(rows), np.array(truth)) == {
+        "share": 0.5,
+        "first_right": 0.25,
+        "first_or_second_right": 0.5,
+        "rest_right": 0.75,
+    }
+    assert unclear(np.array([clear]), np.array([0])) == {
+        "share": 0,
+        "first_right": None,
+        "first_or_second_right": None,
+        "rest_right": 1,
+    }
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])

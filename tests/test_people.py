@@ -54,6 +54,37 @@ def test_a_person_who_soon_returns_is_counted_once() -> None:
     assert np.isnan(person.timeline[3:5, 0]).all()  # from 0.6 to 1 s
 
 
+def steady(first: tuple[str, float], second: tuple[str, float]) -> dict[str, float]:
+    rest = (1 - first[1] - second[1]) / (len(LABELS) - 2)
+    return dict.fromkeys(LABELS, rest) | dict([first, second])
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        ([(("happy", 0.8), ("neutral", 0.1))], "mostly happy (100%)"),
+        ([(("happy", 0.45), ("neutral", 0.2))], "unclear: happy or neutral? (45% and 20% on average)"),
+        (
+            [(("happy", 0.9), ("sad", 0.05)), (("sad", 0.86), ("happy", 0.1))],
+            "unclear: happy or sad? (50% and 46% on average)",
+        ),
+        ([(("happy", 0.9), ("sad", 0.05))] * 3 + [(("sad", 0.9), ("happy", 0.05))], "mostly happy (75%)"),
+        # Neutral for longest, but happy on average.
+        (
+            [(("neutral", 0.5), ("happy", 0.45))] * 3 + [(("happy", 0.98), ("sad", 0.01))] * 2,
+            "unclear: happy or neutral? (66% and 30% on average)",
+        ),
+    ],
+)
+def test_a_person_without_a_main_emotion_is_unclear(shown: list, line: str) -> None:
+    people = PeopleCounter()
+    for i, probabilities in enumerate(shown):
+        people.add(float(i), [Face(BOX, 0.9, (), steady(*probabilities), 1)], i + 1.0)
+    (person,), _ = people.summary(float(len(shown)))
+    assert person.line() == f"1 seen {len(shown)}.0 s, {line}"
+    assert person.to_dict()["unclear"] == person.unclear == line.startswith("unclear")
+
+
 def test_a_short_video_lists_people_seen_for_half_of_it() -> None:
     people = PeopleCounter()
     people.add(0.0, [face(1), face(2)], 0.1)

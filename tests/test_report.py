@@ -48,6 +48,21 @@ def test_a_card_says_what_was_not_measured(checkpoint: Path) -> None:
     assert "$" not in text
 
 
+def test_a_card_says_how_often_a_face_is_unclear(checkpoint: Path) -> None:
+    path = checkpoint / "metrics.json"
+    metrics = json.loads(path.read_text())
+    for against in metrics["splits"].values():
+        against["ferplus"]["served"].pop("unclear", None)
+        against["fer2013"]["served"].pop("unclear", None)
+    measured = {"share": 0.0827, "first_right": 0.467, "first_or_second_right": 0.85, "rest_right": None}
+    metrics["splits"]["validation"]["ferplus"]["served"]["unclear"] = measured
+    path.write_text(json.dumps(metrics))
+    assert "\n| served, FER+ majority | validation | 8.3 | 46.7 | 85.0 | – |\n" in model_card.render(checkpoint)
+    del metrics["splits"]["validation"]["ferplus"]["served"]["unclear"]
+    path.write_text(json.dumps(metrics))
+    assert "### Unclear faces\n\nNot measured.\n" in model_card.render(checkpoint)
+
+
 def test_a_card_gives_the_cross_validated_accuracy(checkpoint: Path) -> None:
     change(
         checkpoint,

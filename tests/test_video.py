@@ -395,9 +395,8 @@ def test_limits(recognizer: EmotionRecognizer, tmp_path: Path, walk: Path) -> No
         with pytest.raises(VideoError, match=message):
             next(recognize_video(recognizer, path))
 
-    refused(
-        clips.write(tmp_path / "4k.mp4", [np.zeros((2160, 3840, 3), np.uint8)], 10), r"larger than 1080p \(3840x2160\)"
-    )
+    black = [np.zeros((4320, 7680, 3), np.uint8)]
+    refused(clips.write(tmp_path / "8k.avi", black, 10, "MJPG"), r"more than 17 megapixels \(7680x4320\)")
     refused(clips.write(tmp_path / "8.mp4", [np.zeros((8, 8, 3), np.uint8)] * 2, 10), "smaller than 16 pixels")
     still = [np.zeros((16, 16, 3), np.uint8)] * 700
     refused(clips.write(tmp_path / "long.mp4", still, 1), r"longer than 10 minutes \(11.7\)")
@@ -405,6 +404,38 @@ def test_limits(recognizer: EmotionRecognizer, tmp_path: Path, walk: Path) -> No
     big.write_bytes(walk.read_bytes())
     os.truncate(big, 2_000_000_001)  # it takes no room
     refused(big, "larger than 2 GB")
+
+
+@pytest.mark.slow
+def test_a_4k_video_is_scaled(recognizer: EmotionRecognizer, tmp_path: Path, no_ffmpeg: None) -> None:
+    frames = [frame for frame, _ in itertools.islice(clips.crossing(3840, 2160, 60, people=1), 6)]
+    path = clips.write(tmp_path / "4k.mp4", frames, 10)
+    output, table = tmp_path / f"out{video_suffix()}", tmp_path / "table.csv"
+    *_, last = recognize_video(recognizer, path, video=output, table=table)
+    assert last.result is not None
+    assert (last.result.width, last.result.height, last.result.count) == (3840, 2160, 1)
+    written, _ = clips.read(output)
+    assert written[0].shape[1] < 1920
+    with VideoReader(path) as reader:
+        assert reader.original == (3840, 2160)
+        assert {frame.shape for _, frame in reader.frames()} == {(1080, 1920, 3)}
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = EmotionRecognizer.from_pretrained().recognize(frames[3][:, :, ::-1].copy())[0].box
+    (found,) = [row for row in rows if float(row["time_s"]) == 0.3]
+    assert [int(found[name]) for name in ("x1", "y1", "x2", "y2")] == pytest.approx(expected, abs=60)
+    assert "3840x2160" in last.result.line()
+
+
+def test_portrait_is_scaled_within_the_decoding_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clips.write(tmp_path / "5k.avi", [np.full((5120, 2880, 3), 90, np.uint8)] * 2, 10, "MJPG")
+    with VideoReader(path) as reader:
+        ((_, first), _) = reader.frames()
+        assert first.shape == (reader.height, reader.width, 3)
+        assert 1900 < reader.height <= 1928
+    monkeypatch.setattr("deepfer.video_reader.MAX_VIDEO_DECODED_PIXELS", 20_000_000)
+    with pytest.raises(VideoError, match=r"more than 1 frames of 2880x5120 \(2\)"):
+        VideoReader(path)
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from deepfer.face import LABELS
 from training.data.split import Split
 from training.report import plots
 from training.report.image_grid import image_grid
-from training.report.metrics import ece, measure
+from training.report.metrics import ece, measure, unclear
 
 GRID = (6, 10)  # rows and columns of the grid of mistakes
 
@@ -122,6 +122,8 @@ class SplitEvaluation:
             "flip_tta": {"accuracy": float(np.mean((plain + mirrored).argmax(axis=1) == truth))},
             "without_near_duplicates": None,
         }
+        if head == "served":
+            m["unclear"] = unclear(plain, truth)
         if self.dedup_mask is not None:
             right = (plain.argmax(axis=1) == truth)[self.dedup_mask[rows]]
             accuracy = float(right.mean()) if len(right) else None

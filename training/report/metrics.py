@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
-from deepfer.face import LABELS
+from deepfer.face import LABELS, is_unclear
 
 ECE_BINS = 15
 RESAMPLES = 10_000  # of the bootstrap
@@ -51,6 +51,34 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
             for i, label in enumerate(LABELS)
         },
         "confusion_matrix": confusion_matrix(truth, predicted, labels=range(len(LABELS))).tolist(),
+    }
+
+
+def unclear(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    """Measure what `Face.unclear` says of served probabilities.
+
+    Args:
+        probabilities: float `(N, 7)`.
+        truth: int `(N,)`, indices into `LABELS`.
+
+    Returns:
+        "share": of the faces that are unclear. "first_right" and "first_or_second_right": how often the most probable
+        emotion, and either of the two most probable, is the truth among them. "rest_right": how often the most probable
+        one is among the others. Null for an empty group.
+    """
+    flagged = np.array([is_unclear(row) for row in probabilities.tolist()], bool)
+    first_right = probabilities.argmax(axis=1) == truth
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    second_right = order[:, 1] == truth
+
+    def share(right: np.ndarray) -> float | None:
+        return float(right.mean()) if len(right) else None
+
+    return {
+        "share": share(flagged),
+        "first_right": share(first_right[flagged]),
+        "first_or_second_right": share((first_right | second_right)[flagged]),
+        "rest_right": share(first_right[~flagged]),
     }
 
 

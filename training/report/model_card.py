@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 from deepfer.checkpoint import EMBEDDED, MODEL, read_config, read_metrics
-from deepfer.face import LABELS
+from deepfer.face import CLEAR_CONFIDENCE, CLEAR_LEAD, LABELS
 from training.report.markdown import percent, table
 
 TEMPLATE = Path(__file__).with_suffix(".md")
@@ -47,6 +47,7 @@ def render(folder: Path, source: str | None = None) -> str:
         per_class=per_class(folder),
         calibration=calibration(folder),
         held_out=held_out(config),
+        unclear=unclear(folder),
         robustness=robustness(folder),
         explanation=explanation(folder),
         pipeline=pipeline(folder),
@@ -98,6 +99,29 @@ def calibration(folder: Path) -> str:
         for output, split, m in _measured(folder)
     ]
     return table(("Output, labels", "split", "ECE before", "ECE as served", "log loss as served"), rows)
+
+
+def unclear(folder: Path) -> str:
+    """Table: how often the served output is unclear and how often it is right then, on each split measured."""
+    rows = [
+        (
+            output, split, percent(m["share"]), percent(m["first_right"]), percent(m["first_or_second_right"]),
+            percent(m["rest_right"]),
+        )
+        for output, split, m in ((output, split, m.get("unclear")) for output, split, m in _measured(folder))
+        if m
+    ]  # fmt: skip
+    if not rows:
+        return NOT_MEASURED
+    head = (
+        "Output, labels", "split", "unclear %", "first emotion right %", "first or second right %",
+        "first right among the rest %",
+    )  # fmt: skip
+    return (
+        f"A face is unclear if the most probable emotion has less than {CLEAR_CONFIDENCE:.0%}, or leads the second by "
+        f"less than {100 * CLEAR_LEAD:.0f} points. It is then called, for example, “neutral or angry?”.\n\n"
+        + table(head, rows)
+    )
 
 
 def held_out(config: dict[str, Any]) -> str:
