@@ -29,6 +29,7 @@ except ValueError as error:  # from a numeric setting such as GRADIO_SERVER_PORT
     sys.exit(f"error: a GRADIO_ environment variable is invalid: {error}")
 
 from ui.components import render
+from ui.document import ICON, set_head
 from ui.image_tab import image_tab
 from ui.memory import start_heap_trimmer
 from ui.model_tab import model_tab
@@ -103,7 +104,7 @@ def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.
             webcam_tab(recognizer, tabs, photo)
             video_tab(recognizer)
             model_tab(recognizer)
-        gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False)
+        gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False, elem_id="privacy")
     return page.queue(max_size=MAX_WAITING, api_open=False)  # with an open API, anyone could skip the queue
 
 
@@ -113,6 +114,7 @@ recognizer, warning = load_recognizer(args.model, args.revision)
 if warning:
     print(f"{warning} Using the built-in model.", file=sys.stderr)
 demo = build_page(recognizer, warning)
+set_head(TITLE, DESCRIPTION)
 limit_uploads()
 guard()
 start_cleaner(folder)
@@ -128,6 +130,8 @@ if __name__ == "__main__":
             share=args.share or None,  # None: GRADIO_SHARE decides
             theme=THEME,
             css_paths=CSS,
+            favicon_path=str(ICON),
+            pwa=True,
             footer_links=["api", "settings", "gradio"],
             max_file_size=MAX_UPLOAD_BYTES,
             state_session_capacity=MAX_SESSIONS,

@@ -4,17 +4,20 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hub_server import HubServer
 from test_browser import browser, page, server  # noqa: F401 (fixtures)
 
-from deepfer import LABELS
+from deepfer import LABELS, EmotionRecognizer
 from deepfer.checkpoint import CONFIG, EMBEDDED, METRICS, MODEL, read, resolve
 from deepfer.limits import MAX_CONFIG_BYTES
-from ui.model_tab import model_html
+from ui.comparison import EXAMPLE, Comparison, comparison_html
+from ui.model_tab import code_address, model_html
 
 CNN = EMBEDDED / "cnn"
 UNKNOWN = "This model's accuracy is unknown: "
@@ -52,19 +55,90 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
         words = each.nth(i).inner_text().replace("%", "").split()
         recall, precision = (f"{100 * served['per_class'][label][key]:.0f}" for key in ("recall", "precision"))
         assert words[1:] == [label, f"{served['per_class'][label]['support']:,}", recall, precision]
-    rows = page.locator(".fer-confusion tbody tr")
+    rows = page.locator(".fer-confusion").first.locator("tbody tr")
     happy = rows.nth(LABELS.index("happy")).locator("td")
     assert happy.nth(LABELS.index("happy")).inner_text() == f"{100 * served['per_class']['happy']['recall']:.0f}"
     robustness = metrics()["robustness"]
-    rows = page.get_by_role("table", name="Accuracy on harder photos").locator("tbody tr")
+    rows = page.get_by_role("table", name="Accuracy on harder photos").first.locator("tbody tr")
     accuracies = {"unchanged": robustness["accuracy"]}
     accuracies |= {name: change["strengths"][-1]["accuracy"] for name, change in robustness["changes"].items()}
     for i, (name, accuracy) in enumerate(accuracies.items()):
         assert rows.nth(i).inner_text().replace("%", "").split() == [*name.split(), f"{100 * accuracy:.0f}"]
-    assert "does not know what a person feels" in page.locator(".fer-model").inner_text()
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.locator(".fer-confusion").bounding_box()["width"] <= 390
+    tab = page.get_by_role("tabpanel").filter(has=page.locator(".fer-models")).inner_text()
+    assert "does not know what a person feels" in tab
+    assert "Nobody has measured how well these models work by age, sex or skin colour" in tab
+    assert "disgust rests on 22 photos" in tab
+    page.set_viewport_size({"width": 320, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    right = page.locator(".fer-confusion").first.bounding_box()
+    assert right["x"] + right["width"] <= 320
+    bars = page.locator(".fer-each").first.locator(".fer-track")
+    assert bars.count() == 2 * len(LABELS)
+    for i in range(bars.count()):  # narrow, but there
+        box = bars.nth(i).bounding_box()
+        assert box["width"] >= 30
+        assert box["x"] + box["width"] <= 320
+
+
+def test_both_models_are_described_in_words(page: Any) -> None:  # noqa: F811
+    page.get_by_role("tab", name="Model").click()
+    table = page.get_by_role("table", name="The models side by side")
+    assert "Custom CNN" in table.inner_text()
+    rows = {row.split("\t")[0]: row.split("\t")[1:] for row in table.inner_text().splitlines() if "%" in row}
+    for column, folder in enumerate((CNN, EMBEDDED / "resnet50v2")):
+        served = json.loads((folder / METRICS).read_text())["splits"]["test"]["ferplus"]["served"]
+        assert rows["Accuracy"][column] == f"{100 * served['accuracy']:.1f}%"
+        assert rows["Average accuracy across emotions"][column] == f"{100 * served['balanced_accuracy']:.1f}%"
+    page.get_by_role("button", name="ResNet50V2: model card").click()
+    page.get_by_text("24.1 MB, 48x48 grayscale input").wait_for()
+    assert page.locator(".fer-model-card img").count() == 0
+    assert "license: mit" not in page.content()
+
+
+def test_the_models_answer_side_by_side(page: Any, astronaut: np.ndarray) -> None:  # noqa: F811
+    page.get_by_role("tab", name="Model").click()
+    page.get_by_role("button", name="Use the astronaut example").click()
+    cells = page.get_by_role("table", name="What each model says about each face").locator("tbody td")
+    cells.first.wait_for()
+    for i, source in enumerate(("cnn", "resnet50v2")):
+        (face,) = EmotionRecognizer.from_pretrained(source).recognize(EXAMPLE)
+        words = cells.nth(i).inner_text().split()
+        assert words[1] == face.emotion
+        assert "unclear" not in words
+    assert cells.count() == 2
+    page.locator("#compared").get_by_label("Remove Image").click()
+    page.locator("#comparison .fer-note").wait_for()
+
+
+def test_a_photo_that_is_none_is_named(page: Any, tmp_path: Path) -> None:  # noqa: F811
+    page.get_by_role("tab", name="Model").click()
+    (tmp_path / "notes.jpg").write_text("these are words\n")
+    page.set_input_files("#compared input[type=file]", tmp_path / "notes.jpg")
+    page.locator("#comparison [role=alert]").wait_for()
+    assert "notes.jpg: not an image" in page.locator("#comparison").inner_text()
+
+
+def test_each_other_model_is_loaded_once_and_late(astronaut: np.ndarray) -> None:
+    recognizer = EmotionRecognizer.from_pretrained()
+    comparison = Comparison(recognizer, [resolve("resnet50v2")])
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(comparison.answers, [astronaut] * 4))
+    assert len({len(each) for each in answers}) == 1
+    own, other = answers[0]
+    (expected,) = recognizer.recognize(astronaut)
+    assert own.faces[0].probabilities == pytest.approx(expected.probabilities)
+    assert other.faces[0].probabilities != pytest.approx(own.faces[0].probabilities)
+    nobody = comparison.answers(np.zeros((64, 64, 3), np.uint8))
+    assert [each.faces for each in nobody] == [[], []]
+    assert "No face found" in comparison_html(astronaut, nobody, ["a", "b"])
+
+
+def test_the_code_is_linked_on_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert code_address() is None
+    monkeypatch.setenv("SPACE_ID", "user/page")
+    assert code_address() == "https://huggingface.co/spaces/user/page/tree/main"
+    monkeypatch.setenv("SPACE_ID", 'user/"><script>')
+    assert code_address() is None
 
 
 def test_a_dataset_without_votes_and_without_one_emotion(folder: Path) -> None:
@@ -105,7 +179,6 @@ def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[
     assert UNKNOWN in html
     assert reason in html
     assert "fer-figures" not in html
-    assert "does not know what a person feels" in html
 
 
 def test_whatever_stands_in_the_metrics_is_text_or_told(folder: Path) -> None:
@@ -152,8 +225,8 @@ def test_figures_of_a_whole_dataset_with_a_long_name(folder: Path, page: Any) ->
     assert f"the whole of {altered['dataset'][:80]}" in html
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("tab", name="Model").click()
-    page.evaluate("html => document.querySelector('.fer-model').outerHTML = html", html)
-    assert "smilessmiles" in page.locator(".fer-figures").inner_text()
+    page.evaluate("html => document.querySelector('article.fer-model').outerHTML = html", html)
+    assert "smilessmiles" in page.locator(".fer-figures").first.inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     widths = page.locator(".fer-model :is(table, section, li)").evaluate_all(
         "all => all.map(each => each.getBoundingClientRect().right)"

@@ -67,6 +67,9 @@ def test_a_space_has_only_the_files_it_needs(hub: HubServer, capsys: pytest.Capt
     assert {name for name in held if name.startswith("docs/")} == {
         name for name in space.IMAGE.findall((ROOT / CARD).read_text())
     }
+    address = space.front_matter(held[CARD].decode())["thumbnail"]
+    assert address == f"{hub.url}/spaces/{REPO}/resolve/main/{space.THUMBNAIL}"
+    assert held[space.THUMBNAIL] == (ROOT / space.THUMBNAIL).read_bytes()
     commit = hub.repos[f"spaces/{REPO}"].refs["main"]
     said = capsys.readouterr().out
     assert f"{hub.url}/spaces/{REPO}\ncommit {commit}" in said

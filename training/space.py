@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import HfApi
 
 from training.errors import PublishError
 from training.hub.command_line import parser, publish
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 SINGLE = ("app.py", "requirements.txt", CARD, "LICENSE")
 FOLDERS = ("ui/", "deepfer/")  # published whole; files that are no longer in the checkout are deleted from the Space
 GENERATED = ("__pycache__", ".DS_Store", ".ipynb_checkpoints")
+THUMBNAIL = "ui/public/thumbnail.png"  # what a link to the Space shows
 IMAGE = re.compile(r"!\[[^\]]*\]\((?!https?:)([^)]+)\)")
 USAGE = "Its settings take DEEPFER_MODEL and DEEPFER_REVISION as variables."
 
@@ -56,8 +58,17 @@ def faults(header: Mapping[str, Any], files: Files) -> list[str]:
     return found
 
 
-def space_files() -> dict[str, bytes]:
+def with_thumbnail(readme: str, repo: str) -> str:
+    """Add the address of the thumbnail in the Space to a README's header; the Hub takes no relative one."""
+    address = f"{HfApi().endpoint}/spaces/{repo}/resolve/main/{THUMBNAIL}"
+    return readme.replace("---\n", f"---\nthumbnail: {address}\n", 1)
+
+
+def space_files(repo: str) -> dict[str, bytes]:
     """Collect the files of a Space, by path: the page, the package with the embedded models, and the README's images.
+
+    Args:
+        repo: "user/name", where the Space will be.
 
     Raises:
         PublishError: The README's header does not fit a Space; the message lists every fault.
@@ -71,14 +82,14 @@ def space_files() -> dict[str, bytes]:
     files = {name: (ROOT / name).read_bytes() for name in names}
     if wrong := faults(front_matter(readme), files):
         raise PublishError(f"the header of {CARD} does not fit a Space: {'; '.join(wrong)}")
-    return files
+    return files | {CARD: with_thumbnail(readme, repo).encode()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Publish the page from the command line."""
     args = parser("python -m training.space", __doc__).parse_args(argv)
     try:
-        publish(args, space_files(), "DeepFER's page", Target(args.repo, kind="space", stale=FOLDERS), USAGE)
+        publish(args, space_files(args.repo), "DeepFER's page", Target(args.repo, kind="space", stale=FOLDERS), USAGE)
     except (PublishError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

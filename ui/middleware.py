@@ -26,14 +26,18 @@ MULTIPART = "multipart/form-data"
 UPLOAD = "/gradio_api/upload"
 FILE = "/gradio_api/file={path_or_url:path}"
 
-# The methods of each route and, for POST, the type of the body. Beware when adding a feature: PWA needs
-# /pwa_icon/{size}, which scales an image to any requested size (list only the manifest's sizes); MCP needs
-# /gradio_api/mcp, and its tools fetch URLs.
+# The methods of each route and, for POST, the type of the body. Beware when adding a feature: MCP needs
+# /gradio_api/mcp, and its tools fetch URLs. /pwa_icon/{size} scales an image to any requested size, so it stays closed:
+# our manifest.json names the icons of ui/public.
 ROUTES: dict[str, dict[str, str | None]] = {
     "/": {"GET": None, "HEAD": None},  # HEAD: Gradio checks at the start that its page responds
     "/config": {"GET": None},
     "/favicon.ico": {"GET": None},
-    "/manifest.json": {"GET": None},
+    "/manifest.json": {"GET": None},  # this and the next four are ui/public
+    "/icon-192.png": {"GET": None},
+    "/icon-512.png": {"GET": None},
+    "/thumbnail.png": {"GET": None},
+    "/deep-links.js": {"GET": None},
     "/robots.txt": {"GET": None},
     "/theme.css": {"GET": None},
     "/assets/{path:path}": {"GET": None},

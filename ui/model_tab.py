@@ -1,155 +1,115 @@
-"""The model tab: the loaded model's accuracy, what it confuses, its robustness, and its intended use."""
+"""The model tab: the models' accuracy, what they confuse, both on one photo, their cards and their intended use."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import os
+import re
+from collections.abc import Callable, Sequence
 
 import gradio as gr
 
-from deepfer import LABELS, DeepFERError, EmotionRecognizer
-from deepfer.checkpoint import METRICS, Checkpoint, measured
-from deepfer.text import printable
+from deepfer import DeepFERError, EmotionRecognizer
+from deepfer.checkpoint import EMBEDDED, METRICS, Checkpoint, embedded_models, measured, read
+from ui.comparison import Comparison, add_comparison
 from ui.components import DETECTORS, render
+from ui.figures import Figures, read_figures
 
-# The first of these splits that was measured is shown.
-SPLITS = {"test": "the test split of {}", "all": "the whole of {}", "validation": "the validation split of {}"}
-VOTES = "the emotion that most human raters chose; photos without a clear choice are left out"
-OWN_LABELS = "the dataset's own labels"
-MAX_CORRUPTIONS = 24  # shown on the page
+CARD = "README.md"
+FEW = 100  # images; a figure that rests on fewer is a rough one
+TITLES = {"cnn": "Custom CNN", "resnet50v2": "ResNet50V2"}
+DESCRIPTIONS = {
+    "cnn": "A small network designed for this task. It is the default: faster, and better at rare emotions.",
+    "resnet50v2": "A well-known, larger network, trained from scratch on the same photos.",
+}
+DATA = {
+    "FER2013 (photos)": "https://arxiv.org/abs/1307.0414",
+    "FER+ (labels by ten people)": "https://arxiv.org/abs/1608.01041",
+}
+HUB = "https://huggingface.co"
 
 
 def model_tab(recognizer: EmotionRecognizer) -> None:
     """Add the tab to the surrounding `gr.Tabs`."""
+    served = recognizer.classifier.checkpoint
+    checkpoints = [served, *(read(path, path.name) for path in embedded_models() if path != served.folder)]
+    titles = [title(checkpoint) for checkpoint in checkpoints]
     with gr.Tab("Model", id="model"):
-        gr.HTML(model_html(recognizer.classifier.checkpoint, recognizer.detector_name), apply_default_css=False)
+        gr.HTML(render("models.html", titles=titles, measures=measures(checkpoints)), apply_default_css=False)
+        add_comparison(Comparison(recognizer, checkpoints[1:]), titles)
+        for checkpoint, name in zip(checkpoints, titles, strict=True):
+            with gr.Accordion(f"{name}: all figures", open=checkpoint is served):
+                gr.HTML(model_html(checkpoint, recognizer.detector_name), apply_default_css=False)
+            if checkpoint.folder.parent == EMBEDDED:
+                with gr.Accordion(f"{name}: model card", open=False):
+                    gr.Markdown(card(checkpoint), elem_classes="fer-model-card")
+        gr.HTML(render("model_use.html", data=DATA, code=code_address()), apply_default_css=False)
 
 
-@dataclass(frozen=True)
-class Figures:
-    """The served output's figures in a checkpoint's `metrics.json`, on the first of `SPLITS` that was measured.
-
-    Attributes:
-        images: Their number.
-        source: Where they come from, in words.
-        truth: What the predictions are compared with, in words.
-        accuracy: A share from 0 to 1, like all accuracies here.
-        interval: The 95% confidence interval of the accuracy.
-        deduplicated: Accuracy without images that have a near-duplicate in training; None if there are none.
-        balanced: Mean recall of the emotions that occur.
-        ece: Expected calibration error.
-        precision: Of each emotion; None if it was never predicted.
-        recall: Of each emotion; None if it does not occur.
-        confusion: For each true emotion, how often each emotion was predicted, in the order of `LABELS`.
-        corruptions: Accuracy on the validation split for each corruption at its strongest; empty if not measured.
-        corrupted_images: Number of images that were corrupted.
-    """
-
-    images: int
-    source: str
-    truth: str
-    accuracy: float
-    interval: tuple[float, float]
-    deduplicated: float | None
-    balanced: float
-    ece: float
-    precision: Mapping[str, float | None]
-    recall: Mapping[str, float | None]
-    confusion: Mapping[str, list[int]]
-    corruptions: Mapping[str, float]
-    corrupted_images: int
+def title(checkpoint: Checkpoint) -> str:
+    """A model's name in words."""
+    return TITLES.get(checkpoint.name, checkpoint.name) if checkpoint.folder.parent == EMBEDDED else checkpoint.name
 
 
-def read_figures(metrics: Mapping[str, Any]) -> Figures:
-    """Take the figures out of untrusted metrics.
-
-    Raises:
-        ValueError: They are not in the format that `training.evaluate` writes.
-    """
-    try:
-        split = next((name for name in SPLITS if name in metrics["splits"]), None)
-        if split is None:
-            raise ValueError(f"it has no split {', '.join(SPLITS)}")
-        truths = metrics["splits"][split]
-        by_votes = bool(truths["ferplus"])
-        served = truths["ferplus" if by_votes else "fer2013"]["served"]
-        low, high = served["accuracy_interval"]
-        deduplicated = served.get("without_near_duplicates") or {"accuracy": None}
-        robustness = metrics.get("robustness") or {"images": 0, "changes": {}, "accuracy": 0.0}
-        return Figures(
-            images=_count(served["n"]),
-            source=SPLITS[split].format(printable(_text(metrics["dataset"]))),
-            truth=VOTES if by_votes else OWN_LABELS,
-            accuracy=_share(served["accuracy"]),
-            interval=(_share(low), _share(high)),
-            deduplicated=_share_or_none(deduplicated["accuracy"]),
-            balanced=_share(served["balanced_accuracy"]),
-            ece=_share(served["ece"]),
-            precision={label: _share_or_none(served["per_class"][label]["precision"]) for label in LABELS},
-            recall={label: _share_or_none(served["per_class"][label]["recall"]) for label in LABELS},
-            confusion=_confusion(served["confusion_matrix"]),
-            corruptions=_corruptions(robustness),
-            corrupted_images=_count(robustness["images"]),
-        )
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"a field is missing or malformed ({error})") from error
+def size_mb(checkpoint: Checkpoint) -> float:
+    """The size of the model's file in megabytes."""
+    return checkpoint.model_file.stat().st_size / 1e6
 
 
-def _confusion(matrix: Any) -> dict[str, list[int]]:
-    rows = [[_count(value) for value in row] for row in matrix]
-    if [len(row) for row in rows] != [len(LABELS)] * len(LABELS):
-        raise ValueError(f"the confusion matrix is not {len(LABELS)}x{len(LABELS)}")
-    return dict(zip(LABELS, rows, strict=True))
+def measures(checkpoints: Sequence[Checkpoint]) -> dict[str, list[str]]:
+    """What tells the models apart, in words, with the figure of each."""
 
+    def shown(figure: Callable[[Figures], str]) -> list[str]:
+        return [figure(found) if found else "unknown" for found, _ in map(figures_or_reason, checkpoints)]
 
-def _corruptions(robustness: Mapping[str, Any]) -> dict[str, float]:
-    """The accuracy for each corruption at its strongest; first comes the accuracy on unchanged images."""
-    unchanged = _share(robustness["accuracy"])
-    strongest = {
-        printable(_text(name)): _share(change["strengths"][-1]["accuracy"])
-        for name, change in list(robustness["changes"].items())[:MAX_CORRUPTIONS]
+    return {
+        "Accuracy": shown(lambda found: f"{100 * found.accuracy:.1f}%"),
+        "Average accuracy across emotions": shown(lambda found: f"{100 * found.balanced:.1f}%"),
+        "Calibration error": shown(lambda found: f"{100 * found.ece:.1f} points"),
+        "File size": [f"{size_mb(checkpoint):.1f} MB" for checkpoint in checkpoints],
     }
-    return {"unchanged": unchanged, **strongest} if strongest else {}
 
 
-def _share(value: Any) -> float:
-    if not (isinstance(value, int | float) and 0 <= value <= 1):
-        raise ValueError("expected a share from 0 to 1")
-    return float(value)
+def code_address() -> str | None:
+    """Where the page's code can be read, if that is known: on a Space, beside the page."""
+    space = os.environ.get("SPACE_ID", "")
+    return f"{HUB}/spaces/{space}/tree/main" if re.fullmatch(r"[\w.-]+/[\w.-]+", space) else None
 
 
-def _share_or_none(value: Any) -> float | None:
-    return None if value is None else _share(value)
+def card(checkpoint: Checkpoint) -> str:
+    """The text of an embedded checkpoint's model card, without its header, title and plots."""
+    text = (checkpoint.folder / CARD).read_text(encoding="utf-8")
+    text = re.sub(r"\A---\n.*?\n---\n+(# .*\n)?", "", text, flags=re.DOTALL)
+    return re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", text)
 
 
-def _count(value: Any) -> int:
-    if not (isinstance(value, int) and 0 <= value < 10**12):
-        raise ValueError("expected a count")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("expected a name")
-    return value[:80]
+def figures_or_reason(checkpoint: Checkpoint) -> tuple[Figures | None, str]:
+    """A checkpoint's figures, or why they are unknown."""
+    try:
+        return read_figures(measured(checkpoint)), ""
+    except DeepFERError as error:
+        return None, str(error)
+    except ValueError as error:
+        return None, f"its {METRICS} is not in the format that training.evaluate writes: {error}"
 
 
 def model_html(checkpoint: Checkpoint, detector: str) -> str:
-    """Everything that the tab shows."""
-    figures, unknown = None, ""
-    try:
-        figures = read_figures(measured(checkpoint))
-    except DeepFERError as error:
-        unknown = str(error)
-    except ValueError as error:
-        unknown = f"its {METRICS} is not in the format that training.evaluate writes: {error}"
+    """One model's figures."""
+    figures, unknown = figures_or_reason(checkpoint)
     size = checkpoint.input_size
     facts = {
-        "File": f"{checkpoint.model_file.stat().st_size / 1e6:.1f} MB",
+        "File": f"{size_mb(checkpoint):.1f} MB",
         "Input": f"{size} \N{MULTIPLICATION SIGN} {size} pixels, {'gray' if checkpoint.channels == 1 else 'colour'}",
         "Detector": DETECTORS.get(detector, detector),
     }
     if checkpoint.revision:
         facts["Commit"] = checkpoint.revision[:8]
+    embedded = checkpoint.folder.parent == EMBEDDED
     return render(
-        "model.html", name=checkpoint.name, facts=facts, figures=figures, unknown=unknown, source_file=METRICS
+        "model.html",
+        name=title(checkpoint),
+        description=DESCRIPTIONS.get(checkpoint.name, "") if embedded else "",
+        card=f"{HUB}/{checkpoint.name}/blob/{checkpoint.revision}/{CARD}" if checkpoint.revision else None,
+        facts=facts,
+        figures=figures,
+        few=FEW,
+        unknown=unknown,
+        source_file=METRICS,
     )

@@ -18,6 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ui.body_limit import BodyLimit
+from ui.document import add_public_files
 from ui.limits import HEADERS_S, MAX_CONNECTIONS
 from ui.middleware import Gate
 from ui.payloads import PayloadValidator
@@ -106,6 +107,7 @@ class LogLimit(logging.Filter):
 
 def guarded(app: App, host: str) -> Gate:
     """Gradio's application behind all checks; `host` is the address that the server listens on."""
+    add_public_files(app)
     return Gate(BodyLimit(PayloadValidator(app, app)), app, host)
 
 

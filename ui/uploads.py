@@ -5,9 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gradio.utils import get_upload_folder
 
-from deepfer import ImageError
+from deepfer import ImageError, read_image
 from ui.usage import USAGE
 
 
@@ -47,3 +48,19 @@ def uploaded_path(record: dict[str, Any]) -> Path:
     if not os.path.exists(path):
         raise ImageError("This file is no longer on the server, which deletes uploads after a while. Upload it again.")
     return Path(os.path.abspath(path))
+
+
+def read_upload(record: dict[str, Any]) -> tuple[str, np.ndarray]:
+    """The name and the image, RGB uint8 `(H, W, 3)`, of an uploaded file.
+
+    Args:
+        record: Gradio's record of the file, which the client may have forged.
+
+    Raises:
+        ImageError: It is not an upload, or not a readable image. The message names the file without its folder.
+    """
+    path = uploaded_path(record)
+    try:
+        return path.name, read_image(path)
+    except ImageError as error:
+        raise ImageError(str(error).replace(str(path), path.name)) from error

@@ -1,0 +1,31 @@
+// Deep links: the address ends in the chosen tab's id, as in /#webcam, and the back button returns to the tab before.
+// Gradio draws the tabs later and may choose one itself, so they are observed.
+
+const TABS = '[role="tablist"] [data-tab-id]';
+const SPACES = "https://huggingface.co"; // shows each Space in a frame, and its address to the visitor
+
+const linked = () => decodeURIComponent(location.hash.slice(1));
+const selected = () => document.querySelector(`${TABS}[aria-selected="true"]`)?.dataset.tabId;
+const tabs = () => [...document.querySelectorAll(TABS)];
+
+function openLinkedTab() {
+  const tab = linked() ? tabs().find(({ dataset }) => dataset.tabId === linked()) : tabs()[0];
+  if (tab && tab.dataset.tabId !== selected()) tab.click();
+}
+
+function linkSelectedTab() {
+  const id = selected();
+  if (!id || id === (linked() || tabs()[0].dataset.tabId)) return;
+  history.pushState(null, "", `#${id}`);
+  if (window.parent !== window) window.parent.postMessage({ hash: location.hash }, SPACES);
+}
+
+const start = new MutationObserver(() => {
+  if (!selected()) return;
+  start.disconnect();
+  openLinkedTab();
+  const options = { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected"] };
+  new MutationObserver(linkSelectedTab).observe(document.querySelector('[role="tablist"]').parentElement, options);
+  addEventListener("popstate", openLinkedTab); // also after the visitor changes the hash
+});
+start.observe(document.body, { childList: true, subtree: true });
