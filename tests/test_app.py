@@ -20,8 +20,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from benchmarks.harness.app_server import ROOT, AppServer, serve
-from deepfer import LABELS
+from deepfer import LABELS, Face
+from deepfer.result import Result
 from ui.components import Download, render
+from ui.photo_view import PhotoView, results_html
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 
@@ -203,6 +205,8 @@ def test_names_are_shown_as_text_not_as_page() -> None:
     assert "<img" not in page
     assert "&lt;img" in page
     download = Download.of("CSV", '"><script>.csv', "text/csv", "a,b\n")
-    page = render("image_overview.html", count=1, facts={"Model": "<script>"}, downloads=[download])
+    face = Face((0, 0, 9, 9), probabilities=dict.fromkeys(LABELS, 1 / 7))
+    photo = PhotoView(Result("<script>.jpg", "<b>", None, "haar", 9, 9, [face]), annotated=download)
+    page = results_html([photo, photo])
     assert "<script" not in page
     assert 'download="&#34;&gt;&lt;script&gt;.csv"' in page
