@@ -7,7 +7,7 @@ const globals = (names) => Object.fromEntries(names.map((name) => [name, "readon
 
 export default [
   {
-    files: ["ui/webcam/*.js", "tests/js/*.js"],
+    files: ["ui/webcam/*.js", "ui/photo/*.js", "tests/js/*.js"],
     linterOptions: { reportUnusedDisableDirectives: "error" },
     rules: {
       complexity: ["error", 12],
@@ -33,6 +33,6 @@ export default [
       "require-await": "error",
     },
   },
-  { files: ["ui/webcam/*.js"], languageOptions: { globals: globals(browser) } },
+  { files: ["ui/webcam/*.js", "ui/photo/*.js"], languageOptions: { globals: globals(browser) } },
   { files: ["tests/js/*.js"], languageOptions: { globals: globals(node) } },
 ];

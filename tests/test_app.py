@@ -20,8 +20,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from benchmarks.harness.app_server import ROOT, AppServer, serve
-from deepfer import LABELS
+from deepfer import LABELS, Face
+from deepfer.result import Result
 from ui.components import Download, render
+from ui.photo_view import PhotoView, results_html
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
 
@@ -203,6 +205,27 @@ def test_names_are_shown_as_text_not_as_page() -> None:
     assert "<img" not in page
     assert "&lt;img" in page
     download = Download.of("CSV", '"><script>.csv', "text/csv", "a,b\n")
-    page = render("image_overview.html", count=1, facts={"Model": "<script>"}, downloads=[download])
+    face = Face((0, 0, 9, 9), probabilities=dict.fromkeys(LABELS, 1 / 7))
+    photo = PhotoView(Result("<script>.jpg", "<b>", None, "haar", 9, 9, [face]), annotated=download)
+    page = results_html([photo, photo])
     assert "<script" not in page
     assert 'download="&#34;&gt;&lt;script&gt;.csv"' in page
+
+
+def test_an_unclear_face_is_called_so_everywhere() -> None:
+    box = dict.fromkeys(("left", "top", "width", "height"), 0)
+    shares = dict.fromkeys(LABELS, 0.02) | {"neutral": 0.46, "angry": 0.44}
+    unclear, clear = (
+        Face((0, 0, 9, 9), probabilities=shares),
+        Face((0, 0, 9, 9), probabilities={"sad": 0.9, "fear": 0.1}),
+    )
+    cards = [{"face": face, "box": box, "crop_uri": "", "map_uri": None} for face in (unclear, clear)]
+    for repeat in (1, 8):
+        faces, items = [unclear, clear] * repeat, cards * repeat
+        photo = PhotoView(Result("a.jpg", "cnn", None, "deepfer", 9, 9, faces), cards=items)
+        page = results_html([photo])
+        # In its card and the box's name, and in its label unless that is only a number.
+        assert page.count("Unclear: neutral or angry?") == repeat * (3 if repeat == 1 else 2)
+        assert page.count("fer-unclear") == 3 * repeat
+    assert photo.tally == "8 sad, 8 unclear"
+    assert "8 sad, 8 unclear" in page

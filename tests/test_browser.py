@@ -68,6 +68,67 @@ def upload(page: Any, path: Path) -> None:
     page.set_input_files("#picture input[type=file]", path)
 
 
+def drop(page: Any, names_and_types: list[tuple[str, str, bytes]], onto: str) -> None:
+    """Drop files onto an element, as from the visitor's desktop."""
+    files = [[name, kind, base64.b64encode(content).decode()] for name, kind, content in names_and_types]
+    page.evaluate(
+        """([files, onto]) => {
+            const data = new DataTransfer();
+            for (const [name, type, content] of files) {
+                const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                data.items.add(new File([bytes], name, { type }));
+            }
+            const options = { dataTransfer: data, bubbles: true, cancelable: true };
+            document.querySelector(onto).dispatchEvent(new DragEvent("drop", options));
+        }""",
+        [files, onto],
+    )
+
+
+def paste(page: Any, name: str, content: bytes) -> None:
+    """Press Ctrl+V with a JPEG on the clipboard, with nothing focused."""
+    page.evaluate(
+        """([name, content]) => {
+            const data = new DataTransfer();
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            data.items.add(new File([bytes], name, { type: "image/jpeg" }));
+            const options = { clipboardData: data, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new ClipboardEvent("paste", options));
+        }""",
+        [name, base64.b64encode(content).decode()],
+    )
+
+
+def settled(page: Any, state: str = "done") -> None:
+    page.wait_for_selector(f".picker[data-state={state}]")
+
+
+def crowd(path: Path, columns: int, rows: int) -> Path:
+    """Write a photo with a grid of the astronaut's face."""
+    from PIL import Image
+
+    head = Image.open(ASTRONAUT).crop((130, 20, 320, 270)).resize((114, 150))
+    sheet = Image.new("RGB", (114 * columns, 150 * rows), "gray")
+    for index in range(columns * rows):
+        sheet.paste(head, (index % columns * 114, index // columns * 150))
+    sheet.save(path)
+    return path
+
+
+def overlaps(page: Any) -> list[str]:
+    """The pairs of labels on the photo that cover each other."""
+    return page.evaluate(
+        """() => {
+            const shown = [...document.querySelectorAll(".photo:not([hidden]) .photo-label")];
+            const rects = shown.map((label) => [label.innerText, label.getBoundingClientRect()]);
+            const apart = (a, b) => a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 1
+                || b.bottom <= a.top + 1;
+            return rects.flatMap(([one, a], i) => rects.slice(i + 1).filter(([, b]) => !apart(a, b))
+                .map(([other]) => `${one} / ${other}`));
+        }"""
+    )
+
+
 def saved(page: Any, link: str) -> tuple[str, str]:
     """The (name, text) of the file that a link saves."""
     with page.expect_download() as download:
@@ -77,13 +138,14 @@ def saved(page: Any, link: str) -> tuple[str, str]:
 
 def test_the_astronaut_comes_out_happy_with_one_box(page: Any) -> None:
     upload(page, ASTRONAUT)
-    page.wait_for_selector(".fer-card")
+    settled(page)
     assert page.locator(".fer-card").count() == 1
     assert page.locator(".fer-card h3").inner_text().endswith("happy")
-    assert page.locator("#overview h2").inner_text() == "1 face"
+    assert page.locator(".photo-answer h2").inner_text() == "1 face"
     assert " ms" in page.locator("#overview dl").inner_text()
 
-    image = page.locator("#annotated img")
+    image = page.locator(".photo-stage img")
+    assert image.count() == 1
     assert image.get_attribute("alt").startswith("1 face: happy")
     image.evaluate("image => image.decode()")
     assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 512]
@@ -93,6 +155,86 @@ def test_the_astronaut_comes_out_happy_with_one_box(page: Any) -> None:
     widest = page.locator(".fer-card .fer-top")
     assert widest.locator("th").inner_text() == "happy"
     assert widest.locator("td").last.inner_text().endswith("%")
+    meaning = page.locator(".photo-meaning").inner_text()
+    assert "80%" in meaning
+    assert "does not know what the person feels" in meaning
+
+
+def test_the_box_lies_over_the_face(page: Any) -> None:
+    upload(page, ASTRONAUT)
+    settled(page)
+    (face,) = json.loads(saved(page, "JSON")[1])["faces"]
+    stage, box = (page.locator(name).bounding_box() for name in (".photo-stage", ".photo-box"))
+    scale = stage["width"] / 512
+    drawn = [box["x"] - stage["x"], box["y"] - stage["y"], box["width"], box["height"]]
+    x1, y1, x2, y2 = (scale * value for value in face["box"])
+    assert drawn == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1.5)
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_first_card_and_labels_without_scrolling(page: Any, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.get_by_role("button", name="Example: group").click()
+    settled(page)
+    page.wait_for_function("document.querySelector('.photo-stage img').complete")
+    heading = page.locator(".fer-card").first.locator("h3 + p").bounding_box()
+    assert heading["y"] + heading["height"] <= size[1]
+    assert page.evaluate("scrollY") == 0
+    assert page.locator(".photo-label").count() >= 5
+    assert overlaps(page) == []
+    sizes = page.locator(".photo-label").evaluate_all(
+        "all => all.map(one => parseFloat(getComputedStyle(one).fontSize))"
+    )
+    assert min(sizes) >= 14
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_box_and_card_highlight_each_other(page: Any) -> None:
+    page.get_by_role("button", name="Example: group").click()
+    settled(page)
+    lit = "[...document.querySelectorAll('.is-lit')].map(one => one.dataset.face)"
+    second = page.locator(".fer-card").nth(1)
+    second.hover()
+    assert page.evaluate(lit) == ["1-2"] * 3  # box, label and card
+    page.locator("h1").hover()
+    assert page.evaluate(lit) == []
+    page.locator(".photo-box").nth(2).focus()
+    assert page.evaluate(lit) == ["1-3"] * 3
+    page.keyboard.press("Enter")
+    page.locator(".fer-card").nth(2).wait_for()
+    assert (
+        page.locator(".fer-card")
+        .nth(2)
+        .evaluate("card => card.getBoundingClientRect().top < innerHeight && card.getBoundingClientRect().bottom > 0")
+    )
+    page.evaluate("document.activeElement.blur()")
+    assert page.evaluate(lit) == ["1-3"] * 3  # it stays after a click
+    page.locator(".fer-card").first.focus()
+    assert page.evaluate(lit) == ["1-1"] * 3
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    assert page.evaluate(lit) == []
+
+
+def test_a_crowd_gets_a_tally_and_compact_cards(page: Any, tmp_path: Path) -> None:
+    upload(page, crowd(tmp_path / "crowd.png", 5, 3))
+    settled(page)
+    assert page.locator(".photo-answer h2").inner_text() == "15 faces"
+    assert re.fullmatch(r"\d+ happy(, \d+ \w+)*", page.locator(".photo-tally").inner_text())
+    heights = page.locator(".fer-card").evaluate_all("cards => cards.map(card => card.offsetHeight)")
+    assert max(heights) < 50
+    assert page.locator(".photo-label").first.inner_text() == "1"
+    page.locator(".fer-card summary").first.press("Enter")
+    assert page.locator(".fer-card").first.locator("tr").first.is_visible()
+
+
+def test_eleven_labels_do_not_cover_each_other(page: Any, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    upload(page, crowd(tmp_path / "eleven.png", 11, 1))
+    settled(page)
+    assert page.locator(".photo-label").count() == 11
+    page.wait_for_timeout(200)  # the observer of sizes
+    assert overlaps(page) == []
 
 
 def test_json_and_csv_can_be_saved(page: Any) -> None:
@@ -111,6 +253,18 @@ def test_json_and_csv_can_be_saved(page: Any) -> None:
     assert name == "astronaut.csv"
     assert [int(row[key]) for key in ("faces", "face", "x1", "y1", "x2", "y2")] == [1, 1, *face["box"]]
     assert float(row["happy"]) == face["confidence"]
+
+
+def test_the_annotated_photo_can_be_saved(page: Any) -> None:
+    upload(page, ASTRONAUT)
+    settled(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Annotated photo").click()
+    assert download.value.suggested_filename == "astronaut-faces.jpg"
+    from PIL import Image, ImageChops
+
+    with Image.open(download.value.path()) as annotated, Image.open(ASTRONAUT) as photo:
+        assert ImageChops.difference(annotated.convert("RGB"), photo.convert("RGB")).crop((150, 40, 300, 220)).getbbox()
 
 
 def test_a_file_name_is_not_a_formula_in_the_csv(page: Any, tmp_path: Path) -> None:
@@ -142,39 +296,98 @@ def test_the_activation_map_is_shown_without_a_request(page: Any) -> None:
     assert [url for url in requests if not url.startswith("data:")] == []
 
 
-def test_a_text_named_jpg_is_an_error_and_clears_the_last_result(page: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("notes.txt", "text/plain", "not an image"),
+        ("paper.pdf", "application/pdf", "not an image"),
+        ("walk.mp4", "video/mp4", "Video tab"),
+        ("unknown", "", "not an image"),
+        ("notes.jpg", "image/jpeg", "not an image"),
+        ("empty.png", "image/png", "empty"),
+    ],
+)
+def test_a_wrong_file_gets_words_that_name_it(page: Any, name: str, kind: str, words: str) -> None:
+    content = b"" if name.startswith("empty") else b"these are words"
+    drop(page, [(name, kind, content)], ".picker-drop")
+    alert = page.locator("[role=alert]:visible")
+    alert.wait_for()
+    assert name in alert.inner_text()
+    assert words in alert.inner_text()
+    assert page.locator("#results img").count() == 0
+
+
+def test_an_unreadable_photo_replaces_the_last_result(page: Any, tmp_path: Path) -> None:
     upload(page, ASTRONAUT)
-    page.wait_for_selector(".fer-card")
-    page.get_by_label("Remove Image").click()
-    page.wait_for_selector("#overview .fer-note")
-    assert page.locator(".fer-card").count() == 0
+    settled(page)
     (tmp_path / "notes.jpg").write_text("these are words\n")
     upload(page, tmp_path / "notes.jpg")
-    page.wait_for_selector("#overview [role=alert]")
-    assert "notes.jpg: not an image" in page.locator("#overview").inner_text()
-    assert page.locator("#annotated img").count() == 0
+    page.wait_for_selector("#results [role=alert]")
+    assert "notes.jpg: not an image" in page.locator("#results").inner_text()
+    assert page.locator("#results img").count() == 0
 
 
-def test_an_example_by_keyboard_and_an_image_without_a_face(page: Any, tmp_path: Path) -> None:
-    page.get_by_role("button", name="Example: portraits").focus()
-    page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelectorAll('.fer-card').length >= 3")
-    texts = page.locator(".fer-card p").all_inner_texts()
-    assert [text.split(" · ")[1] for text in texts] == [f"face {i + 1}" for i in range(len(texts))]
-    page.get_by_label("Remove Image").click()
-    page.wait_for_selector("#overview .fer-note")
-
-    from PIL import Image
-
-    Image.new("RGB", (300, 200), "gray").save(tmp_path / "gray.png")
-    upload(page, tmp_path / "gray.png")
-    page.wait_for_selector("#overview .fer-bar")
-    assert page.locator("#overview h2").inner_text() == "No face found"
-    assert "from the front" in page.locator("#overview").inner_text()
-    assert json.loads(saved(page, "JSON")[1])["faces"] == []
+def test_clear_empties_the_tab(page: Any) -> None:
+    upload(page, ASTRONAUT)
+    settled(page)
+    page.get_by_role("button", name="Clear").click()
+    page.wait_for_selector("#results .fer-note")
+    assert page.locator(".fer-card").count() == 0
+    assert page.locator(".picker").get_attribute("data-state") == "empty"
+    upload(page, ASTRONAUT)  # the same photo again
+    page.wait_for_selector(".fer-card")
+    settled(page)
 
 
-def test_an_image_can_be_pasted(page: Any) -> None:
+def test_the_last_result_is_dimmed_at_once(page: Any, tmp_path: Path) -> None:
+    upload(page, ASTRONAUT)
+    settled(page)
+    page.route("**/gradio_api/upload*", lambda route: page.wait_for_timeout(500) or route.continue_())
+    page.evaluate("document.querySelector('.picker input').addEventListener('change', () => window.sent = true)")
+    upload(page, crowd(tmp_path / "three.png", 3, 1))
+    settled(page, "busy")
+    assert page.locator("#results").evaluate("results => getComputedStyle(results).opacity") == "0.3"
+    assert "three.png" in page.locator(".picker-status").inner_text()
+    settled(page)
+    assert page.locator("#results").evaluate("results => getComputedStyle(results).opacity") == "1"
+    assert page.locator(".fer-card").count() == 3
+    assert page.locator(".picker-status").inner_text() == ""
+
+
+def test_the_last_of_two_choices_is_shown(page: Any, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Example: group").click()
+    upload(page, ASTRONAUT)
+    settled(page)
+    page.wait_for_function("document.querySelectorAll('.fer-card').length === 1")
+    page.wait_for_timeout(500)
+    assert page.locator(".fer-card").count() == 1
+    assert page.locator("[aria-pressed=true]").count() == 0
+
+
+def test_a_lost_connection_is_a_message(page: Any) -> None:
+    page.route("**/gradio_api/upload*", lambda route: route.abort())
+    upload(page, ASTRONAUT)
+    settled(page, "failed")
+    assert "astronaut.jpg could not be sent" in page.locator(".picker-notice").inner_text()
+
+
+def test_a_photo_dropped_on_the_one_shown_replaces_it(page: Any, tmp_path: Path) -> None:
+    upload(page, ASTRONAUT)
+    settled(page)
+    two = crowd(tmp_path / "two.png", 2, 1)
+    drop(page, [("two.png", "image/png", two.read_bytes())], ".photo-stage img")
+    page.wait_for_function("document.querySelectorAll('.fer-card').length === 2")
+
+
+def test_an_image_can_be_pasted_from_another_tab(page: Any) -> None:
+    page.get_by_role("tab", name="Model").click()
+    paste(page, "image.png", ASTRONAUT.read_bytes())
+    page.wait_for_selector(".fer-card")
+    assert page.get_by_role("tab", name="Photo").get_attribute("aria-selected") == "true"
+    assert page.locator(".fer-card h3").inner_text().endswith("happy")
+
+
+def test_an_image_can_be_pasted_with_the_button(page: Any) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.evaluate(
         """async photo => {
@@ -187,10 +400,93 @@ def test_an_image_can_be_pasted(page: Any) -> None:
         }""",
         "data:image/jpeg;base64," + base64.b64encode(ASTRONAUT.read_bytes()).decode(),
     )
-    page.get_by_label("Paste from clipboard").click()
+    page.get_by_role("button", name="Paste").click()
     page.wait_for_selector(".fer-card")
     assert page.locator(".fer-card h3").inner_text().endswith("happy")
-    page.locator("#annotated img").evaluate("image => image.decode()")
+
+
+def test_several_photos_share_one_table(page: Any, tmp_path: Path) -> None:
+    two = crowd(tmp_path / "two.png", 2, 1)
+    (tmp_path / "broken.jpg").write_bytes(ASTRONAUT.read_bytes()[:9000])
+    page.set_input_files("#picture input[type=file]", [ASTRONAUT, two, tmp_path / "broken.jpg"])
+    settled(page)
+    assert page.locator(".photo-gallery button").count() == 3
+    assert page.locator(".photo:visible").count() == 1
+    page.locator(".photo-gallery button").nth(1).click()
+    assert page.locator(".photo:visible .fer-card").count() == 2
+    assert overlaps(page) == []
+    assert page.locator(".photo-table tbody tr").count() == 4
+    assert "broken.jpg" in page.locator(".photo-table").inner_text()
+    name, text = saved(page, "JSON")
+    assert name == "photos.json"
+    assert [(each["path"], len(each["faces"])) for each in json.loads(text)] == [
+        ("astronaut.jpg", 1),
+        ("two.png", 2),
+        ("broken.jpg", 0),
+    ]
+    rows = list(csv.DictReader(io.StringIO(saved(page, "CSV")[1])))
+    assert [row["path"] for row in rows] == ["astronaut.jpg", "two.png", "two.png", "broken.jpg"]
+    assert rows[-1]["error"]
+
+
+def test_photos_over_the_limit_are_named(page: Any) -> None:
+    photo = ASTRONAUT.read_bytes()
+    files = [(f"photo{i}.jpg", "image/jpeg", photo) for i in range(14)]
+    drop(page, [*files, ("notes.txt", "text/plain", b"words")], "#results")
+    settled(page)
+    assert page.locator(".photo-gallery button").count() == 12
+    notice = page.locator(".picker-notice").inner_text()
+    assert "photo12.jpg, photo13.jpg" in notice
+    assert "notes.txt" in notice
+
+
+@pytest.mark.parametrize("emotion", LABELS)
+def test_each_example_shows_its_emotion(page: Any, emotion: str) -> None:
+    page.get_by_role("button", name=f"Example: {emotion}").focus()
+    page.keyboard.press("Enter")
+    settled(page)
+    assert page.locator(".fer-card h3").all_inner_texts()[0].endswith(emotion)
+    assert page.locator(".fer-card").count() == 1
+    pressed = page.locator(".picker-examples [aria-pressed=true]")
+    assert pressed.get_attribute("aria-label") == f"Example: {emotion}"
+
+
+def test_an_image_without_a_face(page: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (300, 200), "gray").save(tmp_path / "gray.png")
+    upload(page, tmp_path / "gray.png")
+    settled(page)
+    assert page.locator(".photo-answer h2").inner_text() == "No face found"
+    assert "from the front" in page.locator(".photo-answer").inner_text()
+    assert json.loads(saved(page, "JSON")[1])["faces"] == []
+
+
+def test_forced_colours_keep_bars_and_the_selected_tab(page: Any) -> None:
+    page.emulate_media(forced_colors="active")
+    upload(page, ASTRONAUT)
+    settled(page)
+    bar = page.locator(".fer-top .fer-track span").evaluate("bar => getComputedStyle(bar).backgroundImage")
+    assert "233, 173, 17" in bar
+    tab = page.get_by_role("tab", name="Photo")
+    assert tab.evaluate("tab => parseFloat(getComputedStyle(tab).borderBottomWidth)") >= 2
+
+
+def test_the_layout_does_not_shift_on_load(
+    browser: Any, server: AppServer, leave_out: Callable[[str], NoReturn]
+) -> None:
+    if isinstance(browser, str):
+        leave_out(browser)
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(one => {"
+        "  if (!one.hadRecentInput) window.shift += one.value; })).observe({ type: 'layout-shift', buffered: true });"
+    )
+    page.goto(server.url)
+    page.wait_for_selector(".picker")
+    page.wait_for_timeout(1500)
+    assert page.evaluate("shift") < 0.05
+    page.close()
 
 
 def test_our_own_detector_finds_a_leaning_face(

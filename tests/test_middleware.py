@@ -265,6 +265,6 @@ def test_the_page_works_below_a_root_path(tmp_path: Path, stripped: bool, leave_
             page.on("console", lambda line: refused.append(line.text) if "Content Security" in line.text else None)
             page.goto(url)
             page.set_input_files("#picture input[type=file]", ASTRONAUT)
-            page.wait_for_selector("#annotated img")
+            page.wait_for_selector(".photo-stage img")
             assert page.locator(".fer-card").count() == 1
             assert refused == []

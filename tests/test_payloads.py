@@ -71,6 +71,22 @@ def test_wrong_data_is_refused(server: AppServer, uploaded: str) -> None:
         refused(server, post(server, "queue/join", json.dumps(call).encode()))
 
 
+def test_a_list_of_photos_is_checked(server: AppServer, uploaded: str) -> None:
+    """The photo tab sends several at a time; its first function is `show`."""
+    photo = {"path": uploaded, "meta": META}
+    config = httpx.get(f"{server.url}config", timeout=60).json()
+    (index,) = [each["id"] for each in config["dependencies"] if each["api_name"] == "show" and each["js"]]
+
+    def join(photos: list[Any]) -> httpx.Response:
+        call = {"data": [photos], "fn_index": index, "session_hash": "photos"}
+        return post(server, "queue/join", json.dumps(call).encode())
+
+    assert join([photo] * 12).status_code == 200
+    assert "At most 12" in join([photo] * 13).text
+    for wrong in (5, None, [photo], {"path": str(ASTRONAUT), "meta": META}, {"path": uploaded}):
+        refused(server, join([photo, wrong]))
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -87,7 +87,7 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
         page.goto(server.url)
         page.set_input_files("#picture input[type=file]", photo)
         page.wait_for_selector(".fer-card")
-        page.wait_for_selector("#annotated img")
+        page.wait_for_selector(".photo-stage img")
         page.get_by_role("tab", name="Webcam").click()
         page.get_by_role("button", name="Start camera").click()
         page.wait_for_selector("#webcam[data-state=live][data-faces='1']")
@@ -98,7 +98,7 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
         assert page.locator(".fer-person").count(), page.locator("#clip-overview").inner_text()
         page.wait_for_selector("#annotated-clip video")
         during = media_files(home)
-        shown = [page.locator(tag).get_attribute("src") for tag in ("#annotated img", "#annotated-clip video")]
+        shown = [page.locator(tag).get_attribute("src") for tag in (".photo-stage img", "#annotated-clip video")]
         received = [context.request.get(address).body() for address in shown]
         stored = page.evaluate(
             """async () => ({

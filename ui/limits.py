@@ -22,6 +22,8 @@ MAX_UPLOAD_BYTES = limit("MAX_UPLOAD_BYTES", 500_000_000)
 MAX_BODY_BYTES = limit("MAX_BODY_BYTES", 1_000_000)
 # In one request. The page and gradio_client send one at a time.
 MAX_UPLOAD_FILES = limit("MAX_UPLOAD_FILES", 8)
+# Photos that a visitor sends at a time. They take one place in the queue, about two seconds on one core.
+MAX_PHOTOS = limit("MAX_PHOTOS", 12)
 # On disk, of all visitors together: twenty of the largest uploads.
 MAX_KEPT_BYTES = limit("MAX_KEPT_BYTES", 10_000_000_000)
 # Files and folders of all visitors together. Listing them takes about 0.1 s.

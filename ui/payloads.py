@@ -18,6 +18,7 @@ from gradio.routes import App
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
+from ui.limits import MAX_PHOTOS
 from ui.middleware import UPLOAD, Refused
 from ui.uploads import is_stored
 
@@ -157,13 +158,24 @@ def _check_data(function: BlockFunction, data: Any) -> None:
 
 
 def _check_value(block: Block, value: Any) -> None:
-    """Refuse anything but an uploaded file or, for the examples, the index of one."""
+    """Refuse anything but uploaded files or, for the examples, the index of one."""
     if isinstance(block, gr.Dataset):
         if not (_is_integer(value) and 0 <= value < len(block.samples)):
             raise Refused(400, "There is no such example.")
         return
     if value is None:
         return
+    if isinstance(block, gr.HTML) and isinstance(value, list):  # the photo tab's
+        if len(value) > MAX_PHOTOS:
+            raise Refused(400, f"At most {MAX_PHOTOS} photos are taken at a time.")
+        for record in value:
+            _check_file(record)
+        return
+    _check_file(value)
+
+
+def _check_file(value: Any) -> None:
+    """Refuse anything but Gradio's record of an uploaded file."""
     if not isinstance(value, dict) or value.get("meta") != FILE_DATA or value.get("is_stream"):
         raise Refused(400, f"A file must be an object with path and meta, which is {FILE_DATA}.")
     if not (isinstance(value.get("path"), str) and is_stored(value["path"])):

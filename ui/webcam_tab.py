@@ -30,7 +30,7 @@ PEOPLE = ("#f5f5f4", "#5eead4", "#f9a8d4", "#bef264", "#c4b5fd", "#fdba74")
 SNAPSHOT = '() => [document.querySelector("#webcam").snapshot, {selected: "image", __type__: "update"}]'
 
 
-def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, photo: gr.Image) -> None:
+def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, photo: gr.HTML) -> None:
     """Add the tab to the surrounding `gr.Tabs`.
 
     Args:
