@@ -1,13 +1,13 @@
 const browser = [
-  "Blob", "File", "FileReader", "ResizeObserver", "URL", "console", "crypto", "document", "getComputedStyle", "navigator",
-  "performance", "requestAnimationFrame", "clearTimeout", "setInterval", "setTimeout", "window",
+  "Blob", "File", "FileReader", "MutationObserver", "ResizeObserver", "URL", "console", "crypto", "document",
+  "getComputedStyle", "navigator", "performance", "requestAnimationFrame", "clearTimeout", "setInterval", "setTimeout", "window",
 ];
 const node = ["Blob", "console", "setImmediate"];
 const globals = (names) => Object.fromEntries(names.map((name) => [name, "readonly"]));
 
 export default [
   {
-    files: ["ui/webcam/*.js", "ui/photo/*.js", "tests/js/*.js"],
+    files: ["ui/*/*.js", "tests/js/*.js"],
     linterOptions: { reportUnusedDisableDirectives: "error" },
     rules: {
       complexity: ["error", 12],
@@ -33,6 +33,6 @@ export default [
       "require-await": "error",
     },
   },
-  { files: ["ui/webcam/*.js", "ui/photo/*.js"], languageOptions: { globals: globals(browser) } },
+  { files: ["ui/*/*.js"], languageOptions: { globals: globals(browser) } },
   { files: ["tests/js/*.js"], languageOptions: { globals: globals(node) } },
 ];

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from deepfer.face import LABELS, Face
+from deepfer.face import LABELS, Box, Face, area
 from deepfer.limits import MAX_VIDEO_PEOPLE
 from deepfer.result import Person
 
 MIN_SEEN_S = 0.5  # people visible for less are left out of the summary
 MAX_AGE_S = 1.0  # people out of sight for longer get a new number
 BIN_S = 0.2  # resolution of the timelines
+PORTRAIT_SIDE = 112  # pixels
 
 
 class PeopleCounter:
@@ -30,8 +32,8 @@ class PeopleCounter:
         """The number of people in memory."""
         return len(self._present) + len(self._left)
 
-    def add(self, time_s: float, faces: list[Face], until_s: float) -> None:
-        """Add the faces of a frame shown from `time_s` to `until_s`, in seconds."""
+    def add(self, time_s: float, faces: list[Face], until_s: float, rgb: np.ndarray | None = None) -> None:
+        """Add the faces of a frame shown from `time_s` to `until_s`, in seconds; `rgb` is the frame, for portraits."""
         for number in [number for number, seen in self._present.items() if time_s - seen.last_s > MAX_AGE_S]:
             seen = self._present.pop(number)
             if sum(seen.seconds) >= MIN_SEEN_S:
@@ -40,7 +42,7 @@ class PeopleCounter:
             self._drop()
         for face in faces:
             assert face.track_id is not None
-            self._present.setdefault(face.track_id, _Track(time_s)).add(face, time_s, until_s)
+            self._present.setdefault(face.track_id, _Track(time_s)).add(face, time_s, until_s, rgb)
 
     def summary(self, duration_s: float) -> tuple[list[Person], str | None]:
         """Finish.
@@ -72,10 +74,15 @@ class _Track:
         self.first_s = self.last_s = time_s
         self.seconds = [0.0] * len(LABELS)
         self.sums = np.zeros(len(LABELS))
+        self.portrait: np.ndarray | None = None
+        self.clearest = 0.0
         self.bins: dict[int, np.ndarray] = {}  # bin to the weighted sum of its probabilities, and the sum of weights
 
-    def add(self, face: Face, time_s: float, until_s: float) -> None:
+    def add(self, face: Face, time_s: float, until_s: float, rgb: np.ndarray | None) -> None:
         values = np.array([face.probabilities[label] for label in LABELS])
+        clear = float(values.max()) * area(face.box) ** 0.5  # a large face whose emotion is plain
+        if rgb is not None and clear > self.clearest:
+            self.clearest, self.portrait = clear, _portrait(rgb, face.box)
         lasts_s = until_s - time_s
         self.last_s = until_s
         self.seconds[int(values.argmax())] += lasts_s
@@ -101,4 +108,16 @@ class _Track:
             timeline,
             first * BIN_S,
             BIN_S,
+            self.portrait,
         )
+
+
+def _portrait(rgb: np.ndarray, box: Box) -> np.ndarray:
+    """A square with the face and its surroundings, RGB uint8 `(PORTRAIT_SIDE, PORTRAIT_SIDE, 3)`."""
+    height, width = rgb.shape[:2]
+    x1, y1, x2, y2 = box
+    side = min(round(1.4 * max(x2 - x1, y2 - y1)), height, width)
+    left = min(max((x1 + x2 - side) // 2, 0), width - side)
+    top = min(max((y1 + y2 - side) // 2, 0), height - side)
+    square = rgb[top : top + side, left : left + side]
+    return cv2.resize(square, (PORTRAIT_SIDE, PORTRAIT_SIDE), interpolation=cv2.INTER_AREA)

@@ -111,6 +111,7 @@ class Person:
         timeline: The mean probabilities of each bin of `bin_s` seconds, float32 (N, 7); NaN while not visible.
         timeline_s: Where the timeline begins.
         bin_s: The length of a bin.
+        portrait: The face at its clearest moment, RGB uint8 (112, 112, 3), or None; for the page only.
     """
 
     track_id: int
@@ -121,6 +122,7 @@ class Person:
     timeline: np.ndarray
     timeline_s: float
     bin_s: float
+    portrait: np.ndarray | None = None
 
     @property
     def seen_s(self) -> float:
@@ -156,7 +158,7 @@ class Person:
         return f"{self.track_id} seen {self.seen_s:.1f} s, {self.label} ({shown})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for `json.dumps`; without the timeline."""
+        """Plain types, ready for `json.dumps`; without the timeline and the portrait."""
         return {
             "track_id": self.track_id,
             "first_s": round(self.first_s, 3),

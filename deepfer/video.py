@@ -87,11 +87,11 @@ def recognize_video(
         enlargement = reader.original[0] / reader.width, reader.original[1] / reader.height
         people = PeopleCounter()
         start = reported = time.monotonic()
-        previous: tuple[float, list[Face]] | None = None
+        previous: tuple[float, list[Face], np.ndarray] | None = None
         for time_s, rgb, faces in _track(recognizer.for_frames(DETECTION_SIDE), reader.frames()):
             if previous:
-                people.add(*previous, time_s)
-            previous = time_s, faces
+                people.add(previous[0], previous[1], time_s, previous[2])
+            previous = time_s, faces, rgb
             if rows:
                 rows.write(time_s, [_enlarged(face, *enlargement) for face in faces])
             if writer:
@@ -103,7 +103,7 @@ def recognize_video(
         if previous is None:
             raise VideoError(f"{reader.name}: no frame can be read")
         duration_s = previous[0] + 1 / reader.rate
-        people.add(*previous, duration_s)
+        people.add(previous[0], previous[1], duration_s, previous[2])
         listed, warning = people.summary(duration_s)
         warnings = [reader.warning(duration_s), warning]
         if writer:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import clips
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -24,6 +25,8 @@ from deepfer import LABELS
 from deepfer.result import Person, VideoResult
 from deepfer.video import TABLE_COLUMNS
 from ui.components import format_time
+from ui.person_card import PersonCard
+from ui.timeline import ticks
 from ui.video_tab import people_html
 
 FPS = 20
@@ -86,6 +89,10 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clips.write(tmp_path_factory.mktemp("clip") / "long.webm", frames * 10, FPS, "VP80")
 
 
+def uploads(folder: Path, name: str) -> list[Path]:
+    return list((folder / "uploads").glob(f"*/files/*/{name}"))
+
+
 def working(folder: Path) -> list[str]:
     return [path.name for path in (folder / "uploads").glob("*/clip-*")]
 
@@ -133,8 +140,9 @@ def test_other_files_of_the_machine_are_not_read(server: AppServer, video_file: 
 def test_a_video_in_the_browser(page: Any, video_file: Path, tmp_path: Path) -> None:
     page.set_input_files("#clip input[type=file]", video_file)
     page.wait_for_selector(".fer-person")
-    assert page.locator("#clip-overview h2").inner_text() == "1 person"
-    assert re.search("Person 1: happy most often", page.locator(".fer-person h3").inner_text())
+    assert page.locator("#clip-overview h2").inner_text() == "1 face tracked"
+    assert "Face 1 · happy most often" in page.locator(".fer-person h3").inner_text()
+    assert page.locator(".fer-crop img").evaluate("image => image.naturalWidth") == 112
     assert [row.inner_text() for row in page.locator(".fer-person th").all()] == list(LABELS)
     assert page.locator(".fer-timeline polygon").count() >= 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -152,6 +160,16 @@ def test_a_video_in_the_browser(page: Any, video_file: Path, tmp_path: Path) -> 
     assert played[0] == pytest.approx(0.5, abs=0.1)
     assert played[1] == 480
     assert played[2] >= 5
+    timeline = page.get_by_role("slider", name="Position in the video")
+    assert timeline.evaluate("timeline => timeline.style.getPropertyValue('--at')") == "1.0000"
+    timeline.scroll_into_view_if_needed()
+    box = timeline.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 10)
+    now = "document.querySelector('#annotated-clip video').currentTime"
+    assert page.evaluate(now) == pytest.approx(0.25, abs=0.02)
+    assert timeline.get_attribute("aria-valuetext") == "0:00, happy"
+    timeline.press("Home")
+    assert page.evaluate(now) == 0
 
     with page.expect_download() as download:
         page.locator("#clip-table").click()
@@ -174,17 +192,76 @@ def test_cancelling_and_leaving_stop_the_work(page: Any, long_video: Path, serve
     page.wait_for_selector(".fer-progress [role=progressbar]")
     page.wait_for_function("document.querySelector('.fer-progress').innerText.includes(' left')")
     assert working(folder)
+    assert uploads(folder, "long.webm")
     page.locator("#clip-cancel").click()
-    page.wait_for_selector("#clip-overview :text('Cancelled')")
+    page.wait_for_selector("#clip-overview :text('Cancelled. Your video was deleted')")
     assert within(30, lambda: not working(folder))
+    assert uploads(folder, "long.webm") == []
     assert page.locator("#annotated-clip video").count() == 0
+    page.wait_for_function("document.activeElement.closest('#clip')")
 
-    page.locator("#clip").get_by_label("Clear").last.click()
     page.set_input_files("#clip input[type=file]", long_video)  # the queue is free again
     page.wait_for_selector(".fer-progress [role=progressbar]")
     page.close()  # after a visitor leaves, nothing runs on
     assert within(30, lambda: not working(folder))
     assert within(30, lambda: psutil.Process(server.process.pid).cpu_percent(1.0) < 20)
+
+
+def test_waiting_visitors_see_their_place_and_can_cancel(
+    page: Any,
+    long_video: Path,
+    video_file: Path,
+    folder: Path,
+    server: AppServer,
+) -> None:
+    page.set_input_files("#clip input[type=file]", long_video)
+    page.wait_for_selector(".fer-progress [role=progressbar]")
+    with page.context.browser.new_context() as context:
+        second = context.new_page()
+        second.set_default_timeout(60_000)
+        second.goto(server.url)
+        second.get_by_role("tab", name="Video").click()
+        second.set_input_files("#clip input[type=file]", video_file)
+        second.wait_for_selector("#clip-overview [role=status] h2:text('1 video ahead of yours')")
+        second.locator("#clip-cancel").click()
+        second.wait_for_selector("#clip-overview :text('Your video was deleted')")
+        assert uploads(folder, video_file.name) == []
+        second.set_input_files("#clip input[type=file]", video_file)
+        second.wait_for_selector("#clip-overview h2:text('1 video ahead of yours')")
+        page.locator("#clip-cancel").click()
+        second.wait_for_selector(".fer-person")
+
+
+def test_a_video_without_a_preview_is_no_error(page: Any, tmp_path: Path) -> None:
+    frames = [frame for frame, _ in clips.crossing(480, 270, 2 * FPS, people=1)][: FPS // 2]
+    page.set_input_files("#clip input[type=file]", clips.write(tmp_path / "walk.avi", frames, FPS, "MJPG"))
+    page.wait_for_selector(".fer-person")
+    page.wait_for_selector("#clip[data-hint^='Your browser has no preview']")
+    page.wait_for_function("document.querySelector('#annotated-clip video').readyState >= 2")  # it plays
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_a_file_that_is_no_video_is_named(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("these are words\n")
+    page.set_input_files("#clip input[type=file]", tmp_path / "notes.txt")
+    page.wait_for_selector("#clip-alert [role=alert]:text('notes.txt is not a video')")
+    drop = """([name, type]) => {
+        const data = new DataTransfer();
+        data.items.add(new File(["words"], name, { type }));
+        const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+        document.querySelector("#clip button").dispatchEvent(event);
+    }"""
+    page.evaluate(drop, ["letter.pdf", "application/pdf"])
+    page.wait_for_selector("#clip-alert [role=alert]:text('letter.pdf is not a video')")
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_the_example_shows_two_faces_that_change(page: Any) -> None:
+    page.get_by_role("button", name="Example: drawn").click()
+    page.wait_for_selector(".fer-person >> nth=1")
+    assert page.locator("#clip-overview h2").inner_text() == "2 faces tracked"
+    shown = {part.get_attribute("data-label") for part in page.locator(".fer-strip span").all()}
+    assert {"happy", "neutral", "surprise", "sad"} <= shown
 
 
 def test_a_timeline_with_a_gap_and_a_change() -> None:
@@ -195,9 +272,10 @@ def test_a_timeline_with_a_gap_and_a_change() -> None:
     person = Person(3, 1.0, 5.0, seconds, dict.fromkeys(LABELS, 1 / 7), values, 1.0, 0.2)
     result = VideoResult("walk.webm", "cnn", None, "deepfer", 480, 270, 10.0, 20.0, 200, [person])
     html = " ".join(people_html(result).split())
-    assert "Person 3: sad most often" in html
-    assert re.search("50 ?% of the time · on screen for 3.2 s, from 1.0 s to 5.0 s", html)
-    strip = re.findall(r'left: ([\d.]+)%; width: ([\d.]+)%; [^"]*" title="(\w+)', html)
+    assert "Face 3 · mixed: sad and surprise" in html
+    assert "sad 50%, surprise 50% of the time · on screen 0:01–0:05, for 3.2 s of it" in html
+    assert re.findall(r">(\d:\d\d)</span>", html) == ["0:00", "0:02", "0:04", "0:06", "0:08"]
+    strip = re.findall(r'left: ([\d.]+)%; width: ([\d.]+)%; [^"]*" data-start="[\d.]+" data-label="(\w+)', html)
     assert [(float(left), float(width), label) for left, width, label in strip] == [
         (10.0, 16.0, "sad"),
         (34.0, 16.0, "surprise"),
@@ -206,6 +284,43 @@ def test_a_timeline_with_a_gap_and_a_change() -> None:
     first = [tuple(map(float, point.split(","))) for point in re.search('points="([^"]+)"', html)[1].split()]
     assert min(x for x, _ in first) == 100
     assert max(x for x, _ in first) == 260
+
+
+def card(**shares: float) -> PersonCard:
+    """The card of a person who shows emotions for these shares of the time, with these mean probabilities."""
+    probabilities = {label: shares.get(label, 0.0) for label in LABELS}
+    seconds = {label: 10 * share for label, share in probabilities.items()}
+    return PersonCard.of(Person(1, 0, 10, seconds, probabilities, np.full((1, 7), 1 / 7, np.float32), 0, 10), 10)
+
+
+def test_an_emotion_that_does_not_stand_out_is_mixed() -> None:
+    assert card(happy=0.8, sad=0.2)[2:5] == ("happy most often", "80% of the time", False)
+    assert card(happy=0.52, sad=0.48)[2:5] == ("mixed: happy and sad", "happy 52%, sad 48% of the time", True)
+
+
+def test_ticks_are_whole_seconds_that_fit() -> None:
+    assert ticks(0.5) == [0]
+    assert ticks(6) == [0, 1, 2, 3, 4, 5]
+    assert ticks(9) == [0, 2, 4, 6, 8]
+    assert ticks(600) == [0, 120, 240, 360, 480]
+
+
+def test_a_stranger_cannot_delete_what_is_no_upload(server: AppServer, folder: Path) -> None:
+    (example,) = uploads(folder, "drawn.mp4")
+    with httpx.Client(base_url=server.url) as http:
+        config = http.get("config").json()
+        (cancel,) = [fn["id"] for fn in config["dependencies"] if fn["api_name"] == "cancel"]
+
+        def delete(path: Path) -> int:
+            record = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+            body = {"data": [record], "fn_index": cancel, "session_hash": "x"}
+            return http.post("gradio_api/run/cancel", json=body).status_code
+
+        assert delete(Path(__file__)) == 400
+        assert delete(example) == 200
+        assert delete(example.parent / ".." / example.parent.name / example.name) == 200
+        assert delete(example.parent) == 200
+    assert example.exists()
 
 
 def test_times_as_people_read_them() -> None:

@@ -21,7 +21,7 @@ import pytest
 from slow_pictures import jpeg_with_scans
 
 from benchmarks.harness.app_server import AppServer, serve
-from benchmarks.harness.camera import CALM, FPS, HEIGHT, WIDTH, film, write
+from benchmarks.harness.camera import CALM, FPS, HEIGHT, WIDTH, Place, Scene, film, write
 from benchmarks.harness.chromium import chromium, playing
 from deepfer import LABELS
 from deepfer.drawing import STYLES
@@ -62,6 +62,15 @@ def page(with_camera: Any, server: AppServer, leave_out: Callable[[str], NoRetur
     with opened(with_camera, server.url, leave_out) as page:
         page.context.grant_permissions(["camera"])
         yield page
+
+
+@contextmanager
+def filmed(playwright: Any, folder: Path, scene: Scene) -> Iterator[Any]:
+    """A browser whose camera films a scene, and which needs no permission."""
+    write(folder / "camera.mjpeg", film(scene))
+    film_flag = f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}"
+    with chromium(playwright, FAKE, film_flag, "--use-fake-ui-for-media-stream") as browser:
+        yield browser
 
 
 @contextmanager
@@ -158,7 +167,9 @@ def test_from_start_to_the_summary(page: Any) -> None:
     rows = page.locator("#webcam .cam-bars tr")
     assert [text.split()[-1] for text in rows.locator("th").all_inner_texts()] == list(LABELS)
     assert page.locator("#webcam .cam-bars .cam-top th").inner_text().endswith("happy")
-    assert page.locator("#webcam .cam-main").inner_text() == "Person 1"
+    assert page.locator("#webcam .cam-main").inner_text() == "Face 1"
+    assert page.locator("#webcam .cam-emotion").inner_text() == "Happy"
+    assert page.locator("#webcam .cam-choose").is_hidden()  # there is nothing to choose
     assert page.locator("#webcam .cam-fps").inner_text().endswith(" fps")
     assert page.locator("#webcam .cam-lag").inner_text().endswith(" ms")
     assert (canvas(page, "timeline")[..., :3] == STYLES["happy"].colour).all(axis=2).sum() > 100
@@ -168,10 +179,11 @@ def test_from_start_to_the_summary(page: Any) -> None:
     until(page, "idle")
     assert data(page)["faces"] == "0"
     assert not page.evaluate("document.querySelector('#webcam video').srcObject")
-    assert "1 person" in page.locator("#webcam .cam-title").inner_text()
+    assert "1 face tracked in" in page.locator("#webcam .cam-title").inner_text()
+    assert page.locator("#webcam .cam-words").inner_text() == "Camera off"
     card = page.locator("#webcam .cam-people > li")
     assert card.count() == 1
-    assert card.locator("h3").inner_text().startswith("1 Person 1")
+    assert card.locator("h3").inner_text().startswith("1 Face 1")
     assert "happy" in card.locator("li").first.inner_text()
 
     name, timeline = saved(page, "Timeline CSV")
@@ -197,16 +209,14 @@ def test_a_snapshot_opens_in_the_image_tab(page: Any) -> None:
     assert page.get_by_role("tab", name="Photo").get_attribute("aria-selected") == "true"
     assert page.locator("#overview dl").inner_text().endswith(f"{WIDTH} \N{MULTIPLICATION SIGN} {HEIGHT}")
 
-    # Another tab is open now, so no frames are sent until the visitor returns.
-    sent: list[str] = []
-    page.wait_for_timeout(1000)
-    page.on("request", lambda request: sent.append(request.url))
-    page.wait_for_timeout(1500)
-    assert [url for url in sent if "component_server" in url] == []
-    before = frame(page)
+    # Another tab is open now, so the camera is switched off.
+    page.wait_for_function("!document.querySelector('#webcam video').srcObject")
+    assert data(page)["state"] == "idle"
     page.get_by_role("tab", name="Webcam").click()
-    page.wait_for_function("frame => +document.querySelector('#webcam').dataset.frame > frame", arg=before)
-    assert data(page)["state"] == "live"
+    assert page.locator("#webcam .cam-words").inner_text() == "Camera off"
+    assert "because you left" in page.locator("#webcam .cam-hint").inner_text()
+    assert page.locator("#webcam .cam-title").inner_text().startswith("1 face tracked")
+    start(page)
 
 
 def test_camera_permission_denied_then_granted(with_camera: Any, server: AppServer, leave_out: Any) -> None:
@@ -324,13 +334,64 @@ def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppSe
 def test_nothing_is_sent_while_the_tab_is_hidden(page: Any) -> None:
     start(page)
     page.get_by_role("tab", name="Photo").click()
-    page.wait_for_timeout(1000)  # for the frames in flight
+    page.wait_for_timeout(700)  # for the frames in flight
     before = frame(page)
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(1300)
     assert frame(page) == before  # nobody sees the boxes
     page.get_by_role("tab", name="Webcam").click()
     more_results(page)
     assert data(page)["state"] == "live"
+
+
+def test_start_moves_nothing(page: Any) -> None:
+    page.evaluate(
+        """() => {
+            window.shift = 0;
+            const add = (list) => list.getEntries().forEach((entry) => (window.shift += entry.value));
+            new PerformanceObserver(add).observe({ type: "layout-shift" });
+        }"""
+    )
+    places = """['stage', 'bar', 'side'].map(name => {
+        const box = document.querySelector(`#webcam .cam-${name}`).getBoundingClientRect();
+        return [box.x, box.y, box.width, box.height].map(Math.round);
+    })"""
+    before = page.evaluate(places)
+    start(page)
+    more_results(page)
+    assert page.evaluate(places) == before
+    assert page.evaluate("window.shift") < 0.02
+
+
+def test_one_of_several_faces_is_followed(playwright: Any, server: AppServer, tmp_path: Path, leave_out: Any) -> None:
+    two = Scene(2, lambda _: {"first": Place(200, 240), "second": Place(450, 240, mirrored=True)})
+    with filmed(playwright, tmp_path, two) as browser, opened(browser, server.url, leave_out) as page:
+        page.get_by_role("button", name="Start camera").click()
+        page.wait_for_selector("#webcam[data-faces='2']")
+        followed = page.locator("#webcam .cam-choose [aria-pressed=true]").inner_text()
+        other = page.locator("#webcam .cam-choose [aria-pressed=false]")
+        number = other.inner_text()
+        assert number != followed
+        other.click()
+        page.wait_for_selector(f"#webcam .cam-main:text('Face {number}')")
+        more_results(page)
+        assert page.locator("#webcam .cam-main").inner_text() == f"Face {number}"
+        assert page.locator("#webcam figcaption").inner_text() == f"Last 30 seconds of face {number}"
+        box = page.locator("#webcam .cam-boxes").bounding_box()
+        for x in (200, 450):  # mirrored
+            page.mouse.click(box["x"] + box["width"] * (1 - x / WIDTH), box["y"] + box["height"] / 2)
+            more_results(page)
+            assert page.locator("#webcam .cam-choose [aria-pressed=true]").count() == 1
+            if page.locator("#webcam .cam-main").inner_text() == f"Face {followed}":
+                break
+        else:
+            pytest.fail("no click on a face followed it")
+
+
+def test_advice_when_there_is_no_face(playwright: Any, server: AppServer, tmp_path: Path, leave_out: Any) -> None:
+    nobody = Scene(1, lambda _: {})
+    with filmed(playwright, tmp_path, nobody) as browser, opened(browser, server.url, leave_out) as page:
+        page.get_by_role("button", name="Start camera").click()
+        page.wait_for_selector("#webcam .cam-note:text('No face found')")
 
 
 def test_no_camera_image_is_sent_twice(page: Any) -> None:

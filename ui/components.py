@@ -49,6 +49,13 @@ def format_time(seconds: float) -> str:
     return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
 
 
+def format_clock(seconds: float) -> str:
+    """A moment in a video as players show it: "0:08" or "1:02:05"."""
+    whole = int(seconds)
+    minutes = f"{whole // 60 % 60}:{whole % 60:02}"
+    return minutes if whole < 3600 else f"{whole // 3600}:{minutes:0>5}"
+
+
 def counted(count: int, singular: str, plural: str | None = None) -> str:
     """A number with its noun: "1 face" or "2 faces"."""
     return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
@@ -66,4 +73,4 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.globals["STYLES"] = STYLES
-_TEMPLATES.filters |= {"percent": _percent, "time": format_time, "counted": counted}
+_TEMPLATES.filters |= {"percent": _percent, "time": format_time, "clock": format_clock, "counted": counted}

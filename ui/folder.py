@@ -25,6 +25,8 @@ if sys.platform != "win32":  # on Windows, pages do not delete each other's fold
 PREFIX = "deepfer-page-"
 CLEAN_EVERY_S = 5.0
 
+SPARED: set[str] = set()  # paths that are never deleted: what exists when the page starts, such as the examples
+
 
 def open_folder() -> Path:
     """Create this page's folder in GRADIO_TEMP_DIR, and make Gradio and `tempfile` use it.
@@ -55,11 +57,11 @@ def open_folder() -> Path:
 
 def start_cleaner(folder: Path) -> None:
     """Start a thread that deletes old files, sparing those that exist now, and the folders of killed pages."""
-    spared = {entry.path for entry in entries(folder)}
+    SPARED.update(entry.path for entry in entries(folder))
 
     def clean_up() -> None:
         while True:
-            clean(folder, spared, USAGE)
+            clean(folder, SPARED, USAGE)
             delete_abandoned(folder)
             time.sleep(CLEAN_EVERY_S)
 
@@ -124,8 +126,9 @@ def entries(folder: Path | str) -> Iterator[Entry]:
                 is_folder, stat = item.is_dir(follow_symlinks=False), item.stat(follow_symlinks=False)
                 if is_folder:
                     yield from entries(item.path)
-                # Some file systems assign blocks late, or report none.
+                # Some file systems assign blocks late, or report none. A file with two names is counted half at each.
                 size = max(stat.st_size, 512 * getattr(stat, "st_blocks", 0))
+                size //= 1 if is_folder else max(1, stat.st_nlink)
                 yield Entry(item.path, is_folder, stat.st_ctime, size)
 
 

@@ -44,5 +44,8 @@ MAX_CONNECTIONS = limit("MAX_CONNECTIONS", 512)
 MAX_CLIENT_REQUESTS = limit("MAX_CLIENT_REQUESTS", 100)
 # Visitors whose page state Gradio keeps, a fifth of a megabyte each.
 MAX_SESSIONS = limit("MAX_SESSIONS", 256)
+# Videos in the line, with the one that is being processed: the last one waits for half an hour or so. Each holds one of
+# Gradio's 40 threads while it waits.
+MAX_VIDEO_LINE = limit("MAX_VIDEO_LINE", 24)
 # Images and videos waiting in the queue. Further ones are refused with a message.
 MAX_WAITING = limit("MAX_WAITING", 128)

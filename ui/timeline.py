@@ -1,15 +1,21 @@
-"""Timeline: a person's emotions over a video, as areas and strip parts that `video_people.html` draws."""
+"""Timeline: a person's emotions over a video, as areas, strip parts and ticks that `video_people.html` draws."""
 
 import itertools
-from collections.abc import Iterator
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from deepfer import LABELS
+from deepfer import LABELS, Face
 from deepfer.result import Person
 
 MAX_STEPS = 240  # about as many as a timeline has pixels for
+MAX_TICKS = 6  # their labels fit beside each other on a phone
+TICK_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+Value = TypeVar("Value")
 
 
 class Area(NamedTuple):
@@ -25,6 +31,7 @@ class StripPart(NamedTuple):
     label: str
     start: float
     width: float
+    unclear: bool
 
 
 class Timeline(NamedTuple):
@@ -43,11 +50,19 @@ def build_timeline(person: Person, duration_s: float) -> Timeline:
     means = [_mean(person.timeline[i : i + bins]) for i in range(0, count, bins)]
 
     areas: list[Area] = []
-    for _, first, last in _runs(["on screen" if mean is not None else "" for mean in means]):
+    for _, first, last in _runs([mean is not None for mean in means]):
         areas += _stacked_areas(np.array(means[first:last]), edges[first : last + 1])
-    emotions = [LABELS[int(mean.argmax())] if mean is not None else "" for mean in means]
-    strip = [StripPart(label, edges[first], edges[last] - edges[first]) for label, first, last in _runs(emotions)]
+    strip = [
+        StripPart(shown[0], edges[first], edges[last] - edges[first], shown[1])
+        for shown, first, last in _runs([_shown(mean) for mean in means])
+    ]
     return Timeline(areas, strip)
+
+
+def ticks(duration_s: float) -> list[int]:
+    """The whole seconds to mark on a time axis: round numbers, at most `MAX_TICKS`, without the very end."""
+    step = next((step for step in TICK_S if duration_s / step <= MAX_TICKS), TICK_S[-1])
+    return list(range(0, max(1, math.ceil(duration_s - step / 4)), step))
 
 
 def _mean(rows: np.ndarray) -> np.ndarray | None:
@@ -56,8 +71,16 @@ def _mean(rows: np.ndarray) -> np.ndarray | None:
     return rows.mean(axis=0) if len(rows) else None
 
 
-def _runs(values: list[str]) -> Iterator[tuple[str, int, int]]:
-    """Each run of equal values as (value, start, end), without those of ""."""
+def _shown(mean: np.ndarray | None) -> tuple[str, bool] | None:
+    """The emotion that a step shows, and whether it is unclear; None if the person is not on screen."""
+    if mean is None:
+        return None
+    face = Face((0, 0, 0, 0), probabilities=dict(zip(LABELS, map(float, mean), strict=True)))
+    return face.emotion or "", face.unclear
+
+
+def _runs(values: Sequence[Value | None]) -> Iterator[tuple[Value, int, int]]:
+    """Each run of equal values as (value, start, end), without those of None and False."""
     start = 0
     for value, group in itertools.groupby(values):
         end = start + len(list(group))

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 
 from deepfer import ImageError, read_image
+from ui.folder import SPARED
 from ui.usage import USAGE
 
 
@@ -64,3 +66,40 @@ def read_upload(record: dict[str, Any]) -> tuple[str, np.ndarray]:
         return path.name, read_image(path)
     except ImageError as error:
         raise ImageError(str(error).replace(str(path), path.name)) from error
+
+
+def borrow(path: Path, folder: Path) -> Path:
+    """Give an upload a second name in a folder, so that it can be read there even if its visitor deletes it.
+
+    Visitors who send the same file share one upload. The second name takes no space.
+    """
+    borrowed = folder / f"input{path.suffix[:10]}"
+    try:
+        os.link(path, borrowed)
+    except OSError:  # the file system has no links
+        return path
+    return borrowed
+
+
+def delete(record: dict[str, Any]) -> bool:
+    """Delete an uploaded file at its visitor's wish.
+
+    Args:
+        record: Gradio's record of the file, which the client may have forged.
+
+    Returns:
+        Whether it is gone; False for what belongs to the page, such as an example, or if the system refuses.
+    """
+    path = record.get("path") or ""
+    if not is_stored(path) or os.path.realpath(path) in SPARED or os.path.abspath(path) in SPARED:
+        return False
+    upload = Path(os.path.abspath(path))
+    if upload.is_dir() or not upload.exists():
+        return not upload.exists()
+    try:
+        upload.unlink()
+    except OSError:
+        return False
+    with suppress(OSError):  # another file is in its folder
+        upload.parent.rmdir()
+    return True

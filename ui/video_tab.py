@@ -1,10 +1,13 @@
-"""The video tab: a video goes in; the annotated video, a timeline for each person and a table come out."""
+"""The video tab: a video goes in; the annotated video, a timeline for each person and a table come out.
+
+The browser's part is in `ui/video/`: it lets the timelines seek, and keeps quiet about previews that cannot be played.
+"""
 
 import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import FileData
@@ -16,19 +19,29 @@ from deepfer.video import Progress
 from deepfer.video_reader import LARGEST
 from deepfer.video_writer import video_suffix
 from ui.components import Download, facts, format_time, render
-from ui.limits import UPLOAD_AGE_S
-from ui.timeline import build_timeline
-from ui.uploads import uploaded_path
+from ui.limits import MAX_VIDEO_LINE
+from ui.line import POLL_S, Line, Place
+from ui.person_card import PersonCard
+from ui.scripts import bundle
+from ui.timeline import ticks
+from ui.uploads import borrow, delete, uploaded_path
 from ui.usage import USAGE
 
 EMPTY = (
-    f'<p class="fer-note">Add a video of up to {MAX_VIDEO_S / 60:.3g} minutes and {LARGEST}. Each person will get a '
+    f'<p class="fer-note">Add a video of up to {MAX_VIDEO_S / 60:.3g} minutes and {LARGEST}. Each face will get a '
     "number and a timeline here.</p>"
 )
-CANCELLED = (
-    '<p class="fer-note" role="status">Cancelled. Your upload will be deleted after about '
-    f"{UPLOAD_AGE_S / 60:.0f} minutes.</p>"
-)
+EXAMPLES = Path(__file__).parent / "examples"
+CREDIT = "Example: drawn for DeepFER."
+SCRIPTS = Path(__file__).parent / "video"
+# What the scripts say. {name} is the visitor's name for a file.
+WORDS = {
+    "wrong": "{name} is not a video we can open. Try MP4, MOV, WebM, MKV or AVI.",
+    "several": "Please add one video at a time.",
+    "preview": "Your browser has no preview of this kind of video. It is processed all the same.",
+}
+GONE = "This video is no longer on the server, which deletes uploads after a while. Upload it again."
+FOCUS = '() => document.querySelector("#clip-alert").dispatchEvent(new Event("focus-chooser", { bubbles: true }))'
 MAX_PEOPLE = 12  # shown on the page, longest on screen first; the table and the JSON have everyone
 
 
@@ -52,9 +65,21 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
                     buttons=["download"],
                     elem_id="annotated-clip",
                 )
-        # Pass the file on as it is: gr.Video would run ffprobe on it, and fail without one. Handlers must not return
-        # gr.update or gr.skip for this component, which would replace it by an ordinary gr.Video.
-        output.postprocess = lambda value: None if value is None else FileData(path=value)
+        # Pass files on as they are: gr.Video would run ffprobe on them, and fail without one. Handlers must not return
+        # gr.update or gr.skip for these components, which would replace them by an ordinary gr.Video.
+        video.postprocess = output.postprocess = lambda value: None if value is None else FileData(path=value)
+        examples = sorted(EXAMPLES.glob("*.mp4"))
+        gr.Examples(
+            list(map(str, examples)), video, cache_examples=False, api_visibility="private", elem_id="clip-examples"
+        )
+        gr.HTML(
+            render("video_alert.html", credit=CREDIT),
+            js_on_load=bundle(SCRIPTS, "new VideoTab({ element, props });"),
+            words=WORDS,
+            examples=[f"Example: {path.stem}" for path in examples],
+            apply_default_css=False,
+            elem_id="clip-alert",
+        )
         overview = gr.HTML(EMPTY, apply_default_css=False, elem_id="clip-overview")
         cancel = gr.Button("Cancel", elem_id="clip-cancel")  # style.css shows it during progress
         table = gr.DownloadButton("All faces in all frames (CSV)", visible=False, elem_id="clip-table")
@@ -62,28 +87,42 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         file = gr.File(visible=False, label="Table")  # the endpoint's second and third results
         details = gr.JSON(visible=False, label="People")
 
-        # No `preprocess`, which would run ffmpeg on the file. One video at a time, the rest queue: one takes two cores,
-        # and images and webcams must not wait for it.
-        options: dict[str, Any] = {"preprocess": False, "concurrency_limit": 1, "concurrency_id": "clip"}
+        # No `preprocess`, which would run ffmpeg on the file. All videos start at once for Gradio, and then wait in our
+        # line: one video takes two cores, and images and webcams must not wait for it. The few more that Gradio lets in
+        # learn at once that the line is full.
+        options: dict[str, Any] = {
+            "preprocess": False,
+            "concurrency_limit": MAX_VIDEO_LINE + 4,
+            "concurrency_id": "clip",
+        }
         running = video.change(
             handlers.show,
             video,
             [output, overview, people, table],
-            show_progress="minimal",
-            show_progress_on=overview,
+            show_progress="hidden",  # the overview shows it
             api_visibility="private",
             **options,
         )
         # The message comes in a step of its own: a late progress report can overwrite what a cancelling event returns.
-        video.clear(None, cancels=running, api_visibility="private")
+        video.clear(None, cancels=running, api_visibility="private").then(
+            lambda: EMPTY, outputs=overview, show_progress="hidden", queue=False, api_visibility="private"
+        )
         cancel.click(None, cancels=running, api_visibility="private").then(
-            lambda: (None, CANCELLED, "", gr.update(visible=False)),
-            outputs=[output, overview, people, table],
+            handlers.cancel,
+            video,
+            [video, output, overview, people, table],
+            preprocess=False,
             show_progress="hidden",
             queue=False,
             api_visibility="private",
-        )
+        ).then(None, js=FOCUS, api_visibility="private")
         gr.on([], handlers.recognize_video, video, [output, file, details], api_name="recognize_video", **options)
+
+
+class Waiting(NamedTuple):
+    """The place of a video in the line; `ahead` is the number of videos before it."""
+
+    ahead: int
 
 
 class _Handlers:
@@ -91,34 +130,41 @@ class _Handlers:
 
     def __init__(self, recognizer: EmotionRecognizer) -> None:
         self._recognizer = recognizer
+        self._line = Line(MAX_VIDEO_LINE)
 
-    def _run(self, upload: dict[str, Any]) -> Iterator[tuple[Progress, Path, Path]]:
-        """Yield each report of progress with the paths of the annotated video and the table.
+    def _run(self, upload: dict[str, Any]) -> Iterator[tuple[Waiting | Progress, Path, Path]]:
+        """Yield the place in the line, then each report of progress, with the paths of the annotated video and table.
 
         With the last report the files exist, until the next item is asked for.
         """
         path = uploaded_path(upload)
         USAGE.add()  # start only if there is room; what is written is measured later
-        with tempfile.TemporaryDirectory(prefix="clip-") as folder:
+        with self._line.place() as place, tempfile.TemporaryDirectory(prefix="clip-") as folder:
+            video = borrow(path, Path(folder))
             annotated, table = Path(folder, f"{path.stem[:80]}-faces{video_suffix()}"), Path(folder, "timeline.csv")
+            for waiting in _wait(place):
+                yield waiting, annotated, table
+            if not video.exists():  # after a long wait
+                raise VideoError(GONE)
             try:
-                for progress in recognize_video(self._recognizer, path, video=annotated, table=table):
+                for progress in recognize_video(self._recognizer, video, video=annotated, table=table):
+                    place.ahead()  # keeps the place
                     yield progress, annotated, table
             except VideoError as error:
-                raise VideoError(str(error).replace(str(path), path.name)) from error
+                raise VideoError(str(error).replace(str(video), path.name)) from error
 
     def show(self, upload: dict[str, Any] | None) -> Iterator[tuple[Any, ...]]:
         """Yield what the page shows for a video: the annotated video, progress or overview, the people, the table."""
         no_table = gr.update(value=None, visible=False)
-        if upload is None:
-            yield None, EMPTY, "", no_table
+        if upload is None:  # the overview then says why
+            yield None, gr.skip(), "", no_table
             return
         yield None, progress_html(Progress(0, None)), "", no_table
         try:
-            for progress, annotated, table in self._run(upload):
-                result = progress.result
+            for state, annotated, table in self._run(upload):
+                result = state.result if isinstance(state, Progress) else None
                 if result is None:
-                    yield None, progress_html(progress), gr.skip(), gr.skip()
+                    yield None, state_html(state), gr.skip(), gr.skip()
                     continue
                 name = upload.get("orig_name") or Path(upload["path"]).name
                 download = gr.update(value=str(table), visible=True)
@@ -127,6 +173,11 @@ class _Handlers:
             message = render("error.html", title="This video could not be processed", message=str(error))
             yield None, message, "", no_table
 
+    def cancel(self, upload: dict[str, Any] | None) -> tuple[Any, ...]:
+        """Delete the video that was sent; return what the page shows then, and None as the chosen video."""
+        message = render("video_cancelled.html", deleted=upload is not None and delete(upload))
+        return None, None, message, "", gr.update(visible=False)
+
     def recognize_video(self, clip: dict[str, Any] | None) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
         """Follow every face through a video and estimate its emotions.
 
@@ -134,7 +185,8 @@ class _Handlers:
         annotated video; timeline.csv, a row for each frame and face with time_s, track_id, box, emotion, confidence and
         the probabilities of the seven emotions; and an object: width, height, model, revision, detector, duration_s,
         fps, frames, and people, each with track_id, first_s, last_s, seen_s, their most frequent emotion, the seconds
-        of each of the seven, and their mean probabilities. Until then the object holds done_s, total_s and left_s.
+        of each of the seven, and their mean probabilities. Until then the object holds done_s, total_s and left_s, or,
+        while other videos are first, ahead: their number.
 
         Args:
             clip: The video file.
@@ -147,16 +199,31 @@ class _Handlers:
         if clip is None:
             raise gr.Error("Send the video as a file.", print_exception=False)
         try:
-            for progress, annotated, table in self._run(clip):
-                if progress.result is None:
-                    state = {"done_s": progress.done_s, "total_s": progress.total_s, "left_s": progress.left_s}
-                    yield None, None, state
+            for state, annotated, table in self._run(clip):
+                if isinstance(state, Waiting):
+                    yield None, None, {"ahead": state.ahead}
                     continue
-                result = progress.result.to_dict()
+                if state.result is None:
+                    yield None, None, {"done_s": state.done_s, "total_s": state.total_s, "left_s": state.left_s}
+                    continue
+                result = state.result.to_dict()
                 del result["path"]  # gradio_client would try to fetch any object with a "path" as a file
                 yield str(annotated), str(table), result
         except DeepFERError as error:
             raise gr.Error(str(error), print_exception=False) from error
+
+
+def _wait(place: Place) -> Iterator[Waiting]:
+    """Yield the place about twice per second until it is the first one."""
+    wait_s = 0.0
+    while ahead := place.ahead(wait_s):
+        yield Waiting(ahead)
+        wait_s = POLL_S
+
+
+def state_html(state: Waiting | Progress) -> str:
+    """The place in the line, or the progress."""
+    return render("video_waiting.html", ahead=state.ahead) if isinstance(state, Waiting) else progress_html(state)
 
 
 def progress_html(progress: Progress) -> str:
@@ -166,7 +233,7 @@ def progress_html(progress: Progress) -> str:
 
 
 def overview_html(result: VideoResult, name: str) -> str:
-    """The number of people, how they were found, and any warning; `name` is the visitor's name for the file."""
+    """The number of faces, how they were found, and any warning; `name` is the visitor's name for the file."""
     text = json.dumps(result.to_dict() | {"path": name}, indent=2)
     size = f"{result.width} \N{MULTIPLICATION SIGN} {result.height}, {format_time(result.duration_s)}"
     return render(
@@ -181,5 +248,5 @@ def overview_html(result: VideoResult, name: str) -> str:
 def people_html(result: VideoResult) -> str:
     """A card for each person, in order of appearance: their emotions, and a timeline of them."""
     longest = sorted(result.people, key=lambda person: -person.seen_s)[:MAX_PEOPLE]
-    people = [(person, build_timeline(person, result.duration_s)) for person in result.people if person in longest]
-    return render("video_people.html", people=people, duration_s=result.duration_s)
+    cards = [PersonCard.of(person, result.duration_s) for person in result.people if person in longest]
+    return render("video_people.html", cards=cards, duration_s=result.duration_s, ticks=ticks(result.duration_s))

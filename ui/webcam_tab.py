@@ -20,6 +20,7 @@ from ui.client import client_address
 from ui.cores import usable_cores
 from ui.frames import Busy, FrameScheduler, Visitor
 from ui.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
+from ui.scripts import bundle
 
 PAGE = Path(__file__).parent / "webcam"
 TOKEN = re.compile("[0-9a-f]{32}")
@@ -125,7 +126,5 @@ def track_faces(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, 
 
 
 def script() -> str:
-    """The modules of `ui/webcam/` as one script, since Gradio runs `js_on_load` as the body of a function."""
-    modules = [path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.js"))]
-    code = re.sub(r"^(import .*\n|export )", "", "\n".join(modules), flags=re.MULTILINE)
-    return f"{code}\nnew Webcam({{ element, props, trigger, server, upload }});"
+    """The modules of `ui/webcam/` as one script."""
+    return bundle(PAGE, "new Webcam({ element, props, trigger, server, upload });")

@@ -54,7 +54,14 @@ export function face(id, box = [0, 0, 100, 100], emotion = "happy") {
   const other = emotion === "neutral" ? "sad" : "neutral";
   const shares = { [emotion]: 0.8, [other]: 0.2 };
   const probabilities = Object.fromEntries(LABELS.map((label) => [label, shares[label] ?? 0]));
-  return { track_id: id, box, emotion, confidence: 0.8, probabilities };
+  return { track_id: id, box, emotion, confidence: 0.8, unclear: false, probabilities };
+}
+
+// A face whose two most probable emotions are about equally so.
+export function unclearFace(id) {
+  const probabilities = Object.fromEntries(LABELS.map((label) => [label, 0.05]));
+  Object.assign(probabilities, { neutral: 0.4, angry: 0.35 });
+  return { ...face(id), emotion: "neutral", confidence: 0.4, unclear: true, probabilities };
 }
 
 export function result(at, ...faces) {

@@ -1,15 +1,18 @@
-// Tests of the small modules: format, meter, speaker, stage, snapshot, and the placing of tags.
+// Tests of the small modules: format, label, lasting, meter, overlay, speaker, stage, snapshot, and summary.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { duration, percent, stamp } from "../../ui/webcam/format.js";
+import { capitalized, faceLabel } from "../../ui/webcam/label.js";
+import { Lasting } from "../../ui/webcam/lasting.js";
 import { Meter } from "../../ui/webcam/meter.js";
-import { placeTag } from "../../ui/webcam/overlay.js";
+import { faceAt, placeTag } from "../../ui/webcam/overlay.js";
 import { takeSnapshot } from "../../ui/webcam/snapshot.js";
 import { Speaker } from "../../ui/webcam/speaker.js";
 import { NOTES, Stage, WORDS } from "../../ui/webcam/stage.js";
-import { FakeClock, face } from "./fakes.js";
+import { personParts } from "../../ui/webcam/summary.js";
+import { FakeClock, LABELS, face, result, unclearFace } from "./fakes.js";
 
 test("percentages are never 0% or 100% unless they are exact", () => {
   const shown = [0, 0.004, 0.005, 0.834, 0.994, 0.996, 1].map(percent);
@@ -20,6 +23,45 @@ test("durations and the dates in file names", () => {
   assert.equal(duration(9.96), "10.0 s");
   assert.equal(duration(75.9), "1 min 15 s");
   assert.equal(stamp(new Date(2026, 0, 2, 3, 4, 5)), "2026-01-02-030405");
+});
+
+test("an unclear face is called by its two most probable emotions", () => {
+  assert.equal(faceLabel(face(1)), "happy");
+  assert.equal(capitalized(faceLabel(unclearFace(1))), "Unclear: neutral or angry?");
+});
+
+test("something has lasted once it has been so without a break", async () => {
+  const clock = new FakeClock();
+  const away = new Lasting(clock, 5000);
+  const after = async (ms, now) => {
+    await clock.advance(ms);
+    return away.update(now);
+  };
+  assert.equal(away.update(true), false);
+  assert.equal(await after(4000, true), false);
+  assert.equal(await after(500, false), false);
+  assert.equal(await after(500, true), false);
+  assert.equal(await after(4999, true), false);
+  assert.equal(await after(1, true), true);
+});
+
+test("the unclear time of a person is shown as such, and counted once", () => {
+  const palette = { labels: LABELS, emotions: LABELS.map((label) => ({ label, colour: label, emoji: label })) };
+  const person = { id: 1, total: 10, seconds: { happy: 6, neutral: 4 }, unclear: { neutral: 3 } };
+  const parts = personParts(person, palette).map(({ label, seconds, share }) => [label, seconds, share]);
+  assert.deepEqual(parts, [["happy", 6, 0.6], ["neutral", 1, 0.1], ["unclear", 3, 0.3]]);
+});
+
+test("a click finds the face under it, also in a mirrored video with bars at its sides", () => {
+  const both = result(0, face(1, [0, 0, 240, 360]), face(2, [100, 100, 200, 200]));
+  const view = { width: 1000, height: 720, mirrored: false }; // twice as large, and 20 pixels left and right
+  const at = (x, y, mirrored = false) => faceAt(both, { ...view, mirrored }, x, y)?.track_id;
+  assert.equal(at(30, 10), 1);
+  assert.equal(at(300, 300), 2);
+  assert.equal(at(700, 300), undefined);
+  assert.equal(at(700, 300, true), 2);
+  assert.equal(at(10, 10), undefined);
+  assert.equal(faceAt(null, view, 10, 10), undefined);
 });
 
 test("speed and delay are those of the last two seconds", async () => {
@@ -56,9 +98,11 @@ test("an emotion is spoken once it is steady, and not more often than every six 
   await follow(4, face(1, [0, 0, 9, 9], "sad"));
   assert.equal(place.textContent, "sad");
   await follow(8, face(2), face(3));
-  assert.equal(place.textContent, "Person 2: happy");
+  assert.equal(place.textContent, "Face 2: happy");
   await follow(8);
-  assert.equal(place.textContent, "Person 2: happy");
+  assert.equal(place.textContent, "Face 2: happy");
+  await follow(8, unclearFace(2));
+  assert.equal(place.textContent, "unclear");
 });
 
 function stage() {
@@ -93,7 +137,11 @@ test("the camera's note is shown before the connection's, and that before the sn
   page.note("camera", "");
   page.note("connection", "");
   assert.equal(parts.note.textContent, NOTES.unsent);
+  page.note("advice", NOTES.faceless);
+  assert.equal(parts.note.textContent, NOTES.unsent);
   page.note("snapshot", "");
+  assert.equal(parts.note.textContent, NOTES.faceless);
+  page.note("advice", "");
   assert.equal(parts.note.hidden, true);
 });
 

@@ -29,6 +29,20 @@ test("the largest face is the main one, until another is clearly larger", () => 
   assert.equal(chooseMain([face(2, square(50))], first).track_id, 2);
 });
 
+test("a face that the visitor follows is the main one whenever it is in view", async () => {
+  await show(face(1, square(100)), face(2, square(50)));
+  assert.equal(results.main.track_id, 1);
+  results.follow(2);
+  assert.equal(results.main.track_id, 2);
+  await show(face(1, square(100)));
+  assert.equal(results.main.track_id, 1);
+  await show(face(1, square(100)), face(2, square(50)));
+  assert.equal(results.main.track_id, 2);
+  results.clear();
+  await show(face(1, square(100)), face(2, square(50)));
+  assert.equal(results.main.track_id, 1);
+});
+
 test("faces are removed once their result is stale", async () => {
   await show(face(1));
   await clock.advance(STALE_MS - 100);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
 import { Session } from "../../ui/webcam/session.js";
-import { FakeClock, LABELS, face, result } from "./fakes.js";
+import { FakeClock, LABELS, face, result, unclearFace } from "./fakes.js";
 
 const CAMERA_SIDE = 960; // twice a frame's 480
 let clock;
@@ -85,4 +85,12 @@ test("the timeline CSV stops growing after 100,000 rows", () => {
 test("the length of a session follows the clock", () => {
   clock.time += 61_500;
   assert.equal(session.seconds, 61.5);
+});
+
+test("a person's unclear time is part of the time of its emotion", async () => {
+  for (let i = 0; i < 5; i++) await see(face(1, [0, 0, 100, 100], "neutral"));
+  for (let i = 0; i < 5; i++) await see(unclearFace(1));
+  const [{ seconds, unclear }] = session.people;
+  assert.ok(Math.abs(seconds.neutral - 0.9) < 1e-9);
+  assert.ok(Math.abs(unclear.neutral - 0.5) < 1e-9);
 });

@@ -4,10 +4,9 @@
 import { Camera } from "./camera.js";
 import { FrameGrabber } from "./jpeg.js";
 import { Meter } from "./meter.js";
-import { drawBoxes } from "./overlay.js";
+import { Lasting } from "./lasting.js";
 import { Pace } from "./pace.js";
 import { Palette } from "./palette.js";
-import { Panel } from "./panel.js";
 import { Results } from "./results.js";
 import { Sender } from "./sender.js";
 import { Session } from "./session.js";
@@ -15,11 +14,13 @@ import { takeSnapshot } from "./snapshot.js";
 import { Speaker } from "./speaker.js";
 import { NOTES, Stage, WORDS } from "./stage.js";
 import { Summary } from "./summary.js";
-import { drawTimeline } from "./timeline.js";
+import { View } from "./view.js";
 
 const CLOCK = { now: () => performance.now(), sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) };
 const TICK_MS = 500;
 const NOTE_MS = 5000; // how long a note about a snapshot stays
+const AWAY_MS = 5000; // after this time in another tab, the camera is switched off
+const FACELESS_MS = 4000; // after this time without a face, the visitor gets advice
 
 export class Webcam {
   // The arguments are what Gradio hands to a gr.HTML component's script.
@@ -28,16 +29,16 @@ export class Webcam {
     this.root = element.querySelector("#webcam");
     this.find = (name) => this.root.querySelector(`.cam-${name}`);
     this.video = this.find("video");
-    this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.session = null;
     this.next = null; // a result to be drawn with the browser's next frame
     this.palette = new Palette(props);
     this.speaker = new Speaker(this.clock, this.find("spoken"));
     this.stage = new Stage(this.root, this.find, this.speaker);
-    this.panel = new Panel(this.find, this.palette);
     this.summary = new Summary(this.find, this.palette);
     this.results = new Results(this.clock);
     this.meter = new Meter(this.clock);
+    this.away = new Lasting(this.clock, AWAY_MS);
+    this.faceless = new Lasting(this.clock, FACELESS_MS);
     this.grabber = new FrameGrabber(this.video);
     this.pace = new Pace(this.clock);
     this.sender = new Sender({
@@ -60,8 +61,11 @@ export class Webcam {
       muted: (muted) => this.stage.note("camera", muted ? NOTES.muted : ""),
       counted: (count) => (this.find("flip").hidden = !this.camera.stream || count < 2),
     });
+    const { root, find, clock, palette, results } = this;
+    this.view = new View({ root, find, clock, palette, results, mirrored: () => this.camera.mirrored });
     this.stage.set("idle", WORDS.idle);
     this.listen();
+    this.draw();
   }
 
   listen() {
@@ -72,10 +76,7 @@ export class Webcam {
       this.root.style.setProperty("--ratio", this.video.videoWidth / this.video.videoHeight),
     );
     window.addEventListener("online", () => this.pace.resume());
-    new ResizeObserver(() => {
-      this.drawBoxes();
-      this.drawTimeline();
-    }).observe(this.root);
+    new ResizeObserver(() => this.view.resized()).observe(this.root);
     setInterval(() => this.tick(), TICK_MS);
   }
 
@@ -89,9 +90,9 @@ export class Webcam {
     this.camera.start();
   }
 
-  stop() {
+  stop(words = WORDS.stopped) {
     this.camera.close();
-    this.stage.set("idle", WORDS.idle);
+    this.stage.set("idle", words);
     this.clear();
     this.summary.show(this.session);
     this.speaker.say(`The camera is off. ${this.find("title").textContent}`);
@@ -121,6 +122,8 @@ export class Webcam {
     this.meter.clear();
     this.stage.note("camera", "");
     this.stage.note("connection", "");
+    this.stage.note("advice", "");
+    this.faceless.update(false);
     this.draw();
     this.showReadout();
   }
@@ -145,6 +148,7 @@ export class Webcam {
     this.meter.add(result.captured);
     this.session.add(result, Math.max(this.video.videoWidth, this.video.videoHeight));
     this.results.show(result);
+    this.stage.note("advice", this.faceless.update(!result.faces.length) ? NOTES.faceless : "");
     this.draw();
     this.root.dataset.frame = result.number;
   }
@@ -158,35 +162,19 @@ export class Webcam {
   tick() {
     if (!this.stage.running) return;
     this.showReadout();
+    if (this.away.update(this.hidden)) return this.stop(WORDS.left);
     if (this.hidden) return this.sender.rest();
     if (this.results.expire()) this.draw();
-    if (this.calm.matches) this.drawTimeline();
+    if (this.view.calm.matches) this.view.drawTimeline();
   }
 
   draw() {
-    const { faces, main } = this.results;
-    this.root.dataset.faces = faces.length;
-    this.root.dataset.emotion = main?.emotion ?? "";
-    this.drawBoxes();
-    this.panel.showFace(main, this.stage.state === "live" ? "No face in view" : "Main face");
-    if (!this.calm.matches) this.drawTimeline(); // else from tick
-    this.speaker.follow(main, faces.length);
-  }
-
-  drawBoxes() {
-    drawBoxes(this.find("boxes"), this.results.latest, this.camera.mirrored, this.palette);
-  }
-
-  drawTimeline() {
-    drawTimeline(this.find("timeline"), this.results, this.clock.now(), this.palette);
+    this.view.draw(this.stage.state === "live");
+    this.speaker.follow(this.results.main, this.results.faces.length);
   }
 
   showReadout() {
-    const reading = this.meter.read();
-    this.root.dataset.fps = reading.rate.toFixed(1);
-    this.root.dataset.latencyMs = Math.round(reading.delay);
-    if (this.stage.running) this.panel.showReadout(reading, this.results.faces.length);
-    else this.panel.clearReadout();
+    this.view.showReadout(this.meter.read(), this.stage.running);
   }
 
   async snapshot() {

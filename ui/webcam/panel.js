@@ -1,6 +1,7 @@
 // The figures beside and below the video: the main face's probabilities, the speed and the delay.
 
 import { percent } from "./format.js";
+import { capitalized, faceLabel } from "./label.js";
 
 export class Panel {
   constructor(find, palette) {
@@ -11,7 +12,10 @@ export class Panel {
 
   // face: null where there is none; `empty` is the title then.
   showFace(face, empty) {
-    this.find("main").textContent = face ? `Person ${face.track_id}` : empty;
+    this.find("main").textContent = face ? `Face ${face.track_id}` : empty;
+    this.find("who").textContent = face ? ` of face ${face.track_id}` : "";
+    this.find("emotion").textContent = face ? capitalized(faceLabel(face)) : "";
+    this.find("face").classList.toggle("cam-unclear", Boolean(face?.unclear));
     for (const [label, row] of this.rows) {
       const share = face ? face.probabilities[label] : 0;
       row.className = label === face?.emotion ? "cam-top" : "";

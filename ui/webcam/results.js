@@ -6,8 +6,10 @@ export const HISTORY_S = 30;
 const area = ({ box: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
 
 // The largest face, or null. The previous one stays until another is clearly larger, so that two of about the same size
-// do not alternate.
-export function chooseMain(faces, previous) {
+// do not alternate. `chosen` is the number of the face that the visitor wants to follow, or null.
+export function chooseMain(faces, previous, chosen = null) {
+  const wanted = faces.find((face) => face.track_id === chosen);
+  if (wanted) return wanted;
   const largest = faces.reduce((best, face) => (best && area(best) >= area(face) ? best : face), null);
   const same = faces.find((face) => face.track_id === previous?.track_id);
   return same && area(largest) < 1.5 * area(same) ? same : largest;
@@ -22,6 +24,7 @@ export class Results {
   clear() {
     this.latest = null; // {faces, width, height, captured, receivedAt, number}
     this.main = null;
+    this.chosen = null; // number of the face that the visitor follows
     this.samples = []; // {at in ms, face}, oldest first; face is null where there was none
   }
 
@@ -31,8 +34,14 @@ export class Results {
 
   show(result) {
     this.latest = result;
-    this.main = chooseMain(result.faces, this.main);
+    this.main = chooseMain(result.faces, this.main, this.chosen);
     this.remember(result.captured);
+  }
+
+  // Follow a face as long as it is in view, and again when it returns.
+  follow(id) {
+    this.chosen = id;
+    this.main = chooseMain(this.faces, this.main, id);
   }
 
   // Remove the faces if they are stale, and say whether they were.

@@ -21,7 +21,8 @@ export class Session {
     return (this.clock.now() - this.began) / 1000;
   }
 
-  // [{id, total, seconds: {label: seconds}}], longest in view first.
+  // [{id, total, seconds: {label: seconds}, unclear: {label: seconds}}], longest in view first. The unclear seconds are
+  // part of the others.
   get people() {
     return [...this.byId.values()].sort((a, b) => b.total - a.total);
   }
@@ -30,9 +31,11 @@ export class Session {
   add(result, cameraSide) {
     const scale = cameraSide / Math.max(result.width, result.height);
     for (const face of result.faces) {
-      const person = this.byId.get(face.track_id) ?? { id: face.track_id, total: 0, seconds: {}, loggedAt: -Infinity };
+      const person = this.byId.get(face.track_id) ?? newPerson(face.track_id);
       const seconds = Math.min(result.captured - (person.seenAt ?? result.captured), STALE_MS) / 1000;
-      person.seconds[face.emotion] = (person.seconds[face.emotion] ?? 0) + seconds;
+      for (const sums of face.unclear ? [person.seconds, person.unclear] : [person.seconds]) {
+        sums[face.emotion] = (sums[face.emotion] ?? 0) + seconds;
+      }
       person.total += seconds;
       person.seenAt = result.captured;
       this.byId.set(face.track_id, person);
@@ -65,6 +68,8 @@ export class Session {
     return csv(head, this.people.map(row));
   }
 }
+
+const newPerson = (id) => ({ id, total: 0, seconds: {}, unclear: {}, loggedAt: -Infinity });
 
 function newToken() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));

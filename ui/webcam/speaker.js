@@ -22,7 +22,8 @@ export class Speaker {
 
   follow(face, faces) {
     const now = this.clock.now();
-    const emotion = face ? `${faces > 1 ? `Person ${face.track_id}: ` : ""}${face.emotion}` : "";
+    const name = faces > 1 ? `Face ${face?.track_id}: ` : "";
+    const emotion = face ? `${name}${face.unclear ? "unclear" : face.emotion}` : "";
     if (emotion !== this.emotion) {
       this.emotion = emotion;
       this.since = now;

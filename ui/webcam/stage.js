@@ -5,6 +5,8 @@ export const WORDS = {
     "Your camera's video will appear here, with the emotion that each face shows.",
     "Small frames are sent to the server, analysed in memory and never saved.",
   ],
+  stopped: ["Camera off", "You can start it again at any time."],
+  left: ["Camera off", "It was switched off because you left this tab. Start it again with one click."],
   asking: ["Waiting for the camera…", "If your browser asks, allow this page to use it."],
   insecure: [
     "This page can't use a camera.",
@@ -25,13 +27,14 @@ export const NOTES = {
   offline: "Reconnecting: this device is offline.",
   busy: "It's busy right now. Your results will resume shortly.",
   muted: "The camera sends no video. Is its cover closed?",
+  faceless: "No face found. Face the camera, come closer, and turn on a light.",
   unsent: "The snapshot wasn't sent: the server isn't responding.",
 };
 
 export class Stage {
   constructor(root, find, speaker) {
     Object.assign(this, { root, find, speaker });
-    this.notes = { camera: "", connection: "", snapshot: "" }; // the first that is not empty is shown
+    this.notes = { camera: "", connection: "", snapshot: "", advice: "" }; // the first that is not empty is shown
   }
 
   get state() {
@@ -56,7 +59,7 @@ export class Stage {
 
   note(about, text) {
     this.notes[about] = text;
-    const words = this.notes.camera || this.notes.connection || this.notes.snapshot;
+    const words = this.notes.camera || this.notes.connection || this.notes.snapshot || this.notes.advice;
     const place = this.find("note");
     if (place.textContent === words) return;
     place.textContent = words;

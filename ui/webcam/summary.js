@@ -2,7 +2,8 @@
 
 import { duration, percent, stamp } from "./format.js";
 
-const BRIEF_S = 1; // people in view for less than this are only counted
+const BRIEF_S = 1; // faces in view for less than this are only counted
+const UNCLEAR = { label: "unclear", colour: "var(--line)", emoji: "?" };
 const LABEL_SHARE = 0.08; // of a chart, from which a part has room for its emoji
 
 export class Summary {
@@ -19,7 +20,7 @@ export class Summary {
     const people = session.people;
     const known = people.filter((person) => person.total >= BRIEF_S);
     const brief = people.length - known.length;
-    const count = known.length === 1 ? "1 person" : `${known.length} people`;
+    const count = known.length === 1 ? "1 face tracked" : `${known.length} faces tracked`;
     this.find("summary").hidden = false;
     this.find("title").textContent = known.length
       ? `${count} in ${duration(session.seconds)}`
@@ -50,17 +51,27 @@ function personCard(person, palette) {
   card.innerHTML =
     '<h3><span class="cam-number"></span> <span></span></h3><div class="cam-chart" role="img"></div><ul></ul>';
   card.querySelector(".cam-number").textContent = person.id;
-  card.querySelector("h3 > :last-child").textContent = `Person ${person.id} · ${duration(person.total)}`;
-  const parts = palette.emotions
-    .map((emotion) => ({ ...emotion, seconds: person.seconds[emotion.label] ?? 0 }))
-    .filter((part) => part.seconds > 0)
-    .map((part) => ({ ...part, share: part.seconds / person.total }));
+  card.querySelector("h3 > :last-child").textContent = `Face ${person.id} · ${duration(person.total)}`;
+  const parts = personParts(person, palette);
   const longestFirst = [...parts].sort((a, b) => b.seconds - a.seconds);
   const chart = card.querySelector(".cam-chart");
   chart.setAttribute("aria-label", longestFirst.map(partText).join("; "));
   chart.append(...parts.map(chartPart));
   card.querySelector("ul").append(...longestFirst.map(listPart));
   return card;
+}
+
+// [{label, colour, emoji, seconds, share}] of the emotions that a person showed, and of the time when that was unclear.
+export function personParts(person, palette) {
+  const unclear = (label) => person.unclear[label] ?? 0;
+  const clear = palette.emotions.map((emotion) => ({
+    ...emotion,
+    seconds: (person.seconds[emotion.label] ?? 0) - unclear(emotion.label),
+  }));
+  const rest = { ...UNCLEAR, seconds: palette.labels.reduce((sum, label) => sum + unclear(label), 0) };
+  return [...clear, rest]
+    .filter((part) => part.seconds > 0.005)
+    .map((part) => ({ ...part, share: part.seconds / person.total }));
 }
 
 const partText = ({ label, seconds, share }) => `${label} ${duration(seconds)}, ${percent(share)}`;
@@ -70,6 +81,7 @@ function chartPart(part) {
   place.style.setProperty("--c", part.colour);
   place.style.flexGrow = part.seconds;
   place.title = partText(part);
+  place.className = "fer-emoji";
   if (part.share > LABEL_SHARE) place.textContent = part.emoji;
   return place;
 }

@@ -6,16 +6,18 @@ import { INK } from "./palette.js";
 import { HISTORY_S } from "./results.js";
 
 const NAMES_WIDTH = 104;
+const AXIS_HEIGHT = 18;
+const TICK_S = 10;
 
 // now: ms, at the right edge.
 export function drawTimeline(canvas, results, now, palette) {
   const [pen, width, height] = fit(canvas);
   if (!width) return;
-  const plot = { pen, palette, height, width: width - NAMES_WIDTH };
+  const plot = { pen, palette, height: height - AXIS_HEIGHT, width: width - NAMES_WIDTH };
   plot.x = (at) => plot.width * (1 - (now - at) / (1000 * HISTORY_S));
   pen.save();
   pen.beginPath();
-  pen.rect(0, 0, plot.width, height);
+  pen.rect(0, 0, plot.width, plot.height);
   pen.clip();
   for (const stretch of results.stretches()) {
     drawStretch(plot, stretch);
@@ -23,7 +25,9 @@ export function drawTimeline(canvas, results, now, palette) {
   }
   pen.restore();
   const face = results.samples.at(-1)?.face;
-  if (face) drawNames(plot, face, getComputedStyle(canvas).color);
+  const { color } = getComputedStyle(canvas);
+  drawAxis(plot, color);
+  if (face) drawNames(plot, face, color);
 }
 
 function drawStretch({ pen, palette, height, x }, stretch) {
@@ -48,6 +52,18 @@ function drawNumber({ pen, palette, x }, { at, face }) {
   pen.textAlign = "center";
   pen.textBaseline = "middle";
   pen.fillText(face.track_id, x(at) + 9, 9.5);
+}
+
+function drawAxis({ pen, height, width }, colour) {
+  pen.fillStyle = colour;
+  pen.font = font(11, 400);
+  pen.textBaseline = "middle";
+  for (let seconds = 0; seconds <= HISTORY_S; seconds += TICK_S) {
+    const x = width * (1 - seconds / HISTORY_S);
+    pen.fillRect(Math.min(x, width - 1), height, 1, 5);
+    pen.textAlign = seconds === HISTORY_S ? "left" : "center";
+    pen.fillText(seconds ? `\u2212${seconds} s` : "now", x + (seconds === HISTORY_S ? 3 : 0), height + 11);
+  }
 }
 
 function drawNames({ pen, palette, height, width }, face, colour) {
