@@ -7,7 +7,9 @@ libheif has limits of its own on the container; those here are on the time and t
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from io import BytesIO
+from itertools import islice
 from typing import NamedTuple
 
 from pi_heif import HeifImageFile, options
@@ -27,7 +29,10 @@ MAX_TURNS = 4  # of an image; each is a pass over its pixels
 MAX_CHILDREN = 1_000  # boxes in a box; a photo of 48 megapixels has about 200 items
 MAX_DEPTH = 8  # images made of others; phones use two
 MAX_METADATA = 256_000_000  # bytes copied: each image gets the metadata of the file
-MAX_UNITS = 10_000  # of an image's bitstream; encoders write one per slice
+MAX_LINKS = 20_000  # properties of items; that photo has about 1,000
+MAX_UNITS = 5_000  # of all bitstreams; encoders write one to three per tile
+
+UNIT_BYTES = 200  # of a unit, which hold the picture's size
 
 # Their images are of no use here, and would be listed one by one.
 options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
@@ -85,6 +90,8 @@ class _HeicFile:
         self._parts = self._read_references(children)
         self._check_metadata()
         self._known: dict[int, int] = {}
+        self._units_left = MAX_UNITS
+        self._set_pixels: dict[int, int] = {}  # of the parameter sets in each hvcC box, by its offset
 
     def pixels(self) -> int:
         return self._pixels(self._main, 0)
@@ -102,13 +109,16 @@ class _HeicFile:
         parts = self._children(table.start, table.end)
         (container,) = _one(parts, b"ipco")
         properties = self._children(container.start, container.end)
-        data = self._data
+        data, left = self._data, MAX_LINKS
         for _, at, end in (part for part in parts if part.kind == b"ipma"):
             item_bytes, index_bytes = 4 if data[at] else 2, 1 + (data[at + 3] & 1)
             at += 8
             while at < end:
                 item, count = number(data, at, item_bytes), data[at + item_bytes]
                 at += item_bytes + 1
+                left -= 1 + count
+                if left < 0:
+                    raise ValueError(f"more than {MAX_LINKS:,} properties of its items")
                 for _ in range(count):
                     # The top bit says whether a reader must understand the property.
                     index = number(data, at, index_bytes) & (0x7FFF if index_bytes == 2 else 0x7F)
@@ -125,6 +135,8 @@ class _HeicFile:
             wide = 4 if data[table.start] else 2
             for kind, at, _ in self._children(table.start + 4, table.end):
                 item, count = number(data, at, wide), number(data, at + wide, 2)
+                if count > MAX_CHILDREN:
+                    raise ValueError(f"an image of more than {MAX_CHILDREN:,} parts")
                 others = [number(data, at + wide + 2 + wide * i, wide) for i in range(count)]
                 if kind == b"dimg":
                     parts[item] += others
@@ -178,12 +190,22 @@ class _HeicFile:
         for kind, start, end in self._properties[item.number]:
             if kind == b"hvcC":
                 length_bytes = 1 + (self._data[start + 21] & 3)
-                size = max(size, _largest(_parameter_sets(self._data[start:end])))
-        units = _units(item.content(self._data), length_bytes)
+                if start not in self._set_pixels:
+                    self._set_pixels[start] = _largest(self._counted(_parameter_sets(self._data[start:end])))
+                size = max(size, self._set_pixels[start])
+        units = self._counted(_units(item.content(self._data), length_bytes))
         size = max(size, _largest(units))
         # A picture starts with a slice whose first bit after the header is set.
         pictures = sum(unit[0] >> 1 < 32 and len(unit) > 2 and unit[2] >> 7 for unit in units)
         return _checked(size) * max(1, pictures)
+
+    def _counted(self, units: Iterator[bytes]) -> list[bytes]:
+        """The units that are not empty. All count: skipping many empty ones takes time, too."""
+        found = list(islice(units, self._units_left + 1))
+        self._units_left -= len(found)
+        if self._units_left < 0:
+            raise ValueError(f"more than {MAX_UNITS:,} units in its images")
+        return [unit for unit in found if unit]
 
 
 def _one(children: list[_Property], kind: bytes) -> list[_Property]:
@@ -199,30 +221,25 @@ def _checked(pixels: int) -> int:
     return pixels
 
 
-def _parameter_sets(record: bytes) -> list[bytes]:
-    """The units in an hvcC box."""
-    units, at = [], 23
+def _parameter_sets(record: bytes) -> Iterator[bytes]:
+    """The first bytes of each unit in an hvcC box."""
+    at = 23
     for _ in range(record[22]):
         count, at = number(record, at + 1, 2), at + 3
         for _ in range(count):
             size = number(record, at, 2)
-            units.append(record[at + 2 : at + 2 + size])
+            yield record[at + 2 : at + 2 + min(size, UNIT_BYTES)]
             at += 2 + size
-    return [unit for unit in units if unit]
 
 
-def _units(stream: bytes, length_bytes: int) -> list[bytes]:
+def _units(stream: bytes, length_bytes: int) -> Iterator[bytes]:
     """The first bytes of each unit of a bitstream."""
-    units, at = list[bytes](), 0
+    at = 0
     while at < len(stream):
         size = number(stream, at, length_bytes)
         at += length_bytes
-        if size:
-            units.append(stream[at : at + min(size, 300)])
+        yield stream[at : at + min(size, UNIT_BYTES)]
         at += size
-        if len(units) > MAX_UNITS:
-            raise ValueError(f"more than {MAX_UNITS:,} units in an image")
-    return [unit for unit in units if unit]
 
 
 def _largest(units: list[bytes]) -> int:
@@ -233,7 +250,7 @@ def _largest(units: list[bytes]) -> int:
 def _sps_pixels(unit: bytes) -> int:
     """The width times the height in an SPS (H.265, 7.3.2.2.1)."""
     content = unit[2:].replace(b"\0\0\3", b"\0\0")  # without emulation prevention
-    bits = "".join(f"{byte:08b}" for byte in content[:200]) + "1"  # ended, so that no search runs on
+    bits = "".join(f"{byte:08b}" for byte in content[:150]) + "1"  # ended, so that no search runs on
     layers = int(bits[4:7], 2)
     at = 8 + 96
     if layers:

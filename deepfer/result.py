@@ -155,7 +155,7 @@ class Person:
             shown = f"{format_percent(first)} and {format_percent(second)} on average"
         else:
             shown = format_percent(self.seconds[self.emotion] / self.seen_s)
-        return f"{self.track_id} seen {self.seen_s:.1f} s, {self.label} ({shown})"
+        return f"#{self.track_id} seen {self.seen_s:.1f} s, {self.label} ({shown})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for `json.dumps`; without the timeline and the portrait."""
@@ -238,5 +238,5 @@ class VideoResult:
     def line(self) -> str:
         """One readable line."""
         people = "; ".join(person.line() for person in self.people)
-        count = {0: "nobody found", 1: "1 person: "}.get(self.count, f"{self.count} people: ")
+        count = {0: "no face found", 1: "1 face tracked: "}.get(self.count, f"{self.count} faces tracked: ")
         return f"{printable(self.path)}  {self.width}x{self.height}  {self.duration_s:.1f} s  {count}{people}"

@@ -194,7 +194,7 @@ def test_typescript_files_are_not_videos(
     picture, video = capsys.readouterr().out.splitlines()
     assert picture.startswith(f"{project / 'a.png'}  150x130  1 face: happy")
     assert video.startswith(f"{project / 'real.ts'}  480x270  ")
-    assert "1 person" in video
+    assert "1 face tracked" in video
 
 
 def test_duplicate_inputs_are_processed_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -583,7 +583,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_video_gives_its_summary(clip: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(clip, photo) == 0
     told, noted = capsys.readouterr()
-    assert told.splitlines()[0] == f"{clip}  480x270  1.0 s  1 person: 1 seen 1.0 s, mostly happy (100%)"
+    assert told.splitlines()[0] == f"{clip}  480x270  1.0 s  1 face tracked: #1 seen 1.0 s, mostly happy (100%)"
     assert told.splitlines()[1].startswith(f"{photo}  150x130  1 face: happy")
     assert noted == ""
     assert run(clip, "--json") == 0

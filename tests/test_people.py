@@ -81,7 +81,7 @@ def test_a_person_without_a_main_emotion_is_unclear(shown: list, line: str) -> N
     for i, probabilities in enumerate(shown):
         people.add(float(i), [Face(BOX, 0.9, (), steady(*probabilities), 1)], i + 1.0)
     (person,), _ = people.summary(float(len(shown)))
-    assert person.line() == f"1 seen {len(shown)}.0 s, {line}"
+    assert person.line() == f"#1 seen {len(shown)}.0 s, {line}"
     assert person.to_dict()["unclear"] == person.unclear == line.startswith("unclear")
 
 

@@ -108,7 +108,7 @@ def test_nobody_in_it(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
     gray = [np.full((120, 160, 3), 90, np.uint8)] * 10
     found = recognize(recognizer, clips.write(tmp_path / "gray.mp4", gray, 10), table=tmp_path / "t.csv")
     assert found.people == []
-    assert found.line().endswith("gray.mp4  160x120  1.0 s  nobody found")
+    assert found.line().endswith("gray.mp4  160x120  1.0 s  no face found")
     assert found.rows() == [{key: value for key, value in found.to_dict().items() if key in COLUMNS} | {"faces": 0}]
     assert table(tmp_path / "t.csv") == []
 
@@ -118,7 +118,7 @@ def test_the_result_of_a_video(recognizer: EmotionRecognizer, walk: Path) -> Non
     told = json.loads(json.dumps(found.to_dict()))
     assert list(told)[:6] == ["path", "width", "height", "model", "revision", "detector"]
     assert told["people"][0]["seconds"]["happy"] == pytest.approx(found.people[0].seen_s, abs=1e-3)
-    assert "1 person: 1 seen 2.0 s, mostly happy (100%)" in found.line()
+    assert "1 face tracked: #1 seen 2.0 s, mostly happy (100%)" in found.line()
     (row,) = found.rows()
     assert set(row) < set(COLUMNS)
     assert (row["faces"], row["face"], row["emotion"]) == (1, 1, "happy")
