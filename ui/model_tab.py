@@ -76,7 +76,7 @@ def code_address() -> str | None:
 def card(checkpoint: Checkpoint) -> str:
     """The text of an embedded checkpoint's model card, without its header, title and plots."""
     text = (checkpoint.folder / CARD).read_text(encoding="utf-8")
-    text = re.sub(r"\A---\n.*?\n---\n+(# .*\n)?", "", text, flags=re.DOTALL)
+    text = re.sub(r"\A---\n.*?\n---\n+(# [^\n]*\n)?", "", text, flags=re.DOTALL)
     return re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", text)
 
 
