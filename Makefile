@@ -8,6 +8,10 @@ PHOTOS ?= ../shared/data/faces
 PROSE = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs/*.md training/report/model_card.md
 YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onnx)
 
+# eslint and axe-core need Node.js 20 and npm; where these or the npm registry are missing, they are skipped.
+NODE := $(shell command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))' && echo yes)
+NODE_MODULES = $(if $(NODE),node_modules/.package-lock.json)
+
 .PHONY: app test coverage lint format docs results benchmark notebooks train-cnn train-resnet50v2 train-detector finetune publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
@@ -15,16 +19,13 @@ app: .venv/app  ## serve the page on http://127.0.0.1:7860
 
 # One worker per core, up to four (each may take 1.5 GB). The tests of a file share servers and models, so they run in one
 # worker.
-test: .venv/test  ## [PYTEST="--slow"] options for pytest: --slow adds the slow tests, -n0 uses one process
+test: .venv/test $(NODE_MODULES)  ## [PYTEST="--slow"] options for pytest: --slow adds the slow tests, -n0 uses one process
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-coverage: .venv/test  ## run the tests and print which lines they miss
+coverage: .venv/test $(NODE_MODULES)  ## run the tests and print which lines they miss
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST) --cov
 
-# eslint needs Node.js 20; it is skipped where that, npm or the npm registry is missing.
-NODE := $(shell command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))' && echo yes)
-
-lint: .venv/test $(if $(NODE),node_modules/.package-lock.json)  ## style, types, prose
+lint: .venv/test $(NODE_MODULES)  ## style, types, prose
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy

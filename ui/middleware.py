@@ -33,11 +33,12 @@ ROUTES: dict[str, dict[str, str | None]] = {
     "/": {"GET": None, "HEAD": None},  # HEAD: Gradio checks at the start that its page responds
     "/config": {"GET": None},
     "/favicon.ico": {"GET": None},
-    "/manifest.json": {"GET": None},  # this and the next four are ui/public
+    "/manifest.json": {"GET": None},  # this and the next five are ui/public
     "/icon-192.png": {"GET": None},
     "/icon-512.png": {"GET": None},
     "/thumbnail.png": {"GET": None},
     "/deep-links.js": {"GET": None},
+    "/names.js": {"GET": None},
     "/robots.txt": {"GET": None},
     "/theme.css": {"GET": None},
     "/assets/{path:path}": {"GET": None},

@@ -25,18 +25,21 @@ DATA = {
 }
 HUB = "https://huggingface.co"
 
+Known = tuple[Figures | None, str]  # a model's figures, or None and why they are unknown
+
 
 def model_tab(recognizer: EmotionRecognizer) -> None:
     """Add the tab to the surrounding `gr.Tabs`."""
     served = recognizer.classifier.checkpoint
     checkpoints = [served, *(read(path, path.name) for path in embedded_models() if path != served.folder)]
     titles = [title(checkpoint) for checkpoint in checkpoints]
+    known = [figures_or_reason(checkpoint) for checkpoint in checkpoints]  # once: one on the Hub is downloaded
     with gr.Tab("Model", id="model"):
-        gr.HTML(render("models.html", titles=titles, measures=measures(checkpoints)), apply_default_css=False)
+        gr.HTML(render("models.html", titles=titles, measures=measures(checkpoints, known)), apply_default_css=False)
         add_comparison(Comparison(recognizer, checkpoints[1:]), titles)
-        for checkpoint, name in zip(checkpoints, titles, strict=True):
+        for checkpoint, name, figures in zip(checkpoints, titles, known, strict=True):
             with gr.Accordion(f"{name}: all figures", open=checkpoint is served):
-                gr.HTML(model_html(checkpoint, recognizer.detector_name), apply_default_css=False)
+                gr.HTML(model_html(checkpoint, recognizer.detector_name, figures), apply_default_css=False)
             if checkpoint.folder.parent == EMBEDDED:
                 with gr.Accordion(f"{name}: model card", open=False):
                     gr.Markdown(card(checkpoint), elem_classes="fer-model-card")
@@ -53,11 +56,11 @@ def size_mb(checkpoint: Checkpoint) -> float:
     return checkpoint.model_file.stat().st_size / 1e6
 
 
-def measures(checkpoints: Sequence[Checkpoint]) -> dict[str, list[str]]:
+def measures(checkpoints: Sequence[Checkpoint], known: Sequence[Known]) -> dict[str, list[str]]:
     """What tells the models apart, in words, with the figure of each."""
 
     def shown(figure: Callable[[Figures], str]) -> list[str]:
-        return [figure(found) if found else "unknown" for found, _ in map(figures_or_reason, checkpoints)]
+        return [figure(found) if found else "unknown" for found, _ in known]
 
     return {
         "Accuracy": shown(lambda found: f"{100 * found.accuracy:.1f}%"),
@@ -76,11 +79,11 @@ def code_address() -> str | None:
 def card(checkpoint: Checkpoint) -> str:
     """The text of an embedded checkpoint's model card, without its header, title and plots."""
     text = (checkpoint.folder / CARD).read_text(encoding="utf-8")
-    text = re.sub(r"\A---\n.*?\n---\n+(# .*\n)?", "", text, flags=re.DOTALL)
+    text = re.sub(r"\A---\n.*?\n---\n+(# [^\n]*\n)?", "", text, flags=re.DOTALL)
     return re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", text)
 
 
-def figures_or_reason(checkpoint: Checkpoint) -> tuple[Figures | None, str]:
+def figures_or_reason(checkpoint: Checkpoint) -> Known:
     """A checkpoint's figures, or why they are unknown."""
     try:
         return read_figures(measured(checkpoint)), ""
@@ -90,9 +93,9 @@ def figures_or_reason(checkpoint: Checkpoint) -> tuple[Figures | None, str]:
         return None, f"its {METRICS} is not in the format that training.evaluate writes: {error}"
 
 
-def model_html(checkpoint: Checkpoint, detector: str) -> str:
-    """One model's figures."""
-    figures, unknown = figures_or_reason(checkpoint)
+def model_html(checkpoint: Checkpoint, detector: str, known: Known | None = None) -> str:
+    """One model's figures, `known` already or read here."""
+    figures, unknown = known or figures_or_reason(checkpoint)
     size = checkpoint.input_size
     facts = {
         "File": f"{size_mb(checkpoint):.1f} MB",
