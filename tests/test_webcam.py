@@ -373,18 +373,14 @@ def test_one_of_several_faces_is_followed(playwright: Any, server: AppServer, tm
         assert number != followed
         other.click()
         page.wait_for_selector(f"#webcam .cam-main:text('Face {number}')")
-        more_results(page)
-        assert page.locator("#webcam .cam-main").inner_text() == f"Face {number}"
         assert page.locator("#webcam figcaption").inner_text() == f"Last 30 seconds of face {number}"
+        chosen = set()
         box = page.locator("#webcam .cam-boxes").bounding_box()
-        for x in (200, 450):  # mirrored
+        for x in (200, 450):  # a click on each face, in the mirrored video
+            page.wait_for_selector("#webcam[data-faces='2']")
             page.mouse.click(box["x"] + box["width"] * (1 - x / WIDTH), box["y"] + box["height"] / 2)
-            more_results(page)
-            assert page.locator("#webcam .cam-choose [aria-pressed=true]").count() == 1
-            if page.locator("#webcam .cam-main").inner_text() == f"Face {followed}":
-                break
-        else:
-            pytest.fail("no click on a face followed it")
+            chosen.add(page.locator("#webcam .cam-main").inner_text())
+        assert len(chosen) == 2
 
 
 def test_advice_when_there_is_no_face(playwright: Any, server: AppServer, tmp_path: Path, leave_out: Any) -> None:

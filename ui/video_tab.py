@@ -68,15 +68,15 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         # Pass files on as they are: gr.Video would run ffprobe on them, and fail without one. Handlers must not return
         # gr.update or gr.skip for these components, which would replace them by an ordinary gr.Video.
         video.postprocess = output.postprocess = lambda value: None if value is None else FileData(path=value)
-        examples = sorted(EXAMPLES.glob("*.mp4"))
+        files = sorted(EXAMPLES.glob("*.mp4"))
         gr.Examples(
-            list(map(str, examples)), video, cache_examples=False, api_visibility="private", elem_id="clip-examples"
+            list(map(str, files)), video, cache_examples=False, api_visibility="private", elem_id="clip-examples"
         )
         gr.HTML(
             render("video_alert.html", credit=CREDIT),
             js_on_load=bundle(SCRIPTS, "new VideoTab({ element, props });"),
             words=WORDS,
-            examples=[f"Example: {path.stem}" for path in examples],
+            examples=[f"Example: {path.stem}" for path in files],
             apply_default_css=False,
             elem_id="clip-alert",
         )

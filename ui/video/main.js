@@ -55,7 +55,10 @@ export class VideoTab {
     };
     on(["loadstart"], ({ target }) => this.chooser?.contains(target) && this.say(""));
     on(["error"], (event) => this.unplayable(event));
-    on(["loadedmetadata"], ({ target }) => this.chooser?.contains(target) && this.hint(""));
+    on(["loadedmetadata"], ({ target }) => {
+      // Of a codec that it lacks, a browser may play the sound alone.
+      if (this.chooser?.contains(target)) this.hint(target.videoWidth ? "" : this.words.preview);
+    });
     on(["play"], ({ target }) => target === this.timelines.video() && this.timelines.follow());
     on(["timeupdate", "seeking", "loadedmetadata"], ({ target }) => {
       if (target === this.timelines.video()) this.timelines.show();
