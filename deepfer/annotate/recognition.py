@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import cv2
 
@@ -133,7 +133,7 @@ def _remote(filesystem: Any, item: Item) -> tuple[Any, str]:
     return found, str(path)
 
 
-def _fetch(filesystem: Any, path: str, copy: BinaryIO) -> None:
+def _fetch(filesystem: Any, path: str, copy: IO[bytes]) -> None:
     copy.seek(0)
     copy.truncate()
     with filesystem.open(path, "rb") as file:

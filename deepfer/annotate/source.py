@@ -26,17 +26,22 @@ SAVED = ("dataset_dict.json", "dataset_info.json")  # one of them is in each fol
 
 
 class Source(Protocol):
-    """The inputs of a data set, in a fixed order.
+    """The inputs of a data set, in a fixed order."""
 
-    Attributes:
-        kind: "files", "list", "parquet" or "arrow".
-        fingerprint: A sha256 that changes with the inputs.
-        filesystem: The fsspec file system of the items' locations; None if they are paths or URLs.
-    """
+    @property
+    def kind(self) -> str:
+        """One of "files", "list", "parquet" and "arrow"."""
+        ...
 
-    kind: str
-    fingerprint: str
-    filesystem: Any
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 that changes with the inputs."""
+        ...
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system of the items' locations; None if they are paths or URLs."""
+        ...
 
     def __len__(self) -> int: ...
 
