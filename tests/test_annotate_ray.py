@@ -144,11 +144,12 @@ def test_a_killed_actor_and_a_killed_driver_lose_nothing(
     assert [row["path"] for row in rows_of(out) if row["error"]] == ["broken.jpg"]
 
 
-def test_a_killed_decoder_costs_its_image(photo: Path, tmp_path: Path, start: Callable[..., subprocess.Popen]) -> None:
+def test_what_goes_wrong_in_an_actor(photo: Path, tmp_path: Path, start: Callable[..., subprocess.Popen]) -> None:
     process = start(ROOT / "tests/ray_run.py", photo, tmp_path / "out")
     with all_gone(process):
         told, noted = process.communicate(timeout=200)
-    assert told == "[4, 4]\n", noted
+    message = "an actor failed: a node has another model or detector file than the driver: install the same deepfer"
+    assert told == f"[4, 4]\n{message}\n", noted
     assert each_once(tmp_path / "out", [f"{number}.png" for number in range(8)])
     errors = {row["path"]: row["error"] for row in rows_of(tmp_path / "out") if row["error"]}
     assert errors == {"3.png": "3.png: the process reading it was killed (Killed)"}

@@ -40,7 +40,6 @@ def run(job: Job, chunks: Sequence[int], workers: int | None, address: str | Non
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # DeepFER reports to nobody, and neither should Ray for it
     import ray
     import ray.data
-    import ray.exceptions
 
     own = not ray.is_initialized()
     if own:
@@ -61,21 +60,12 @@ def run(job: Job, chunks: Sequence[int], workers: int | None, address: str | Non
         with stderr_silenced():  # Ray's core writes that an actor cannot restart without its arguments, which we keep
             first = next(rows)
         for row in itertools.chain([first], rows):
+            if row["error"]:
+                raise RayError(f"an actor failed: {row['error']}")
             yield row["inputs"]
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(cause := _cause(error), DeepFERError | OSError):
-            raise RayError(f"an actor failed: {first_line(cause)}") from error
-        raise
     finally:
         if own:
             ray.shutdown()
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What an actor raised, without Ray's wrappers."""
-    while (cause := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = cause
-    return error
 
 
 def _start(address: str | None) -> None:
@@ -101,12 +91,18 @@ class ShardWriter:
         self._job = job
         self._annotator: Annotator | None = None
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Write the shards of chunks, except those that exist: a task that is repeated does not repeat them."""
         chunks = [int(chunk) for chunk in batch["chunk"]]
-        todo = [chunk for chunk in chunks if not self._job.shard(chunk).exists()]
-        if todo:
+        error = ""
+        try:
+            self._write([chunk for chunk in chunks if not self._job.shard(chunk).exists()])
+        except (DeepFERError, OSError) as caught:  # as a result: Ray would wrap it in its own classes and traceback
+            error = first_line(caught)
+        return {"inputs": [len(self._job.numbers(chunk)) for chunk in chunks], "error": [error] * len(chunks)}
+
+    def _write(self, chunks: Sequence[int]) -> None:
+        if chunks:
             self._annotator = self._annotator or Annotator(self._job, self._job.load(), 1)
-            for _ in self._annotator.run(todo):
+            for _ in self._annotator.run(chunks):
                 pass
-        return {"inputs": [len(self._job.numbers(chunk)) for chunk in chunks]}

@@ -6,11 +6,8 @@ source[0].id
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,14 +107,6 @@ def public_name(name: str) -> str:
     if "://" in name or "::" in name:
         return re.sub(r"//[^/@]*@|[?#].*", lambda match: "//" if match[0].startswith("//") else "", name)
     return Path(name).name if os.path.exists(name) else name
-
-
-def fingerprint(kind: str, parts: Iterable[object]) -> str:
-    """The sha256 of a source's kind and of what distinguishes its inputs."""
-    digest = hashlib.sha256(kind.encode())
-    for part in parts:
-        digest.update(json.dumps(part).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def _open_folder(folder: Path) -> Source:
