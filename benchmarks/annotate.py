@@ -117,7 +117,7 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     head = ("Workers", "photos/s", "of one worker's rate times their number", "MB, first fifth", "MB, last fifth")
     best = max(run["per_second"] / (count * alone) for count, run in runs.items() if count > 1 or len(runs) == 1)
-    costs = [(f"{cores:,}", f"{1e6 / (alone * cores * best) / 3600:,.2f}") for cores in CORES]
+    costs = [(f"{cores:,}", f"{1e6 / (alone * cores * best) / 3600:.3g}") for cores in CORES]
     return "\n\n".join(
         [
             table(head, rows),

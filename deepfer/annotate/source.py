@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
+from deepfer import image_io, video_reader
 from deepfer.annotate.errors import AnnotationError, require
 from deepfer.annotate.item import Item
 from deepfer.errors import HubError
@@ -20,6 +21,7 @@ from deepfer.media import is_media
 from deepfer.text import first_line, printable
 
 SAVED = ("dataset_dict.json", "dataset_info.json")  # one of them is in each folder of `datasets.save_to_disk`
+MEDIA = (*image_io.SUFFIXES, *video_reader.SUFFIXES)
 
 
 class Source(Protocol):
@@ -135,7 +137,7 @@ def _open_url(url: str, version: str = "") -> Source:
         tables = {name: size for name, size in found.items() if name.endswith(".parquet") and not _hidden(name, root)}
         if tables:
             return ParquetSource(filesystem, root, tables, version)
-        found = {name: size for name, size in found.items() if is_media(Path(name)) and not _hidden(name, root)}
+        found = {name: size for name, size in found.items() if name.lower().endswith(MEDIA) and not _hidden(name, root)}
     except AnnotationError:
         raise
     except Exception as error:  # of any file system, each of which has errors of its own
