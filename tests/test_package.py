@@ -1,3 +1,4 @@
+import itertools
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def test_training_installs_one_tensorflow_without_cuda(python: str, platform: st
 def test_the_wheel_recognizes_a_face_in_an_empty_environment(tmp_path: Path) -> None:
     source = tmp_path / "source"  # a copy, since a build writes beside its source, and other tests watch the checkout
     shutil.copytree(ROOT / "deepfer", source / "deepfer", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", *sum(EXTRAS.values(), [])):
+    for name in ("pyproject.toml", "README.md", "LICENSE", *itertools.chain.from_iterable(EXTRAS.values())):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
     subprocess.run(

@@ -8,6 +8,7 @@ The same on the command line: `python -m deepfer.annotate photos/ faces/`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -90,7 +91,8 @@ def annotate(
         todo = [number for number in range(job.chunks) if not job.shard(number).exists()]
         left = sum(len(job.numbers(number)) for number in todo)
         steps = _run(job, recognizer, engine, workers, address, todo)
-        with closing(steps), tqdm(total=len(opened), initial=len(opened) - left, unit=" inputs") as bar:
+        shown = {"initial": len(opened) - left, "unit": " inputs", "mininterval": 0.1 if sys.stderr.isatty() else 10}
+        with closing(steps), tqdm(total=len(opened), **shown) as bar:
             for count in steps:
                 bar.update(count)
         summary = read_summary(map(job.shard, range(job.chunks)))

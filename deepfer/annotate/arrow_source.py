@@ -10,8 +10,8 @@ from typing import Any
 
 from deepfer.annotate.columns import media_column
 from deepfer.annotate.errors import AnnotationError, require
+from deepfer.annotate.fingerprint import fingerprint
 from deepfer.annotate.item import Item
-from deepfer.annotate.source import fingerprint
 from deepfer.text import first_line, printable
 
 

@@ -15,6 +15,10 @@ class OutputLockedError(DeepFERError):
     """Another process is writing to the folder."""
 
 
+class RayError(DeepFERError):
+    """Ray cannot be started or reached."""
+
+
 def require(extra: str, *modules: str) -> None:
     """Check that packages are installed, which `pip install 'deepfer[extra]'` brings.
 

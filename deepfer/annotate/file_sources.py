@@ -10,8 +10,8 @@ from typing import Any
 
 from deepfer import video_reader
 from deepfer.annotate.errors import AnnotationError
+from deepfer.annotate.fingerprint import fingerprint
 from deepfer.annotate.item import Item
-from deepfer.annotate.source import fingerprint
 from deepfer.media import find_media
 from deepfer.text import printable
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 
@@ -97,14 +97,14 @@ def _recognize_image(recognizer: EmotionRecognizer, filesystem: Any, item: Item)
 def _recognize_video(recognizer: EmotionRecognizer, filesystem: Any, item: Item) -> VideoResult:
     if _is_local(filesystem, item):
         return _watch(recognizer, Path(item.location))
-    with tempfile.NamedTemporaryFile(prefix="deepfer-", suffix=Path(item.location).suffix) as copy:
+    with tempfile.TemporaryDirectory(prefix="deepfer-") as folder:
+        copy = Path(folder, "video")
         if item.data is not None:
-            copy.write(item.data)
+            copy.write_bytes(item.data)
         else:
             remote, path = _remote(filesystem, item)
             _again(lambda: _fetch(remote, path, copy))
-        copy.flush()
-        return _watch(recognizer, Path(copy.name))
+        return _watch(recognizer, copy)
 
 
 def _watch(recognizer: EmotionRecognizer, path: Path) -> VideoResult:
@@ -133,13 +133,11 @@ def _remote(filesystem: Any, item: Item) -> tuple[Any, str]:
     return found, str(path)
 
 
-def _fetch(filesystem: Any, path: str, copy: BinaryIO) -> None:
-    copy.seek(0)
-    copy.truncate()
-    with filesystem.open(path, "rb") as file:
+def _fetch(filesystem: Any, path: str, copy: Path) -> None:
+    with filesystem.open(path, "rb") as file, open(copy, "wb") as target:
         while data := file.read(COPY_BYTES):
-            copy.write(data)
-            if copy.tell() > MAX_VIDEO_BYTES:
+            target.write(data)
+            if target.tell() > MAX_VIDEO_BYTES:
                 raise VideoError(f"larger than {MAX_VIDEO_BYTES / 1e9:g} GB")
 
 

@@ -6,14 +6,12 @@ source[0].id
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from deepfer import image_io, video_reader
 from deepfer.annotate.errors import AnnotationError, require
 from deepfer.annotate.item import Item
 from deepfer.errors import HubError
@@ -23,20 +21,26 @@ from deepfer.media import is_media
 from deepfer.text import first_line, printable
 
 SAVED = ("dataset_dict.json", "dataset_info.json")  # one of them is in each folder of `datasets.save_to_disk`
+MEDIA = (*image_io.SUFFIXES, *video_reader.SUFFIXES)
 
 
 class Source(Protocol):
-    """The inputs of a data set, in a fixed order.
+    """The inputs of a data set, in a fixed order."""
 
-    Attributes:
-        kind: "files", "list", "parquet" or "arrow".
-        fingerprint: A sha256 that changes with the inputs.
-        filesystem: The fsspec file system of the items' locations; None if they are paths or URLs.
-    """
+    @property
+    def kind(self) -> str:
+        """One of "files", "list", "parquet" and "arrow"."""
+        ...
 
-    kind: str
-    fingerprint: str
-    filesystem: Any
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 that changes with the inputs."""
+        ...
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system of the items' locations; None if they are paths or URLs."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -107,14 +111,6 @@ def public_name(name: str) -> str:
     return Path(name).name if os.path.exists(name) else name
 
 
-def fingerprint(kind: str, parts: Iterable[object]) -> str:
-    """The sha256 of a source's kind and of what distinguishes its inputs."""
-    digest = hashlib.sha256(kind.encode())
-    for part in parts:
-        digest.update(json.dumps(part).encode() + b"\n")
-    return digest.hexdigest()
-
-
 def _open_folder(folder: Path) -> Source:
     from deepfer.annotate.arrow_source import ArrowSource
     from deepfer.annotate.file_sources import folder_source
@@ -141,7 +137,7 @@ def _open_url(url: str, version: str = "") -> Source:
         tables = {name: size for name, size in found.items() if name.endswith(".parquet") and not _hidden(name, root)}
         if tables:
             return ParquetSource(filesystem, root, tables, version)
-        found = {name: size for name, size in found.items() if is_media(Path(name)) and not _hidden(name, root)}
+        found = {name: size for name, size in found.items() if name.lower().endswith(MEDIA) and not _hidden(name, root)}
     except AnnotationError:
         raise
     except Exception as error:  # of any file system, each of which has errors of its own
