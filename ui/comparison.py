@@ -20,7 +20,7 @@ from ui.uploads import read_upload
 EXAMPLE = Path(__file__).parent / "examples" / "astronaut.jpg"
 EMPTY = '<p class="fer-note">Add a photo or try the example: each model labels its faces here.</p>'
 MAX_FACES = 8  # shown, largest first: a comparison needs no crowd
-THUMBNAIL = 56  # pixels, as in style.css
+THUMBNAIL = 56  # pixels, as in model.css
 
 
 class Answer(NamedTuple):

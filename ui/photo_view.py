@@ -20,7 +20,7 @@ from ui.components import Download, counted, data_uri, facts, render
 from ui.photo_analysis import PhotoAnalysis
 from ui.uploads import store
 
-CROP_SIDE = 112  # pixels of a crop on its card, as in style.css
+CROP_SIDE = 112  # pixels of a crop on its card, as in cards.css
 THUMB_SIDE = 96
 CROWD = 12  # from this number of faces, cards are one line each, and labels on the photo only numbers
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = Path(__file__).parent / "style.css"
+CSS = [Path(__file__).parent / "styles" / f"{part}.css" for part in ("page", "cards", "video", "model")]
 
 # Gradio ships IBM Plex, so nothing is fetched from a font service.
 THEME = gr.themes.Base(

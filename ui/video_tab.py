@@ -81,7 +81,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
             elem_id="clip-alert",
         )
         overview = gr.HTML(EMPTY, apply_default_css=False, elem_id="clip-overview")
-        cancel = gr.Button("Cancel", elem_id="clip-cancel")  # style.css shows it during progress
+        cancel = gr.Button("Cancel", elem_id="clip-cancel")  # video.css shows it during progress
         table = gr.DownloadButton("All faces in all frames (CSV)", visible=False, elem_id="clip-table")
         people = gr.HTML(apply_default_css=False, elem_id="people")
         file = gr.File(visible=False, label="Table")  # the endpoint's second and third results
@@ -181,7 +181,7 @@ class _Handlers:
     def recognize_video(self, clip: dict[str, Any] | None) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
         """Follow every face through a video and estimate its emotions.
 
-        Takes MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or Ogg, by default up to ten minutes and 1080p. Returns the
+        Takes MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or Ogg, by default up to ten minutes. Returns the
         annotated video; timeline.csv, a row for each frame and face with time_s, track_id, box, emotion, confidence and
         the probabilities of the seven emotions; and an object: width, height, model, revision, detector, duration_s,
         fps, frames, and people, each with track_id, first_s, last_s, seen_s, their most frequent emotion, the seconds
