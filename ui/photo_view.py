@@ -71,8 +71,8 @@ def view(analysis: PhotoAnalysis) -> PhotoView:
     """
     result = analysis.result
     stored = store(encode_jpeg(analysis.rgb), "photo.jpg")
-    name = f"{Path(result.path).stem[:80]}-faces.jpg"
-    annotated = store(encode_jpeg(analysis.draw()), "faces.jpg")
+    name = f"{Path(result.path).stem[:80]}-faces.jpg"  # which the server sends with the file, too
+    annotated = store(encode_jpeg(analysis.draw()), name)
     thumbnail = data_uri("image/jpeg", encode_jpeg(_thumbnail(analysis.rgb)))
     cards = [
         {
