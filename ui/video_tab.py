@@ -16,7 +16,6 @@ from deepfer import DeepFERError, EmotionRecognizer, VideoError, recognize_video
 from deepfer.limits import MAX_VIDEO_S
 from deepfer.result import VideoResult
 from deepfer.video import Progress
-from deepfer.video_reader import LARGEST
 from deepfer.video_writer import video_suffix
 from ui.components import Download, facts, format_time, render
 from ui.limits import MAX_VIDEO_LINE
@@ -28,8 +27,8 @@ from ui.uploads import borrow, delete, uploaded_path
 from ui.usage import USAGE
 
 EMPTY = (
-    f'<p class="fer-note">Add a video of up to {MAX_VIDEO_S / 60:.3g} minutes and {LARGEST}. Each face will get a '
-    "number and a timeline here.</p>"
+    f'<p class="fer-note">Add a video of up to {MAX_VIDEO_S / 60:.3g} minutes. Each face will get a number and a timeline '
+    "here.</p>"
 )
 EXAMPLES = Path(__file__).parent / "examples"
 CREDIT = "Example: drawn for DeepFER."
