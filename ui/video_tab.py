@@ -27,8 +27,8 @@ from ui.uploads import borrow, delete, uploaded_path
 from ui.usage import USAGE
 
 EMPTY = (
-    f'<p class="fer-note">Add a video of up to {MAX_VIDEO_S / 60:.3g} minutes. Each face will get a number and a timeline '
-    "here.</p>"
+    f'<p class="fer-note">Add a video of up to {MAX_VIDEO_S / 60:.3g} minutes. Each face will get a number and a '
+    "timeline here.</p>"
 )
 EXAMPLES = Path(__file__).parent / "examples"
 CREDIT = "Example: drawn for DeepFER."
