@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from test_browser import ASTRONAUT, browser, server, upload  # noqa: F401 (fixtures)
+from photo_fixtures import browser, server  # noqa: F401 (fixtures)
+from photo_page import ASTRONAUT, upload
 
 from benchmarks.harness.app_server import ROOT, AppServer
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import httpx
 import pytest
+from photo_fixtures import browser, page, server  # noqa: F401 (fixtures)
 from PIL import Image
-from test_browser import browser, page, server  # noqa: F401 (fixtures)
 
 from benchmarks.harness.app_server import AppServer
 from ui.document import PUBLIC

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hub_server import HubServer
-from test_browser import browser, page, server  # noqa: F401 (fixtures)
+from photo_fixtures import browser, page, server  # noqa: F401 (fixtures)
 
 from deepfer import LABELS, EmotionRecognizer
 from deepfer.checkpoint import CONFIG, EMBEDDED, METRICS, MODEL, read, resolve

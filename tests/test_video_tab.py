@@ -17,7 +17,7 @@ import psutil
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from test_browser import browser  # noqa: F401 (a fixture)
+from photo_fixtures import browser  # noqa: F401 (a fixture)
 from waiting import within
 
 from benchmarks.harness.app_server import AppServer, serve

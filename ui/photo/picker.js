@@ -33,7 +33,7 @@ export class Picker {
       const files = [...(event.clipboardData?.files ?? [])];
       if (!files.length || event.target.closest?.("input, textarea, [contenteditable]")) return;
       event.preventDefault();
-      document.getElementById(this.panel.getAttribute("aria-labelledby"))?.click();
+      document.querySelector('[role="tablist"] [data-tab-id="image"]')?.click();
       this.choose(files);
     });
     let depth = 0; // dragenter and dragleave also come from everything inside
