@@ -1,4 +1,4 @@
-"""Shared fixtures: a Hub on the loopback interface, the YuNet file if there is one, and a photo.
+"""Shared fixtures: a Hub on the loopback interface, the YuNet file if there is one, a photo, and the page in a browser.
 
 No test uses the network or writes to the user's own Hub cache. A test that this machine cannot run is skipped, and one
 line at the end says how to run it; with DEEPFER_REQUIRE_ALL=1, as in CI, it fails instead. Tests marked `slow` run with
@@ -17,12 +17,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from hub_server import HubServer
+from photo_page import opened
 from PIL import Image
+
+from benchmarks.harness.app_server import AppServer, serve
+from benchmarks.harness.chromium import chromium, playing
 
 REQUIRE_ALL = os.environ.get("DEEPFER_REQUIRE_ALL") == "1"
 # The files that take longest start first, so that no worker is left alone with one at the end.
@@ -209,3 +213,29 @@ def ffmpeg(ffmpeg_folder: Path | None, monkeypatch: pytest.MonkeyPatch, leave_ou
 def no_ffmpeg(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without ffmpeg."""
     monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, or one line that says how to install it."""
+    with playing() as playwright, chromium(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer | None]:
+    """The page's server; None without a browser."""
+    if isinstance(browser, str):
+        yield None
+        return
+    with serve(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Any, server: AppServer, leave_out: Callable[[str], NoReturn]) -> Iterator[Any]:
+    """The page, freshly opened."""
+    if isinstance(browser, str):
+        leave_out(browser)
+    with opened(browser, server.url) as page:
+        yield page

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from photo_fixtures import browser, server  # noqa: F401 (fixtures)
 from photo_page import ASTRONAUT, upload
 
 from benchmarks.harness.app_server import ROOT, AppServer
@@ -22,8 +21,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=[("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)], ids="{0[0]}-{0[1]}".format)
 def page(
     request: pytest.FixtureRequest,
-    browser: Any,  # noqa: F811
-    server: AppServer,  # noqa: F811
+    browser: Any,
+    server: AppServer,
     leave_out: Callable[[str], NoReturn],
 ) -> Iterator[Any]:
     if isinstance(browser, str):

@@ -16,8 +16,6 @@ from photo_page import ASTRONAUT, crowd, opened, overlaps, saved, settled, uploa
 from benchmarks.harness.app_server import AppServer, serve
 from deepfer import LABELS
 
-pytest_plugins = ("photo_fixtures",)
-
 
 def test_the_astronaut_comes_out_happy_with_one_box(page: Any) -> None:
     upload(page, ASTRONAUT)

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 import httpx
 import pytest
-from photo_fixtures import browser, page, server  # noqa: F401 (fixtures)
 from PIL import Image
 
 from benchmarks.harness.app_server import AppServer
@@ -39,9 +38,9 @@ class Head(HTMLParser):
 
 
 @contextmanager
-def visit(browser: Any, url: str, width: int = 1280, **options: Any) -> Iterator[Any]:  # noqa: F811
+def visit(browser: Any, url: str, width: int = 1280, **options: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": width, "height": 844}, **options)
-    page = context.new_page()  # noqa: F811
+    page = context.new_page()
     page.set_default_timeout(20_000)
     page.add_init_script(SHIFTS)
     page.goto(url)
@@ -51,13 +50,13 @@ def visit(browser: Any, url: str, width: int = 1280, **options: Any) -> Iterator
 
 
 @pytest.fixture
-def url(browser: Any, server: AppServer, leave_out: Callable[[str], NoReturn]) -> str:  # noqa: F811
+def url(browser: Any, server: AppServer, leave_out: Callable[[str], NoReturn]) -> str:
     if isinstance(browser, str):
         leave_out(browser)
     return server.url
 
 
-def test_a_link_preview_is_ours_alone(server: AppServer) -> None:  # noqa: F811
+def test_a_link_preview_is_ours_alone(server: AppServer) -> None:
     found = Head(httpx.get(server.url).text).found
     assert all(len(found[name]) == 1 for name in found if name.startswith(("og:", "twitter:")))
     assert found["og:title"][0].startswith("DeepFER")
@@ -71,7 +70,7 @@ def test_a_link_preview_is_ours_alone(server: AppServer) -> None:  # noqa: F811
     assert len(image.content) < 60_000
 
 
-def test_the_page_can_be_installed(server: AppServer) -> None:  # noqa: F811
+def test_the_page_can_be_installed(server: AppServer) -> None:
     manifest = httpx.get(f"{server.url}manifest.json").json()
     assert (manifest["name"], manifest["display"]) == ("DeepFER", "standalone")
     for icon in manifest["icons"]:
@@ -83,19 +82,19 @@ def test_the_page_can_be_installed(server: AppServer) -> None:  # noqa: F811
     assert httpx.get(f"{server.url}favicon.ico").content == (PUBLIC / "icon-192.png").read_bytes()
 
 
-def test_icons_come_in_no_other_size(server: AppServer) -> None:  # noqa: F811
+def test_icons_come_in_no_other_size(server: AppServer) -> None:
     for path in ("pwa_icon", "pwa_icon/192", "pwa_icon/20000"):
         assert httpx.get(server.url + path).status_code == 404
 
 
-def test_the_language_is_that_of_the_words(browser: Any, url: str) -> None:  # noqa: F811
-    with visit(browser, url, locale="de-DE") as page:  # noqa: F811
+def test_the_language_is_that_of_the_words(browser: Any, url: str) -> None:
+    with visit(browser, url, locale="de-DE") as page:
         page.wait_for_selector("footer button")
         assert page.evaluate("document.documentElement.lang") == "en"
         assert "Use via API" in page.locator("footer").last.inner_text()
 
 
-def test_an_address_opens_its_tab_and_back_returns(page: Any) -> None:  # noqa: F811
+def test_an_address_opens_its_tab_and_back_returns(page: Any) -> None:
     home = page.url
 
     def at(tab: str, address: str) -> None:
@@ -126,8 +125,8 @@ def test_an_address_opens_its_tab_and_back_returns(page: Any) -> None:  # noqa: 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390, 320])
 @pytest.mark.parametrize("tab", ["image", "model"])
-def test_nothing_jumps_while_the_page_loads(browser: Any, url: str, width: int, tab: str) -> None:  # noqa: F811
-    with visit(browser, f"{url}#{tab}", width) as page:  # noqa: F811
+def test_nothing_jumps_while_the_page_loads(browser: Any, url: str, width: int, tab: str) -> None:
+    with visit(browser, f"{url}#{tab}", width) as page:
         page.wait_for_timeout(1500)
         assert page.evaluate("shifts.length") > 0
         assert page.evaluate("shifts.reduce((sum, value) => sum + value, 0)") < MAX_SHIFT

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hub_server import HubServer
-from photo_fixtures import browser, page, server  # noqa: F401 (fixtures)
 
 from deepfer import LABELS, EmotionRecognizer
 from deepfer.checkpoint import CONFIG, EMBEDDED, METRICS, MODEL, read, resolve
@@ -37,7 +36,7 @@ def rendered(folder: Path) -> str:
     return model_html(read(folder, "mine"), "yunet")
 
 
-def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
+def test_the_page_shows_what_was_measured(page: Any) -> None:
     page.get_by_role("tab", name="Model").click()
     served = metrics()["splits"]["test"]["ferplus"]["served"]
     headline = page.locator(".fer-figures li")
@@ -80,7 +79,7 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:  # noqa: F811
         assert box["x"] + box["width"] <= 320
 
 
-def test_both_models_are_described_in_words(page: Any) -> None:  # noqa: F811
+def test_both_models_are_described_in_words(page: Any) -> None:
     page.get_by_role("tab", name="Model").click()
     table = page.get_by_role("table", name="The models side by side")
     assert "Custom CNN" in table.inner_text()
@@ -95,7 +94,7 @@ def test_both_models_are_described_in_words(page: Any) -> None:  # noqa: F811
     assert "license: mit" not in page.content()
 
 
-def test_the_models_answer_side_by_side(page: Any, astronaut: np.ndarray) -> None:  # noqa: F811
+def test_the_models_answer_side_by_side(page: Any, astronaut: np.ndarray) -> None:
     page.get_by_role("tab", name="Model").click()
     page.get_by_role("button", name="Use the astronaut example").click()
     cells = page.get_by_role("table", name="What each model says about each face").locator("tbody td")
@@ -110,7 +109,7 @@ def test_the_models_answer_side_by_side(page: Any, astronaut: np.ndarray) -> Non
     page.locator("#comparison .fer-note").wait_for()
 
 
-def test_a_photo_that_is_none_is_named(page: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_a_photo_that_is_none_is_named(page: Any, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Model").click()
     (tmp_path / "notes.jpg").write_text("these are words\n")
     page.set_input_files("#compared input[type=file]", tmp_path / "notes.jpg")
@@ -215,7 +214,7 @@ def alter(altered: dict[str, Any], rng: random.Random, odd: list[Any]) -> None:
         place[rng.choice(["<script>", "\ud800"])] = place.pop(key)
 
 
-def test_figures_of_a_whole_dataset_with_a_long_name(folder: Path, page: Any) -> None:  # noqa: F811
+def test_figures_of_a_whole_dataset_with_a_long_name(folder: Path, page: Any) -> None:
     altered = metrics()
     altered["splits"] = {"all": altered["splits"]["test"]}
     altered["dataset"] = f"user/{'smiles' * 6}@{'0123abcd' * 5}"

@@ -12,8 +12,6 @@ from photo_page import ASTRONAUT, crowd, drop, overlaps, paste, saved, settled, 
 
 from deepfer import LABELS
 
-pytest_plugins = ("photo_fixtures",)
-
 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),

@@ -17,7 +17,6 @@ import psutil
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from photo_fixtures import browser  # noqa: F401 (a fixture)
 from waiting import within
 
 from benchmarks.harness.app_server import AppServer, serve
@@ -55,7 +54,7 @@ def client(server: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def page(
-    browser: Any,  # noqa: F811
+    browser: Any,
     server: AppServer,
     leave_out: Callable[[str], NoReturn],
 ) -> Iterator[Any]:
@@ -84,9 +83,9 @@ def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a minute, which takes long enough to be cancelled."""
+    """Two minutes, which take long enough to be cancelled or waited for."""
     frames = [frame for frame, _ in clips.crossing(640, 360, 3 * FPS, people=1)]
-    return clips.write(tmp_path_factory.mktemp("clip") / "long.webm", frames * 10, FPS, "VP80")
+    return clips.write(tmp_path_factory.mktemp("clip") / "long.webm", frames * 40, FPS, "VP80")
 
 
 def uploads(folder: Path, name: str) -> list[Path]:
