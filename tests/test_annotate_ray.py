@@ -22,7 +22,7 @@ from waiting import within
 
 from deepfer.annotate import annotate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Ray does not start on a busy machine
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = ROOT / "deepfer/annotate/requirements-ray.txt"
