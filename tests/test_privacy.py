@@ -98,7 +98,10 @@ def visit(server: AppServer, home: Path, tmp_path_factory: pytest.TempPathFactor
         assert page.locator(".fer-person").count(), page.locator("#clip-overview").inner_text()
         page.wait_for_selector("#annotated-clip video")
         during = media_files(home)
-        shown = [page.locator(tag).get_attribute("src") for tag in (".photo-stage img", "#annotated-clip video")]
+        shown = [
+            page.locator(tag).evaluate("element => element.src")
+            for tag in (".photo-stage img", "#annotated-clip video")
+        ]
         received = [context.request.get(address).body() for address in shown]
         stored = page.evaluate(
             """async () => ({
