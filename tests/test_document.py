@@ -99,7 +99,7 @@ def test_an_address_opens_its_tab_and_back_returns(page: Any) -> None:
 
     def at(tab: str, address: str) -> None:
         page.wait_for_function(
-            "([css, tab]) => document.querySelector(css)?.innerText === tab", arg=[SELECTED, tab], timeout=5000
+            "([css, tab]) => document.querySelector(css)?.innerText === tab", arg=[SELECTED, tab], timeout=20_000
         )
         assert page.url == home + address
 

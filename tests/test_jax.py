@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = re.compile(
-    "(ai-edge-litert|h5py|huggingface_hub|keras|matplotlib|numpy|opencv-python-headless|pillow|scikit-learn|tqdm)\\b"
+    "(ai-edge-litert|h5py|huggingface_hub|keras|matplotlib|numpy|opencv-python-headless|pi-heif|pillow|scikit-learn|tqdm)\\b"
 )
 JAX = "jax>=0.7,<1"
 

@@ -83,9 +83,9 @@ def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two minutes, which take long enough to be cancelled or waited for."""
-    frames = [frame for frame, _ in clips.crossing(640, 360, 3 * FPS, people=1)]
-    return clips.write(tmp_path_factory.mktemp("clip") / "long.webm", frames * 40, FPS, "VP80")
+    """Half a minute in 1080p, which takes long enough to be cancelled or waited for."""
+    frames = [frame for frame, _ in clips.crossing(1920, 1080, FPS, people=1)]
+    return clips.write(tmp_path_factory.mktemp("clip") / "long.avi", frames * 30, FPS, "MJPG")
 
 
 def uploads(folder: Path, name: str) -> list[Path]:
@@ -191,11 +191,11 @@ def test_cancelling_and_leaving_stop_the_work(page: Any, long_video: Path, serve
     page.wait_for_selector(".fer-progress [role=progressbar]")
     page.wait_for_function("document.querySelector('.fer-progress').innerText.includes(' left')")
     assert working(folder)
-    assert uploads(folder, "long.webm")
+    assert uploads(folder, "long.avi")
     page.locator("#clip-cancel").click()
     page.wait_for_selector("#clip-overview :text('Cancelled. Your video was deleted')")
     assert within(30, lambda: not working(folder))
-    assert uploads(folder, "long.webm") == []
+    assert uploads(folder, "long.avi") == []
     assert page.locator("#annotated-clip video").count() == 0
     page.wait_for_function("document.activeElement.closest('#clip')")
 
@@ -213,13 +213,14 @@ def test_waiting_visitors_see_their_place_and_can_cancel(
     folder: Path,
     server: AppServer,
 ) -> None:
-    page.set_input_files("#clip input[type=file]", long_video)
-    page.wait_for_selector(".fer-progress [role=progressbar]")
     with page.context.browser.new_context() as context:
-        second = context.new_page()
+        second = context.new_page()  # before the first video keeps the machine busy
         second.set_default_timeout(60_000)
         second.goto(server.url)
         second.get_by_role("tab", name="Video").click()
+        second.wait_for_selector("#clip input[type=file]", state="attached")
+        page.set_input_files("#clip input[type=file]", long_video)
+        page.wait_for_selector(".fer-progress [role=progressbar]")
         second.set_input_files("#clip input[type=file]", video_file)
         second.wait_for_selector("#clip-overview [role=status] h2:text('1 video ahead of yours')")
         second.locator("#clip-cancel").click()

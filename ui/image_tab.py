@@ -106,10 +106,10 @@ class _Handlers:
     def recognize_image(self, image: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
         """Find every face in an image and estimate its emotion.
 
-        Takes JPEG, PNG, WebP, AVIF, GIF (first frame), BMP or TIFF. Returns the annotated image, at most 2048 pixels
-        wide or high, and an object: width, height, model, revision, detector, and faces, largest first, each with its
-        box [x1, y1, x2, y2] in pixels of the original image, detection_score, landmarks, emotion, confidence and the
-        probabilities of the seven emotions.
+        Takes JPEG, PNG, WebP, AVIF, HEIC, GIF (first frame), BMP or TIFF. Returns the annotated image, at most 2048
+        pixels wide or high, and an object: width, height, model, revision, detector, and faces, largest first, each
+        with its box [x1, y1, x2, y2] in pixels of the original image, detection_score, landmarks, emotion, confidence,
+        unclear (whether another emotion is nearly as likely) and the probabilities of the seven emotions.
 
         Args:
             image: The image file.

@@ -2,6 +2,7 @@
 // Gradio draws the tabs later and may choose one itself, so they are observed.
 
 const TABS = '[role="tablist"] [data-tab-id]';
+const QUIET_MS = 150; // without a change, the content counts as complete
 const SPACES = "https://huggingface.co"; // shows each Space in a frame, and its address to the visitor
 
 const linked = () => decodeURIComponent(location.hash.slice(1));
@@ -20,10 +21,25 @@ function linkSelectedTab() {
   if (window.parent !== window) window.parent.postMessage({ hash: location.hash }, SPACES);
 }
 
+// head.html hides the tabs' content until it is complete, so that nothing jumps.
+function showWhenComplete() {
+  let quiet;
+  const settle = new MutationObserver(() => {
+    clearTimeout(quiet);
+    if (document.querySelector('[role="tabpanel"] :is(input, button)')) quiet = setTimeout(show, QUIET_MS);
+  });
+  function show() {
+    settle.disconnect();
+    document.documentElement.dataset.settled = "";
+  }
+  settle.observe(document.body, { childList: true, subtree: true });
+}
+
 const start = new MutationObserver(() => {
   if (!selected()) return;
   start.disconnect();
   openLinkedTab();
+  showWhenComplete();
   const options = { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected"] };
   new MutationObserver(linkSelectedTab).observe(document.querySelector('[role="tablist"]').parentElement, options);
   addEventListener("popstate", openLinkedTab); // also after the visitor changes the hash
