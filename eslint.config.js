@@ -1,6 +1,7 @@
 const browser = [
-  "Blob", "File", "FileReader", "MutationObserver", "ResizeObserver", "URL", "console", "crypto", "document",
-  "getComputedStyle", "navigator", "performance", "requestAnimationFrame", "clearTimeout", "setInterval", "setTimeout", "window",
+  "Blob", "File", "FileReader", "MutationObserver", "ResizeObserver", "URL", "addEventListener", "console", "crypto",
+  "document", "getComputedStyle", "history", "location", "navigator", "performance", "requestAnimationFrame", "clearTimeout",
+  "setInterval", "setTimeout", "window",
 ];
 const node = ["Blob", "console", "setImmediate"];
 const globals = (names) => Object.fromEntries(names.map((name) => [name, "readonly"]));

@@ -73,8 +73,8 @@ export class Linked {
   }
 }
 
-// Place each label next to its box where it covers no other label and as little of other boxes as possible: first all as
-// numbers, then in full where there is room.
+// Place each label next to its box where it covers no other label and as little of other boxes as possible: first all
+// as numbers, then in full where there is room.
 function arrange(stage) {
   const size = { width: stage.clientWidth, height: stage.clientHeight };
   const boxes = [...stage.querySelectorAll(".photo-box")].map(place);

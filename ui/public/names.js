@@ -1,7 +1,9 @@
-// Names: what screen readers call two of Gradio's controls. Each is given a name that differs from, or repeats, its words.
+// Names: what screen readers call two of Gradio's controls. Gradio gives each a name that differs from its words or
+// repeats them.
 
 function repairNames() {
-  for (const zone of document.querySelectorAll("button[aria-dropeffect][aria-label]")) zone.removeAttribute("aria-label");
+  const zones = document.querySelectorAll("button[aria-dropeffect][aria-label]");
+  for (const zone of zones) zone.removeAttribute("aria-label");
   for (const icon of document.querySelectorAll('footer button img:not([alt=""])')) icon.alt = "";
 }
 
