@@ -18,6 +18,8 @@ from waiting import within
 from benchmarks.harness.app_server import ROOT, AppServer, serve
 from ui.cores import usable_cores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
@@ -84,7 +86,6 @@ def memory_mb(server: AppServer) -> float:
     return psutil.Process(server.process.pid).memory_info().rss / 1e6
 
 
-@pytest.mark.slow
 def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
     config = httpx.get(f"{server.url}config", timeout=60).json()
     (camera,) = (each["id"] for each in config["components"] if "server_fns" in each["props"])

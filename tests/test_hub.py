@@ -270,6 +270,7 @@ def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServ
     assert resolve(REPO).model_file.read_bytes() == MODEL_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer, tmp_path: Path) -> None:
     """A closed port, one that answers no packet, a server that never responds, and one that stops during a download."""

@@ -12,6 +12,8 @@ from photo_page import ASTRONAUT, crowd, drop, overlaps, paste, saved, settled, 
 
 from deepfer import LABELS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),

@@ -28,6 +28,8 @@ from deepfer.drawing import STYLES
 from deepfer.video import TABLE_COLUMNS
 from ui.webcam_tab import PEOPLE
 
+pytestmark = pytest.mark.slow
+
 FAKE = "--use-fake-device-for-media-stream"
 ELSEWHERE = (
     "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"  # browsers allow no camera there: neither https nor localhost
@@ -308,7 +310,6 @@ def test_camera_unplugged_and_plugged_in_again(page: Any) -> None:
     until(page, "live")
 
 
-@pytest.mark.slow
 def test_a_server_that_restarts_and_a_network_that_goes(page: Any, server: AppServer) -> None:
     page.evaluate("window.loaded = true")
     start(page)
