@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -62,6 +62,12 @@ class Face:
     def label(self) -> str:
         """What to call the face: "happy", or "unclear: neutral or angry?"; empty before classification."""
         return f"unclear: {self.emotion} or {self.runner_up}?" if self.unclear else self.emotion or ""
+
+    def scaled(self, across: float, down: float) -> Face:
+        """The face after the image is scaled by a factor across and another one down."""
+        x1, y1, x2, y2 = self.box
+        box = round(x1 * across), round(y1 * down), round(x2 * across), round(y2 * down)
+        return replace(self, box=box, landmarks=tuple((x * across, y * down) for x, y in self.landmarks))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for `json.dumps`: the same in Python, on the command line and from the endpoints."""

@@ -93,7 +93,7 @@ def recognize_video(
                 people.add(previous[0], previous[1], time_s, previous[2])
             previous = time_s, faces, rgb
             if rows:
-                rows.write(time_s, [_enlarged(face, *enlargement) for face in faces])
+                rows.write(time_s, [face.scaled(*enlargement) for face in faces])
             if writer:
                 writer.write(time_s, draw_faces(rgb, faces) if faces else rgb)
             now = time.monotonic()
@@ -156,13 +156,6 @@ def _interpolate(before: list[Face], after: list[Face], share: float) -> list[Fa
         mixed = {label: p + share * (to.probabilities[label] - p) for label, p in face.probabilities.items()}
         found.append(replace(face, box=(x1, y1, x2, y2), landmarks=(), probabilities=mixed))
     return found
-
-
-def _enlarged(face: Face, across: float, down: float) -> Face:
-    """A face in an image that is wider and higher by two factors; without landmarks."""
-    x1, y1, x2, y2 = face.box
-    box = round(x1 * across), round(y1 * down), round(x2 * across), round(y2 * down)
-    return replace(face, box=box, landmarks=())
 
 
 def _left_s(spent_s: float, done_s: float, total_s: float | None) -> float | None:

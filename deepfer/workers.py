@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
-AHEAD = 16  # by default
+AHEAD = 16  # default of `WorkerPool`
 TRIES = 2  # workers that a task may lose: the first may have been killed for another reason
 GRACE_S = 5  # seconds for a worker to finish its task when it is no longer needed
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from deepfer import LABELS, EmotionClassifier, EmotionRecognizer, Face, ImageError
 from deepfer.checkpoint import Checkpoint
-from ui.components import counted, data_uri, render
+from ui.components import counted, render
 from ui.cores import usable_cores
+from ui.jpeg import jpeg_uri
 from ui.uploads import read_upload
 
 EXAMPLE = Path(__file__).parent / "examples" / "astronaut.jpg"
@@ -136,4 +137,4 @@ def thumbnail_uri(rgb: np.ndarray, face: Face) -> str:
     x, y = (x1 + x2 - side) // 2, (y1 + y2 - side) // 2
     size = (2 * THUMBNAIL, 2 * THUMBNAIL)  # for dense screens
     part = cv2.resize(rgb[y : y + side, x : x + side], size, interpolation=cv2.INTER_AREA)
-    return data_uri("image/jpeg", cv2.imencode(".jpg", cv2.cvtColor(part, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return jpeg_uri(part)

@@ -5,21 +5,22 @@ the boxes on a photo with the cards.
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from deepfer import EmotionRecognizer, ImageError
-from deepfer.image_io import FORMATS
+from deepfer.image_io import FORMAT_NAMES
 from deepfer.limits import MAX_FILE_BYTES
 from ui.components import render
 from ui.cores import usable_cores
+from ui.jpeg import encode_jpeg
 from ui.limits import MAX_PHOTOS
 from ui.photo_analysis import analyze, failed
 from ui.photo_examples import examples
-from ui.photo_view import PhotoView, encode_jpeg, results_html, view
+from ui.photo_view import PhotoView, results_html, view
+from ui.scripts import bundle
 from ui.uploads import store
 from ui.usage import StorageFull
 
@@ -44,17 +45,17 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.HTML:
         picker = gr.HTML(
             html_template=render("image_picker.html", accept=ACCEPT, examples=examples()),
             css_template=(PAGE / "picker.css").read_text(encoding="utf-8"),
-            js_on_load=script("picker.js", "new Picker({ element, props, trigger, upload, watch });"),
+            js_on_load=bundle([PAGE / "picker.js"], "new Picker({ element, props, trigger, upload, watch });"),
             apply_default_css=False,
             elem_id="picture",
             max_photos=MAX_PHOTOS,
             max_bytes=MAX_FILE_BYTES,
-            formats=", ".join(name for name in FORMATS if name not in UNNAMED),
+            formats=", ".join(name for name in FORMAT_NAMES.split(", ") if name not in UNNAMED),
         )
         results = gr.HTML(
             EMPTY,
             css_template=(PAGE / "results.css").read_text(encoding="utf-8"),
-            js_on_load=script("linked.js", "new Linked({ element, watch });"),
+            js_on_load=bundle([PAGE / "linked.js"], "new Linked({ element, watch });"),
             apply_default_css=False,
             elem_id="results",
         )
@@ -129,9 +130,3 @@ class _Handlers:
         result = analysis.result.to_dict()
         del result["path"]  # gradio_client would try to fetch any object with a "path" as a file
         return annotated, result
-
-
-def script(name: str, call: str) -> str:
-    """A module of `ui/photo/` and the call that starts it, since Gradio runs `js_on_load` as a function's body."""
-    code = (PAGE / name).read_text(encoding="utf-8")
-    return f"{re.sub('^export ', '', code, flags=re.MULTILINE)}\n{call}"

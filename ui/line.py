@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from deepfer import DeepFERError
 
 POLL_S = 0.5  # how long a visitor waits between two looks at the line: who leaves is noticed after this time
-SILENCE_S = 60.0  # a place is lost after this time without a look; it never takes so long between two
+SILENCE_S = 60.0  # a place is lost after this time without a look; visitors who are there look far more often
 
 
 class LineFull(DeepFERError):

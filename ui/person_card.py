@@ -2,13 +2,9 @@
 
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-
-from deepfer import Face
 from deepfer.result import Person
 from deepfer.text import format_percent
-from ui.components import data_uri
+from ui.jpeg import jpeg_uri
 from ui.timeline import Timeline, build_timeline
 
 PORTRAIT_QUALITY = 85  # of a JPEG, which then has about 4 KB
@@ -37,20 +33,13 @@ class PersonCard(NamedTuple):
     def of(cls, person: Person, duration_s: float) -> "PersonCard":
         """The card of a person in a video of `duration_s` seconds."""
         timeline = build_timeline(person, duration_s)
-        portrait_uri = _jpeg_uri(person.portrait) if person.portrait is not None else None
-        average = Face((0, 0, 0, 0), probabilities=person.probabilities)  # which has the rule for what is unclear
-        if not average.unclear and average.emotion == person.emotion:
+        portrait_uri = jpeg_uri(person.portrait, PORTRAIT_QUALITY) if person.portrait is not None else None
+        if not person.unclear:
             share = format_percent(person.seconds[person.emotion] / person.seen_s)
             return cls(person, timeline, f"{person.emotion} most often", f"{share} of the time", False, portrait_uri)
         first, second = sorted(person.seconds, key=lambda label: -person.seconds[label])[:2]
         if not person.seconds[second]:  # the same emotion all the time, but never plainly
-            return cls(person, timeline, average.label, "", True, portrait_uri)
+            return cls(person, timeline, person.label, "", True, portrait_uri)
         shares = [format_percent(person.seconds[label] / person.seen_s) for label in (first, second)]
         text = f"{first} {shares[0]}, {second} {shares[1]} of the time"
         return cls(person, timeline, f"mixed: {first} and {second}", text, True, portrait_uri)
-
-
-def _jpeg_uri(rgb: np.ndarray) -> str:
-    """An image, RGB uint8 `(H, W, 3)`, as a URI, so that nothing has to be stored on disk."""
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    return data_uri("image/jpeg", cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, PORTRAIT_QUALITY])[1].tobytes())

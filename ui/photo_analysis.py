@@ -1,16 +1,16 @@
 """PhotoAnalysis: the faces of one photo, with what the page shows of them."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from deepfer import LABELS, EmotionRecognizer, Face, ImageError, draw_faces, read_image
+from deepfer import LABELS, EmotionRecognizer, draw_faces
 from deepfer.result import Result
-from ui.uploads import uploaded_path
+from ui.uploads import read_upload
 
 SHOWN_SIDE = 2048  # pixels of a shown photo's longer side: enough for any screen
 
@@ -37,7 +37,7 @@ class PhotoAnalysis:
         """The scaled photo with its faces drawn onto it, so that the text is legible at that size."""
         height, width = self.rgb.shape[:2]
         scale = width / (self.result.width or width), height / (self.result.height or height)
-        return draw_faces(self.rgb, [_scaled(face, scale) for face in self.result.faces])
+        return draw_faces(self.rgb, [face.scaled(*scale) for face in self.result.faces])
 
 
 def analyze(recognizer: EmotionRecognizer, upload: dict[str, Any]) -> PhotoAnalysis:
@@ -51,11 +51,7 @@ def analyze(recognizer: EmotionRecognizer, upload: dict[str, Any]) -> PhotoAnaly
         ImageError: It is not an upload, or not an image that can be read. The message names the file without its
             folder.
     """
-    path = uploaded_path(upload)
-    try:
-        rgb = read_image(path)
-    except ImageError as error:
-        raise ImageError(str(error).replace(str(path), path.name)) from error
+    name, rgb = read_upload(upload)
     start = time.perf_counter()
     faces = recognizer.recognize(rgb)
     seconds = time.perf_counter() - start
@@ -65,18 +61,13 @@ def analyze(recognizer: EmotionRecognizer, upload: dict[str, Any]) -> PhotoAnaly
         _, all_maps = recognizer.classifier.explain(np.stack(crops))
         maps = [cells[..., LABELS.index(face.emotion)] for face, cells in zip(faces, all_maps, strict=True)]
     height, width = rgb.shape[:2]
-    result = Result(path.name, *provenance(recognizer), width, height, faces)
+    result = Result(name, *recognizer.provenance, width, height, faces)
     return PhotoAnalysis(result, _shrink(rgb), crops, maps, seconds)
 
 
 def failed(recognizer: EmotionRecognizer, upload: dict[str, Any], error: Exception) -> Result:
     """The result of a photo that could not be processed."""
-    return Result(Path(upload.get("path") or "photo").name, *provenance(recognizer), error=str(error))
-
-
-def provenance(recognizer: EmotionRecognizer) -> tuple[str, str | None, str]:
-    """The model, its revision and the detector, as `Result` takes them."""
-    return recognizer.model_name, recognizer.revision, recognizer.detector_name
+    return Result(Path(upload.get("path") or "photo").name, *recognizer.provenance, error=str(error))
 
 
 def _shrink(rgb: np.ndarray) -> np.ndarray:
@@ -85,9 +76,3 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
     if scale >= 1:
         return rgb
     return cv2.resize(rgb, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
-
-
-def _scaled(face: Face, scale: tuple[float, float]) -> Face:
-    x, y = scale
-    x1, y1, x2, y2 = face.box
-    return replace(face, box=(round(x1 * x), round(y1 * y), round(x2 * x), round(y2 * y)))

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import cv2
 
 from deepfer import LABELS, read_image
-from ui.components import data_uri
-from ui.photo_view import encode_jpeg, file_url
+from ui.jpeg import jpeg_uri
+from ui.photo_view import file_url
 from ui.uploads import store
 
 FOLDER = Path(__file__).parent / "examples"
@@ -40,5 +40,5 @@ def examples() -> list[Example]:
         side = min(rgb.shape[:2])
         left = (rgb.shape[1] - side) // 2
         small = cv2.resize(rgb[:side, left : left + side], (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
-        found.append(Example(file.stem, path, file_url(path), data_uri("image/jpeg", encode_jpeg(small))))
+        found.append(Example(file.stem, path, file_url(path), jpeg_uri(small)))
     return found

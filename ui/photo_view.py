@@ -17,6 +17,7 @@ from deepfer.result import Result
 from deepfer.table import header, to_csv
 from deepfer.text import format_percent
 from ui.components import Download, counted, data_uri, facts, render
+from ui.jpeg import encode_jpeg, jpeg_uri
 from ui.photo_analysis import PhotoAnalysis
 from ui.uploads import store
 
@@ -73,7 +74,7 @@ def view(analysis: PhotoAnalysis) -> PhotoView:
     stored = store(encode_jpeg(analysis.rgb), "photo.jpg")
     name = f"{Path(result.path).stem[:80]}-faces.jpg"  # which the server sends with the file, too
     annotated = store(encode_jpeg(analysis.draw()), name)
-    thumbnail = data_uri("image/jpeg", encode_jpeg(_thumbnail(analysis.rgb)))
+    thumbnail = jpeg_uri(_thumbnail(analysis.rgb))
     cards = [
         {
             "face": face,
@@ -129,7 +130,7 @@ def file_url(path: str) -> str:
 def crop_uri(crop: np.ndarray) -> str:
     """A face's crop, gray or RGB, as a JPEG."""
     resized = cv2.resize(crop, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_CUBIC)
-    return data_uri("image/jpeg", encode_jpeg(resized))
+    return jpeg_uri(resized)
 
 
 def heat_map_uri(cells: np.ndarray) -> str:
@@ -142,12 +143,6 @@ def heat_map_uri(cells: np.ndarray) -> str:
     colour = cv2.applyColorMap((255 * smooth).astype(np.uint8), cv2.COLORMAP_INFERNO)
     image = np.dstack([colour, (200 * smooth).astype(np.uint8)])
     return data_uri("image/png", cv2.imencode(".png", image)[1].tobytes())
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """A gray or RGB image as the content of a JPEG file."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
 
 
 def _thumbnail(rgb: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         )
         gr.HTML(
             render("video_alert.html", credit=CREDIT),
-            js_on_load=bundle(SCRIPTS, "new VideoTab({ element, props });"),
+            js_on_load=bundle(SCRIPTS.glob("*.js"), "new VideoTab({ element, props });"),
             words=WORDS,
             examples=[f"Example: {path.stem}" for path in files],
             apply_default_css=False,

@@ -127,4 +127,4 @@ def track_faces(recognizer: EmotionRecognizer, visitor: Visitor, time_s: float, 
 
 def script() -> str:
     """The modules of `ui/webcam/` as one script."""
-    return bundle(PAGE, "new Webcam({ element, props, trigger, server, upload });")
+    return bundle(PAGE.glob("*.js"), "new Webcam({ element, props, trigger, server, upload });")

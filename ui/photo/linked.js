@@ -3,7 +3,7 @@
 const GAP = 2; // pixels between a box and its label
 
 export class Linked {
-  // The arguments are what Gradio hands to a gr.HTML component's script.
+  // The arguments are those that Gradio passes to a gr.HTML component's script.
   constructor({ element, watch }) {
     this.root = element;
     this.hovered = this.focused = this.pinned = null; // faces; the pinned one was clicked

@@ -4,7 +4,7 @@
 const OTHER = /^(?!image\/|application\/octet-stream)./; // media types that are surely no photo's
 
 export class Picker {
-  // The arguments are what Gradio hands to a gr.HTML component's script.
+  // The arguments are those that Gradio passes to a gr.HTML component's script.
   constructor({ element, props, trigger, upload, watch }) {
     Object.assign(this, { props, trigger, upload });
     this.root = element.querySelector(".picker");
@@ -13,7 +13,7 @@ export class Picker {
     this.examples = [...this.root.querySelectorAll("[data-path]")];
     this.panel = element.closest("[role=tabpanel]");
     this.records = []; // of the photos to be recognized next
-    this.choice = 0; // counts what was chosen, so that an answer to an earlier choice can be told
+    this.choice = 0; // counts what was chosen, so that an answer to an earlier choice is recognized
     this.asked = 0;
     element.closest("#picture").picker = this;
     watch("value", () => this.receive(props.value)); // a snapshot
@@ -67,7 +67,7 @@ export class Picker {
     }
   }
 
-  // What is wrong with a file, as far as can be told before it is sent.
+  // What is wrong with a file, as far as the browser knows before sending it.
   fault(file) {
     const { formats, max_bytes: limit } = this.props;
     if (file.type.startsWith("video/")) return `${file.name} is a video. Open it in the Video tab.`;

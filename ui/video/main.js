@@ -6,7 +6,7 @@ import { Timelines } from "./timelines.js";
 const LEFT_BUTTON = 1; // in MouseEvent.buttons
 
 export class VideoTab {
-  // The arguments are what Gradio hands to a gr.HTML component's script.
+  // The arguments are those that Gradio passes to a gr.HTML component's script.
   constructor({ element, props }) {
     this.words = props.words;
     this.examples = props.examples;

@@ -1,4 +1,4 @@
-"""Draw the page's icons and the image that link previews show: python -m training.artwork."""
+"""Draw the page's icons and the image that link previews show: python -m ui.artwork."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from deepfer.drawing import STYLES
 
-PUBLIC = Path(__file__).parents[1] / "ui" / "public"
+PUBLIC = Path(__file__).parent / "public"
 FONTS = Path(gradio.__file__).parent / "templates" / "frontend" / "static" / "fonts" / "IBMPlexSans"
 PREVIEW = (1200, 630)  # pixels, (width, height): what link previews expect
 ICONS = (192, 512)  # pixels: the sizes that an installable page needs
