@@ -205,6 +205,8 @@ def test_from_start_to_the_summary(page: Any) -> None:
 
 def test_a_snapshot_opens_in_the_image_tab(page: Any) -> None:
     start(page)
+    page.wait_for_timeout(1500)  # a face in view for less than a second gets no card below
+    more_results(page)
     page.get_by_role("button", name="Snapshot").click()
     page.wait_for_selector(".fer-card")
     assert page.locator(".fer-card h3").inner_text().endswith("happy")
