@@ -16,7 +16,7 @@ from training.data.labels import FERPLUS_COLUMNS, ferplus_targets, label_index
 from training.data.loading import load, name_of
 from training.data.split import Split, require_trainable, stratified
 from training.data.synthetic import synthetic_split
-from training.errors import DataError
+from training.exceptions import DataError
 
 SEVEN = {label: label for label in LABELS}
 

@@ -15,7 +15,7 @@ from deepfer.detection import load_detector
 from training import finetune
 from training.convert.checkpoint_folder import GEOMETRY
 from training.data.folder import MIN_IMAGES, divide, list_images, load_faces
-from training.errors import DataError
+from training.exceptions import DataError
 
 pytestmark = pytest.mark.slow
 

@@ -434,7 +434,7 @@ def test_hub_datasets_are_pinned(hub: HubServer, tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
     from deepfer.face import LABELS
-    from training.errors import DataError
+    from training.exceptions import DataError
 
     labels = ClassLabel(names=["happiness", "sadness", "anger", "disgust", "fear", "neutral", "surprise"])
     features = Features({"image": Image(), "label": labels, "note": Value("string")})

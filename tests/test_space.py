@@ -11,7 +11,7 @@ from hub_server import TOKEN, HubServer
 from benchmarks.harness.app_server import ROOT, serve
 from deepfer.checkpoint import CONFIG, DEFAULT, EMBEDDED, MODEL
 from training import space
-from training.errors import PublishError
+from training.exceptions import PublishError
 from training.hub.push import CARD
 
 pytestmark = [

@@ -31,7 +31,7 @@ from training.detector.network import build_detector
 from training.detector.photos import COLUMNS, LANDMARKS, SCORE, Photos, boxes
 from training.detector.recorded import drawn_images
 from training.detector.targets import PLACE, cells, loss, targets
-from training.errors import DataError
+from training.exceptions import DataError
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from training.data import duplicates
 from training.data.dataset import open_dataset
 from training.data.loading import load, name_of
 from training.data.split import Split, Splits, joined
-from training.errors import DataError
+from training.exceptions import DataError
 from training.report import metrics_file, pipeline, plots
 from training.report.corruptions import evaluate_corruptions
 from training.report.evaluation import SplitEvaluation, masking_effect

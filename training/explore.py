@@ -16,7 +16,7 @@ from deepfer.face import LABELS
 from training.data import duplicates
 from training.data.loading import load, name_of
 from training.data.split import Split, Splits, joined
-from training.errors import DataError
+from training.exceptions import DataError
 from training.model.recipes import RECIPES
 from training.report import plots
 from training.report.image_grid import image_grid, require_private

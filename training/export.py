@@ -30,7 +30,7 @@ from deepfer.image_io import read_image
 from training.data.labels import label_index
 from training.data.loading import load
 from training.data.split import Split
-from training.errors import DataError, KerasFileError, ParityError
+from training.exceptions import DataError, KerasFileError, ParityError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras

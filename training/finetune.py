@@ -26,7 +26,7 @@ from training.convert.checkpoint_folder import GEOMETRY
 from training.data.folder import divide, load_faces
 from training.data.loading import pack
 from training.data.split import Split, Splits
-from training.errors import DataError, KerasFileError, ParityError
+from training.exceptions import DataError, KerasFileError, ParityError
 from training.export import export_run
 from training.model.run_folder import RunFolder
 from training.report.image_grid import require_private

@@ -19,7 +19,7 @@ from deepfer import __version__
 from deepfer.checkpoint import CONFIG, METRICS, MODEL, encode_config, read, read_config, read_metrics, sha256
 from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
-from training.errors import PublishError
+from training.exceptions import PublishError
 from training.hub.command_line import parser, publish
 from training.hub.push import CARD, Target
 from training.report.model_card import accuracy, per_class, render

@@ -26,7 +26,7 @@ from deepfer.classifier import EmotionClassifier
 from deepfer.errors import CheckpointError
 from training.data.loading import load
 from training.data.split import Split
-from training.errors import DataError
+from training.exceptions import DataError
 from training.model.recipes import RECIPES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

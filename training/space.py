@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from huggingface_hub import HfApi
 
-from training.errors import PublishError
+from training.exceptions import PublishError
 from training.hub.command_line import parser, publish
 from training.hub.push import CARD, Files, Target
 

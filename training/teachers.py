@@ -16,7 +16,7 @@ import numpy as np
 from deepfer.classifier import softmax
 from training.data.loading import load
 from training.data.split import Split, require_trainable
-from training.errors import DataError, KerasFileError
+from training.exceptions import DataError, KerasFileError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras

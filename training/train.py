@@ -31,7 +31,7 @@ from deepfer.hub import HUB_ID, download
 from deepfer.text import first_line
 from training.data.loading import load, name_of
 from training.data.split import Split, Splits, require_trainable
-from training.errors import DataError
+from training.exceptions import DataError
 from training.model.recipes import RECIPES, Recipe
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

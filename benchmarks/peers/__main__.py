@@ -39,7 +39,7 @@ from deepfer.face import LABELS
 from deepfer.recognizer import FRAME_SIDE
 from training.data.dataset import open_dataset
 from training.data.labels import LABEL_OF_NAME
-from training.errors import DataError
+from training.exceptions import DataError
 from training.report.metrics import measure as measured
 
 Answer = TypeVar("Answer")

@@ -17,7 +17,7 @@ from deepfer.classifier import EmotionClassifier
 from deepfer.face import LABELS
 from training.convert.calibration import fit_temperature
 from training.convert.litert import predict_logits, to_litert
-from training.errors import ParityError
+from training.exceptions import ParityError
 
 MIN_AGREEMENT = 0.995  # of predicted labels, between Keras and the exported file
 MAX_ACCURACY_LOSS = 0.002

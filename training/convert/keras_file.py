@@ -21,7 +21,7 @@ import numpy as np
 from deepfer.face import LABELS
 from deepfer.resources import limit_memory
 from training.convert.keras_config import upgrade_config
-from training.errors import KerasFileError
+from training.exceptions import KerasFileError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras

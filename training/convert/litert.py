@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from deepfer.face import LABELS
-from training.errors import KerasFileError
+from training.exceptions import KerasFileError
 from training.model.models import FEATURES, HEADS
 
 

@@ -18,7 +18,7 @@ from deepfer.face import LABELS
 from training.data.duplicates import between
 from training.data.loading import load, pack
 from training.data.split import Split
-from training.errors import DataError
+from training.exceptions import DataError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

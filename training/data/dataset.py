@@ -13,7 +13,7 @@ from deepfer.alignment import resize_crop
 from deepfer.errors import ImageError
 from deepfer.image_io import read_image
 from training.data.labels import label_index
-from training.errors import DataError
+from training.exceptions import DataError
 
 SPLIT_NAMES = {  # other datasets' names for the three; FER2013's own CSV uses PublicTest and PrivateTest
     "train": ("training",),

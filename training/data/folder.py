@@ -14,7 +14,7 @@ from deepfer.face import LABELS, Face
 from deepfer.image_io import read_image
 from training.data.labels import LABEL_OF_NAME, label_index
 from training.data.split import Split, Splits, stratified
-from training.errors import DataError
+from training.exceptions import DataError
 
 MIN_IMAGES = 10  # per emotion: fewer leave nothing to choose or measure by
 HELD_OUT = 0.2  # of each emotion, for validation and again for test

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepfer.face import LABELS
-from training.errors import DataError
+from training.exceptions import DataError
 
 SYNONYMS = {
     "angry": ("anger",),

@@ -14,7 +14,7 @@ from deepfer.face import LABELS
 from training.data.dataset import LabelledImages, open_dataset
 from training.data.labels import ferplus_targets
 from training.data.split import Split, Splits, stratified
-from training.errors import DataError
+from training.exceptions import DataError
 
 SPLIT_SEED = 0  # for holding out validation where a dataset has none
 VALIDATION_SHARE = 0.1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepfer.face import LABELS
-from training.errors import DataError
+from training.exceptions import DataError
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from training.detector import evaluate, photos
 from training.detector.card import render
 from training.detector.compose import Composer
 from training.detector.photos import COLUMNS, LANDMARKS, Photos
-from training.errors import DataError
+from training.exceptions import DataError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -175,7 +175,7 @@ def export(args: argparse.Namespace) -> None:
 
     from training.detector.export import write
     from training.detector.fit import ComposedBatches, settle
-    from training.errors import ParityError
+    from training.exceptions import ParityError
 
     run = json.loads((args.run / "run.json").read_text())
     detector = keras.models.load_model(args.run / "latest.keras", compile=False)

@@ -18,7 +18,7 @@ from deepfer.detection import load_detector
 from deepfer.detector_network import decode
 from deepfer.grid_network import GridNetwork
 from training.detector.recorded import record
-from training.errors import ParityError
+from training.exceptions import ParityError
 
 MAX_DIFFERENCE = 0.05  # of any number in a grid, between Keras and the exported file, whose weights are float16
 EXPORT_SIDE = 64  # pixels; the file takes any multiple of 32

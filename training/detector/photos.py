@@ -18,7 +18,7 @@ import numpy as np
 
 from deepfer.grid_network import GridNetwork
 from deepfer.warp import similarity, warp
-from training.errors import DataError
+from training.exceptions import DataError
 
 SURE = 0.75  # the teacher's score from which a face counts: below it, half of those in varied photos are false
 SURE_OF_PEOPLE = 0.6  # the same for photos of people, where the teacher is rarely wrong

@@ -16,7 +16,7 @@ from huggingface_hub.hf_api import RepoFile
 from deepfer.hub_errors import LOGIN, explain
 from deepfer.limits import HUB_TIMEOUT_S
 from deepfer.text import first_line
-from training.errors import PublishError
+from training.exceptions import PublishError
 
 CARD = "README.md"
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from training.data.split import Split
-from training.errors import DataError
+from training.exceptions import DataError
 from training.model.models import HEADS
 
 SOFT_TARGETS = Path(__file__).parents[1] / "checkpoints" / "teachers.npz"  # ours, for FER2013

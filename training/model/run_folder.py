@@ -12,7 +12,7 @@ import numpy as np
 
 from deepfer.atomic import atomic_write
 from training.data.split import Split
-from training.errors import DataError
+from training.exceptions import DataError
 from training.model.recipes import Recipe
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from training.errors import DataError
+from training.exceptions import DataError
 from training.report.plots import INK, MUTED, save
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from typing import Any
 from deepfer.atomic import atomic_write
 from deepfer.checkpoint import MODEL, Checkpoint, read_config
 from training.data.split import Split
-from training.errors import DataError
+from training.exceptions import DataError
 
 PLOTS, ROBUSTNESS = "plots", "robustness.png"
 SPLITS = ("validation", "test", "all")  # "all" is every split of a dataset joined
