@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -169,4 +170,30 @@ def robustness(measured: dict[str, Any], path: Path) -> None:
     )
     axes.grid(axis="x")
     axes.set_axisbelow(True)
+    save(figure, path)
+
+
+def error_rates(groups: dict[str, list[tuple[float, float, int]]], units: dict[str, str], path: Path) -> None:
+    """Plot the share of wrong answers under each condition, with standard errors.
+
+    Args:
+        groups: Condition to its groups of images: mean value, share of wrong answers, and number of images.
+        units: What each condition's values mean.
+        path: The PNG to write.
+    """
+    columns = 4
+    lines = -(-len(groups) // columns)
+    figure, panels = plt.subplots(lines, columns, figsize=(11, 2.9 * lines), sharey=True, squeeze=False)
+    for axes in panels.flat[len(groups) :]:
+        axes.set_visible(False)
+    for axes, (name, rows) in zip(panels.flat, groups.items(), strict=False):
+        values, wrong, counts = map(np.array, zip(*rows, strict=True))
+        error = 100 * np.sqrt(wrong * (1 - wrong) / counts)
+        axes.errorbar(values, 100 * wrong, error, color=ACCENT, marker="o", markersize=4, linewidth=1.4, capsize=2)
+        axes.set_title(name)
+        axes.set_xlabel(textwrap.fill(units[name], 34), fontsize=8)
+        axes.grid(axis="y")
+    for row in panels:
+        row[0].set(ylabel="wrong, %", ylim=(0, None))  # the others of the figure share it
+    figure.tight_layout()
     save(figure, path)
