@@ -48,8 +48,9 @@ def measure_conditions(split: Split, faces: Sequence[Face | None], geometry: Cro
 def enlarge(crop: np.ndarray) -> np.ndarray:
     """Make a photo of a gray uint8 `(S, S)` crop: RGB, `ENLARGED` times as large, with a repeated border."""
     side = ENLARGED * len(crop)
+    border = int(BORDER * side)
     large = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
-    large = cv2.copyMakeBorder(large, *[int(BORDER * side)] * 4, cv2.BORDER_REPLICATE)
+    large = cv2.copyMakeBorder(large, border, border, border, border, cv2.BORDER_REPLICATE)
     return cv2.cvtColor(large, cv2.COLOR_GRAY2RGB)
 
 
