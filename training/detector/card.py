@@ -22,8 +22,8 @@ nose, right and left mouth corner. `deepfer.load_detector()` loads it; nothing i
 
 Measured on whole photos that it was not trained on. The reference is YuNet, run once on each photo, with a score of at
 least 0.6. So "extra" boxes include real faces that YuNet misses, and the row "yunet" shows the effect of the search and
-threshold that `deepfer` uses with YuNet. The landmark error is the mean distance from YuNet's landmarks, as a share of
-the distance between the eyes.
+threshold that `deepfer` uses with YuNet. The landmark error is the distance from YuNet's landmarks, as a share of the
+distance between the eyes. A few faces in profile, whose eyes are almost in one place, dominate its mean.
 
 {photos}
 

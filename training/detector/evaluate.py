@@ -24,9 +24,9 @@ def evaluate(detector: Detector, teacher: GridNetwork, folder: Path, split: str 
     """Measure a detector on `folder/{people,varied,scenes}-SPLIT.parquet`.
 
     Returns:
-        For each part `photos`, `faces` (that YuNet sees), `found` and `extra` (counts), `landmark_error` (mean over the
-        faces found, as a share of the distance between the eyes) and `by_height`: the lower end of a range of face
-        heights to `[found, faces]`.
+        For each part `photos`, `faces` (that YuNet sees), `found` and `extra` (counts), `landmark_error` and
+        `landmark_error_median` (mean and median over the faces found, as a share of the distance between the eyes), and
+        `by_height`: the lower end of a range of face heights to `[found, faces]`.
 
     Raises:
         DataError: A file is missing or damaged.
@@ -57,6 +57,7 @@ def _measure(detector: Detector, teacher: GridNetwork, photos: Sequence[np.ndarr
         "found": sum(found for found, _ in by_height.values()),
         "extra": extra,
         "landmark_error": round(float(np.mean(errors)), 4) if errors else None,
+        "landmark_error_median": round(float(np.median(errors)), 4) if errors else None,
         "by_height": by_height,
     }
 
@@ -83,13 +84,15 @@ def landmark_error(face: Face, expected: np.ndarray) -> float:
 def markdown(measured: dict[str, dict[str, Any]]) -> str:
     """A table of what `evaluate` measured of several detectors, by name."""
     lines = [
-        "| Detector | photos | faces YuNet sees | found | extra boxes | landmark error |",
+        "| Detector | photos | faces YuNet sees | found | extra boxes | landmark error, mean (median) |",
         "|---|---|--:|--:|--:|--:|",
     ]
     for name, parts in measured.items():
         for part, m in parts.items():
             found = f"{100 * m['found'] / m['faces']:.1f}%" if m["faces"] else "–"
-            error = f"{100 * m['landmark_error']:.1f}%" if m["landmark_error"] is not None else "–"
+            error = "–"
+            if m["landmark_error"] is not None:
+                error = f"{100 * m['landmark_error']:.1f}% ({100 * m['landmark_error_median']:.1f}%)"
             share = f"{m['extra']} ({100 * m['extra'] / m['faces']:.1f}%)" if m["faces"] else str(m["extra"])
             lines.append(f"| {name} | {m['photos']} {part} | {m['faces']} | {found} | {share} | {error} |")
     return "\n".join(lines)
