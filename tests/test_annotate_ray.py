@@ -148,7 +148,7 @@ def test_what_goes_wrong_in_an_actor(photo: Path, tmp_path: Path, start: Callabl
     process = start(ROOT / "tests/ray_run.py", photo, tmp_path / "out")
     with all_gone(process):
         told, noted = process.communicate(timeout=200)
-    message = "an actor failed: a node has another model or detector file than the driver: install the same deepfer"
+    message = "an actor failed: a node's model or detector file differs from the driver's: install the same deepfer"
     assert told == f"[4, 4]\n{message}\n", noted
     assert each_once(tmp_path / "out", [f"{number}.png" for number in range(8)])
     errors = {row["path"]: row["error"] for row in rows_of(tmp_path / "out") if row["error"]}
