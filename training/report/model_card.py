@@ -41,7 +41,7 @@ def render(folder: Path, source: str | None = None) -> str:
         temperature=config["temperature"]["logits"],
         results=accuracy(folder),
         last_split=_last_split(splits),
-        chosen="Chosen on validation; test measured once." if "test" in splits else "Chosen on validation.",
+        chosen="All choices were made on validation" + ("; test was measured once." if "test" in splits else "."),
         outputs=outputs,
         truth="the FER+ majority" if splits[_last_split(splits)]["ferplus"] else own,
         per_class=per_class(folder),
@@ -215,7 +215,7 @@ def training(m: dict[str, Any]) -> str:
     """Where training started, how long it took, on what device, and whether it was resumed, in a few sentences."""
     phases = m.get("phases", [m])
     epochs = [phase["epochs"] for phase in phases]
-    text = f"{' + '.join(map(str, epochs))} epochs in {m['seconds'] / 60:.0f} minutes on {m['device']}."
+    text = f"{' + '.join(map(str, epochs))} epochs took {m['seconds'] / 60:.0f} minutes on {m['device']}."
     if start := m.get("init"):
         text += f" It started from {start['source']} (sha256 {start['sha256']})."
     elif "weights" in phases[0]:
@@ -224,7 +224,7 @@ def training(m: dict[str, Any]) -> str:
     if teachers := m.get("teachers"):
         text += f" It was distilled from the soft targets in {teachers['file']} (sha256 {teachers['sha256']})."
     for part in m.get("resumed", []):
-        text += f" It was interrupted and resumed after epoch {part['from_epoch']}"
+        text += f" Training was interrupted and resumed after epoch {part['from_epoch']}"
         planned = [phase["epochs"] for phase in part.get("phases", [part.get("before")])]
         changed = [f"its schedule was {' + '.join(map(str, planned))} epochs"] if planned != epochs else []
         if before := part.get("teachers"):
