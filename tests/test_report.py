@@ -113,8 +113,8 @@ def test_a_card_gives_the_cross_validated_accuracy(checkpoint: Path) -> None:
                 ],
             },
             "5 + 9 epochs took 1 minutes on cpu:0. It was distilled from the soft targets in t.npz (sha256 cd34). "
-            "Training was interrupted and resumed after epoch 5; before that, its schedule was 5 epochs and its soft targets were "
-            "t.npz (sha256 ef56).",
+            "Training was interrupted and resumed after epoch 5; before that, its schedule was 5 epochs and its soft "
+            "targets were t.npz (sha256 ef56).",
         ),
     ],
 )  # fmt: skip
