@@ -108,7 +108,7 @@ def test_no_home_and_no_cache(tmp_path: Path, expected: list[dict[str, Any]]) ->
 
 def test_no_network_at_all(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     before: tuple[str, ...] = ("unshare", "-n") if works("unshare", "-n", "true") else ()
-    if not before:  # every connection that is tried, then, fails as it would
+    if not before:  # then make every connection fail as it would without a network
         (tmp_path / "sitecustomize.py").write_text(
             "import sys\n"
             "def refuse(event, args):\n"

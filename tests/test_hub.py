@@ -416,7 +416,7 @@ def small_disk(folder: Path) -> Iterator[tuple[Path, int]]:
 @pytest.mark.parametrize("fills", ["before", "meanwhile"])
 def test_a_full_disk_is_told_and_nothing_half_is_kept(hub: HubServer, tmp_path: Path, fills: str) -> None:
     hub.commit(REPO, files())
-    if fills == "meanwhile":  # the room that is there seems to suffice
+    if fills == "meanwhile":  # the space seems to suffice at first
         hub.fail(f"HEAD.*{MODEL}", headers={"X-Linked-Size": "100"}, times=9)
         hub.fail(f"GET.*{MODEL}", body=MODEL_BYTES)
     with small_disk(tmp_path) as (folder, limit):

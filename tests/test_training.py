@@ -253,7 +253,7 @@ def test_fine_tuning_on_class_folders(tmp_path: Path) -> None:
     ours = keras.models.load_model(train.CHECKPOINTS / "cnn.keras", compile=False).get_weights()
     tuned = keras.models.load_model(out / "best.keras", compile=False).get_weights()
     distance = [np.abs(a - b).mean() for a, b in zip(ours, tuned, strict=True) if a.ndim == 4]
-    assert 0 < max(distance) < 1e-3  # moved, and from there
+    assert 0 < max(distance) < 1e-3  # the weights moved, starting from ours
 
 
 @pytest.mark.parametrize(
