@@ -242,7 +242,7 @@ def test_50_megapixels() -> None:
     assert found[6_000, 7_000].tolist() == found[-1, -1].tolist() == [200, 200, 200]
 
 
-def test_the_largest_pictures_leave_memory_for_others(tmp_path: Path) -> None:
+def test_the_largest_images_leave_memory_for_others(tmp_path: Path) -> None:
     path = tmp_path / "large.tif"
     Image.new("F", (6_400, 6_400), 3.5).save(path, compression="tiff_adobe_deflate")
     code = (

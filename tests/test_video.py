@@ -315,7 +315,7 @@ def test_a_browser_recording_without_a_duration(
     assert "only the first" in (found.warning or "")
 
 
-def test_a_clip_that_is_cut_short_gives_what_there_is(
+def test_a_truncated_video_gives_what_is_there(
     recognizer: EmotionRecognizer, cross: Path, tmp_path: Path, no_ffmpeg: None
 ) -> None:
     frames, _ = clips.read(cross)
@@ -363,7 +363,7 @@ def faults(tmp_path: Path, walk: Path) -> dict[str, tuple[Path, str]]:
     return found
 
 
-def test_what_is_no_clip_is_told_in_one_line(
+def test_a_file_that_is_not_a_video_gets_one_message(
     recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, no_ffmpeg: None
 ) -> None:
     for name, (path, message) in faults(tmp_path, walk).items():
