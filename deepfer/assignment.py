@@ -6,7 +6,7 @@ import numpy as np
 
 
 def assign(fit: np.ndarray) -> list[tuple[int, int]]:
-    """The (row, column) pairs, each row and column at most once, with the largest sum of `fit`; a fit of 0 is no pair.
+    """The (row, column) pairs with the largest sum of `fit`, each row and column at most once, without pairs of fit 0.
 
     Args:
         fit: float64 `(R, C)`, not negative.

@@ -122,7 +122,7 @@ def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
     of its sides divided by three strides, and the landmarks in strides from the centre of the cell.
 
     Raises:
-        DetectorError: The grid has the wrong form, which a model's trial need not show: the image may be larger.
+        DetectorError: The grid has the wrong form: a model may behave differently on a larger image than in its trial.
     """
     if grid.shape[2:] != (CELL,):
         raise DetectorError("the face detector's model is damaged: its output has the wrong form")

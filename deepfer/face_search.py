@@ -61,7 +61,7 @@ class View:
 def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[Face]:
     """Every face in an RGB uint8 `(H, W, 3)` image, largest first, at most `MAX_FACES`."""
     found: list[Face] = []
-    # Verification can lift a score to the threshold from its square.
+    # Verification takes the geometric mean with a score of at most 1, which can lift the square to the threshold.
     least = config.threshold**2 if config.sure else config.threshold
     for view in views(rgb.shape[1], rgb.shape[0], config):
         found += look(network, rgb, view, least)

@@ -34,7 +34,7 @@ SUFFIXES = (
     *HEIC_SUFFIXES,
 )  # fmt: skip
 
-BAND_PIXELS = 2_000_000  # how many are converted at a time; each conversion has a fixed cost, up to 10 ms for Lab
+BAND_PIXELS = 2_000_000  # pixels converted at a time; each conversion has a fixed cost, up to 10 ms for Lab
 
 # What Pillow 12 raises on damaged files of FORMATS, found by truncating and altering about 500,000 of them.
 _DAMAGE = (

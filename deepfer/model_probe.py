@@ -25,7 +25,7 @@ _passed: set[tuple[Any, ...]] = set()  # probes that succeeded: the loader, the 
 
 
 def probe(load: Callable[..., Any], content: bytes, *args: Any, file: Path) -> None:
-    """Call `load(content, *args)` in another process, once per model. It takes half a second.
+    """Call `load(content, *args)` in another process. It takes half a second, so a model is probed only once.
 
     Args:
         load: A function or class at module level; it raises `CheckpointError` for a model that cannot be served.

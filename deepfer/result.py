@@ -42,7 +42,7 @@ class Result:
         revision: As in `Provenance`.
         detector: As in `Provenance`.
         width: Width of the image in pixels; None if it could not be read.
-        height: Its height, likewise.
+        height: Height of the image in pixels; None if it could not be read.
         faces: Largest first.
         error: Why the input could not be read, in one line, or None.
     """
@@ -106,7 +106,7 @@ class Person:
         track_id: The person's number in the video.
         first_s: When they first appear, in seconds.
         last_s: When they last appear.
-        seconds: How long each label was the emotion shown, in the order of `LABELS`.
+        seconds: How long each label was the emotion shown, in seconds, in the order of `LABELS`.
         probabilities: The mean probability of each label while the person is visible.
         timeline: The mean probabilities of each bin of `bin_s` seconds, float32 (N, 7); NaN while not visible.
         timeline_s: Where the timeline begins.

@@ -110,7 +110,8 @@ def _outputs(model: keras.Model, rescaled: keras.Model) -> dict[str, keras.Keras
         isinstance(last, keras.layers.Activation) and last.activation is softmax
     ):
         return {"logits": before}
-    if isinstance(last, keras.layers.Dense) and len(last._inbound_nodes) == 1:  # other calls would change too
+    # A layer that is called more than once must not be changed: its other calls would change, too.
+    if isinstance(last, keras.layers.Dense) and len(last._inbound_nodes) == 1:
         if last.activation is softmax:
             last.activation = keras.activations.linear
         if last.activation is keras.activations.linear:
