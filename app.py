@@ -57,7 +57,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--port",
         type=bounded_int(1, 65535),
         default=os.environ.get("GRADIO_SERVER_PORT"),
-        help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860)",
+        help="port to listen on (default: GRADIO_SERVER_PORT, else the first free one from 7860)",
     )
     parser.add_argument(
         "--model",

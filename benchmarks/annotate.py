@@ -1,4 +1,4 @@
-"""Measure `deepfer.annotate`: photos per second by the number of workers, memory over time, bytes per face.
+"""Measure `deepfer.annotate`: photos per second for each number of workers, memory over time, and bytes per face.
 
     python -m benchmarks.annotate [--photos 2000] [--size 640x480] [--source FOLDER] [--engine ray]
 
@@ -32,8 +32,8 @@ from training.report.markdown import table
 
 OUT = Path(__file__).with_suffix(".json")
 VARIANTS = 50  # different photos; the others are links to them
-LOOK_S = 0.2  # between two samples of memory
-CORES = (2, 64, 1000)  # for which a million photos are calculated
+LOOK_S = 0.2  # time between two samples of memory
+CORES = (2, 64, 1000)  # numbers of cores for which the hours for a million photos are calculated
 
 
 def make_photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
@@ -78,7 +78,7 @@ def measure(source: Path, engine: str, workers: int) -> dict[str, float]:
         shards_made = sorted(out.glob("data/train-*"))
         summary = read_summary(shards_made)
         size = sum(path.stat().st_size for path in shards_made)
-    done = summary.inputs - 100 * first  # in the time after the first shard
+    done = summary.inputs - 100 * first  # after the first shard
     fifth = max(1, len(memory) // 5)
     return {
         "inputs": summary.inputs,
@@ -86,7 +86,7 @@ def measure(source: Path, engine: str, workers: int) -> dict[str, float]:
         "failed": summary.failed,
         "per_second": done / seconds,
         "memory_first_mb": max(memory[:fifth]),
-        "memory_last_mb": max(memory[-2 * fifth : -1] or memory),  # the workers have gone at the very end
+        "memory_last_mb": max(memory[-2 * fifth : -1] or memory),  # at the very end, the workers have exited
         "bytes_per_face": size / max(summary.faces, 1),
     }
 
@@ -115,7 +115,7 @@ def markdown(result: dict[str, Any]) -> str:
         )
         for count, run in runs.items()
     ]
-    head = ("Workers", "photos/s", "of one worker's rate times their number", "MB, first fifth", "MB, last fifth")
+    head = ("Workers", "photos/s", "of one worker's rate times the workers", "MB, first fifth", "MB, last fifth")
     best = max(run["per_second"] / (count * alone) for count, run in runs.items() if count > 1 or len(runs) == 1)
     costs = [(f"{cores:,}", f"{1e6 / (alone * cores * best) / 3600:.3g}") for cores in CORES]
     return "\n\n".join(
@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--photos", type=int, default=2000, help="default: 2,000")
-    add("--size", default="640x480", help="of the photos (default: 640x480)")
+    add("--size", default="640x480", help="size of the photos (default: 640x480)")
     add("--source", type=Path, help="a folder of your own photos")
     add("--engine", choices=("local", "ray"), default="local")
     add("--workers", type=int, nargs="+", help="default: 1, 2, 4, … up to the number of cores")

@@ -41,7 +41,7 @@ IMAGES: dict[str, tuple[bool, Callable[[], np.ndarray]]] = {  # name -> (is it a
     "photo, 640x480, 1 face": (False, portrait),
     "photo, 12 MP, 4 faces": (False, lambda: crowd(4, (4000, 3000))),
 }
-SIDE, ROWS = 1024, 128  # of the matrix product: its weights fit into a core's cache and are reused often
+SIDE, ROWS = 1024, 128  # size of the matrix product: its weights fit into a core's cache and are reused often
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def once(recognizer: EmotionRecognizer, jpeg: bytes, folder: Path) -> dict[str, 
     write_image(folder / "annotated.jpg", annotated)
     end = time.perf_counter()
     note |= {"draw": encoding - drawing, "encode": end - encoding}
-    note["detect"] -= note["resize"]  # which is part of it
+    note["detect"] -= note["resize"]  # resizing is part of detection
     note["the rest"] = end - start - sum(note.values())
     return {part: 1000 * note[part] for part in PARTS}
 

@@ -1,10 +1,10 @@
 """Composed images with faces whose boxes are known, made from a seed; nothing is downloaded.
 
-Faces: the astronaut Eileen Collins (NASA, public domain, from `skimage.data`), mirrored, lit, blurred and grayed in
-many ways, and heads of `training.data.synthetic_heads`. A face's size is its height from hairline to chin, as YuNet
-boxes it. A third of the faces are turned by up to 45 degrees, a tenth hang over the border by up to a fifth; in images
-of their own, all are turned by 46 to 180 degrees. Backgrounds, with and without faces: public-domain textures and
-photographs of `skimage.data`, gradients, noise, text.
+The faces are the astronaut Eileen Collins (NASA, public domain, from `skimage.data`), mirrored, lit, blurred and grayed
+in many ways, and heads from `training.data.synthetic_heads`. A face's size is its height from hairline to chin, as in
+YuNet's boxes. A third of the faces are turned by up to 45 degrees, and a tenth lie up to a fifth beyond the border. In
+separate images, all faces are turned by 46 to 180 degrees. The backgrounds, with and without faces, are public-domain
+textures and photographs from `skimage.data`, gradients, noise and text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ IMAGE_SIZES = {"0.3": (640, 480), "1": (1152, 864), "2": (1632, 1224), "12": (40
 ROLLED_SIZES = (32, 48, 96, 200)
 # Public domain or CC0, each by its own note in skimage.data, and part of the installed package.
 TEXTURES = ("brick", "grass", "gravel", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry")
-FACELESS_ONLY = ("chelsea", "clock", "cell")  # a cat, the likeliest non-face of all; a clock; a round cell
+FACELESS_ONLY = ("chelsea", "clock", "cell")  # a cat, the non-face most like a face; a clock; a round cell
 ROLLED = 46  # degrees from which a face counts as turned far
 
 
@@ -49,11 +49,11 @@ class ComposedImage:
     megapixels: str
     image: np.ndarray
     faces: list[PlacedFace]
-    single_size: int | None  # of all faces; None where they differ, or where there is none
+    single_size: int | None  # the size of all faces; None if sizes differ or there is no face
 
 
 def astronaut_head() -> tuple[np.ndarray, Region]:
-    """The astronaut's head, cut out along an ellipse around hair and neck, in the same form."""
+    """The astronaut's head, cut out along an ellipse around hair and neck, as RGBA, and its face's box."""
     x1, y1, x2, y2 = 93, 0, 353, 249
     patch = data.astronaut()[y1:y2, x1:x2].astype(np.float32)
     y, x = np.mgrid[y1:y2, x1:x2]
@@ -77,9 +77,9 @@ def relight(head: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def place(
     head: np.ndarray, face: Region, size: int, degrees: float, center: tuple[float, float], canvas: np.ndarray
 ) -> Region:
-    """Paste a head with its face `size` pixels high, turned, centred at `center`; the turned face's own box."""
+    """Paste a head, turned, with its face `size` pixels high and centred at `center`. Returns the turned face's box."""
     scale = size / (face[3] - face[1])
-    if scale < 1:  # a bilinear warp does not average: blur away what the small face cannot hold
+    if scale < 1:  # a bilinear warp does not average, so blur away detail that is too fine for the small face
         head = cv2.GaussianBlur(head, (0, 0), 0.4 / scale)
     middle = (face[0] + face[2]) / 2, (face[1] + face[3]) / 2
     reach = math.ceil(scale * math.hypot(*head.shape[:2])) // 2 + 2
@@ -101,7 +101,7 @@ def place(
 
 
 def texture(name: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """One of skimage's images at a random scale, mirrored on until it fills `size`."""
+    """One of skimage's images at a random scale, repeated as in a mirror until it fills `size`."""
     image = getattr(data, name)()
     image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
     scale = rng.uniform(0.6, 1.6)
@@ -113,7 +113,7 @@ def texture(name: str, size: tuple[int, int], rng: np.random.Generator) -> np.nd
 
 
 def gradient(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A smooth passage between four random colours."""
+    """A smooth gradient between four random colours."""
     corners = rng.uniform(0, 255, (2, 2, 3)).astype(np.float32)
     return cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
@@ -141,7 +141,7 @@ def text(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """What stands behind the faces: mostly textures and photographs, also gradients and noise."""
+    """A background for faces: mostly textures and photographs, also gradients and noise."""
     kind = rng.random()
     if kind < 0.70:
         return texture(str(rng.choice(TEXTURES)), size, rng)
@@ -162,7 +162,7 @@ def finish(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def with_faces(megapixels: str, size: int | None, rng: np.random.Generator, rolled: bool = False) -> ComposedImage:
-    """An image of one to six faces, all of `size` pixels, or of mixed sizes if it is None; turned far if `rolled`."""
+    """An image with one to six faces, all of `size` pixels, or of mixed sizes if None; turned far if `rolled`."""
     width, height = IMAGE_SIZES[megapixels]
     image, faces, taken = background((width, height), rng), [], []
     for _ in range(rng.integers(1, 7)):
@@ -180,7 +180,7 @@ def with_faces(megapixels: str, size: int | None, rng: np.random.Generator, roll
             if all(math.dist(center, (x, y)) > 1.3 * (tall + their) for x, y, their in taken):
                 break
         else:
-            continue  # it is full
+            continue  # the image is full
         drawn = bool(rng.random() < 0.5)
         head, face = draw_head(rng)[:2] if drawn else astronaut_head()
         if rng.random() < 0.5:
@@ -206,7 +206,7 @@ def without_faces(megapixels: str, rng: np.random.Generator) -> ComposedImage:
 
 
 def compose(each: int, seed: int) -> Iterator[ComposedImage]:
-    """`each` for every image size and face size, a quarter of that at 12 megapixels, and `each` turned far."""
+    """`each` images of every image and face size, a quarter of that at 12 MP, and `each` with faces turned far."""
     number = 0
     for megapixels in IMAGE_SIZES:
         count = max(1, each // 4) if megapixels == "12" else each

@@ -1,14 +1,14 @@
-"""How well the detectors find faces: recall by face size, false boxes and time, on images with known boxes.
+"""Measure how well the detectors find faces: recall by face size, false boxes and time, on images with known boxes.
 
     python -m benchmarks.detection                     # YuNet from the Hub; writes benchmarks/detection.json
-    python -m benchmarks.detection --yunet FILE.onnx   # the same, with a file of YuNet
+    python -m benchmarks.detection --yunet FILE.onnx   # the same, with YuNet from a file
     python -m benchmarks.detection --yunet FILE.onnx --images 2 --out /tmp/detection.json    # a quick trial
 
 The images are those of `benchmarks.composed_images`. Our detector was trained on a few drawn heads of the same kind,
-though not on these, and never on the astronaut: both are counted on their own.
+but not on these, and never on the astronaut. Both are counted separately.
 
-A face counts as found where a box overlaps its own with IoU >= 0.4 (Haar's boxes are squares: 0.5 would judge their
-form and not their finds); every other box is false, a second one on the same face too.
+A face counts as found if a box overlaps its own box with IoU >= 0.4. (Haar's boxes are squares, so 0.5 would reject
+boxes for their shape.) Every other box is false, and so is a second box on the same face.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from deepfer.recognizer import FRAME_SIDE
 
 OUT = Path(__file__).with_suffix(".json")
 FOUND_IOU = 0.4
-TURNED = 15  # degrees from which a face counts as turned
+TURNED = 15  # degrees; from this roll on, a face counts as turned
 
 
 def match(found: list[Face], truth: list[PlacedFace]) -> tuple[list[bool], int]:
@@ -118,7 +118,7 @@ def time_one_face(detectors: dict[str, Any], seed: int, runs: int = 40) -> dict[
     for _ in range(runs):
         for name, kinds in calls.items():
             for kind, detect in kinds.items():
-                detect(image)  # for the network to take this size again
+                detect(image)  # so that the network is set to this image size again
                 start = time.perf_counter()
                 detect(image)
                 taken[name][kind].append(1000 * (time.perf_counter() - start))
@@ -183,10 +183,10 @@ def markdown(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--yunet", default="yunet", help="YuNet's .onnx file (default: from the Hub or its cache)")
-    parser.add_argument("--detector", default="deepfer", help="another of ours: a checkpoint folder")
+    parser.add_argument("--detector", default="deepfer", help="another checkpoint folder for our detector")
     parser.add_argument("--images", type=int, default=20, help="images for each image size and face size")
     parser.add_argument("--seed", type=int, default=SEED, help=f"default: {SEED}")
-    parser.add_argument("--threads", type=int, default=2, help="of each detector (default: 2)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each detector (default: 2)")
     parser.add_argument("--out", type=Path, default=OUT, help="default: benchmarks/detection.json")
     args = parser.parse_args()
     cv2.setNumThreads(args.threads)

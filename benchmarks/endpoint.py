@@ -38,7 +38,7 @@ PHOTO = ROOT / "ui" / "examples" / "astronaut.jpg"
 OUT = Path(__file__).with_suffix(".json")
 CLIENTS = (1, 8, 64)
 AFTERWARDS_S = 60.0
-AWKWARD = 50  # stalled clients, and as many that leave
+AWKWARD = 50  # the number of clients that stall, and of those that leave
 
 
 def load(server: AppServer, count: int, seconds: float, afterwards: float) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def markdown(result: dict[str, Any]) -> str:
     m = result["awkward"]
     return (
         f"{table(head, rows)}\n\nWhile {m['clients']} clients stall in the middle of an upload and {m['clients']} "
-        f"others leave before their answer, one more client waits {m['lag_ms']['beside']:.0f} ms instead of "
+        f"others leave before their answer, another client waits {m['lag_ms']['beside']:.0f} ms instead of "
         f"{m['lag_ms']['alone']:.0f}. The server has {m['open_files']['before']} open files before and "
         f"{m['open_files']['after']} afterwards.\n\n{measured_on(result)}. Server and clients share the machine."
     )
@@ -177,7 +177,7 @@ def markdown(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
-    parser.add_argument("--seconds", type=float, default=20, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=20, help="length of each measurement")
     parser.add_argument("--afterwards", type=float, default=AFTERWARDS_S, help="seconds until memory is measured again")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args(argv)

@@ -31,9 +31,9 @@ WHITE, DARK = (250, 250, 248), (40, 30, 25)
 
 @dataclass(frozen=True)
 class Expression:
-    """What moves in a face, in hundredths of its width: lengths, and how far a curve's middle lies below its ends."""
+    """The moving parts of a face, in hundredths of its width; a bend is how far a curve's middle is below its ends."""
 
-    brow_height: float  # above its place
+    brow_height: float  # above its normal place
     brow_slant: float  # of the inner end above the outer one
     eye_opening: float
     mouth_width: float

@@ -2,7 +2,7 @@
 
     python -m benchmarks.growth [--detector yunet]
 
-Each point of the first two runs in a new process, so that its memory can be measured.
+Each point by faces or size is measured in a new process, so that its memory can be measured.
 Writes `benchmarks/growth.json` and `docs/growth.png`.
 """
 
@@ -45,12 +45,12 @@ CROWD_SIZE, CROWD_CELLS = (
 MEGAPIXELS = (0.3, 1, 2, 4, 8, 12, 24, 50)
 SIZED_FACES = 4
 SETTINGS = {"photo": False, "frame": True}
-SIZES = 50  # different sizes among the many small images
-LOOK_S = 0.05  # between two samples of the workers' memory
+SIZES = 50  # the number of different sizes of the many small images
+LOOK_S = 0.05  # time between two samples of the workers' memory
 
 
 def point(image: np.ndarray, detector: str, frames: bool, runs: int) -> dict[str, float]:
-    """Milliseconds for an image, and the peak memory of a process that has seen no other."""
+    """Milliseconds for an image, and the peak memory of a process that has processed no other image."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "image.npy")
         np.save(path, image)
@@ -74,7 +74,7 @@ def over_folder(folder: Path, detector: str, workers: int, one_core: bool = Fals
         output = Path(aside, "out.jsonl")
         with subprocess.Popen([*command, "--output", output], stderr=subprocess.DEVNULL, env=environment) as process:
             whole = psutil.Process(process.pid)
-            if one_core:  # early enough: nothing has counted the cores yet
+            if one_core:  # the process has not counted the cores yet
                 whole.cpu_affinity(whole.cpu_affinity()[-1:])
             while process.poll() is None:
                 memory.append(memory_of(whole) / 1e6)
@@ -195,9 +195,9 @@ def markdown(result: dict[str, Any]) -> str:
         alone = workers["pictures"] / workers["one_core"]["seconds"]
         share = rate[workers["cores"]] / (workers["cores"] * alone)
         text += (
-            f" A single worker uses all cores for each image; pinned to one core it processes {alone:.1f} images/s. "
+            f" A single worker uses all cores for each image; pinned to one core, it processes {alone:.1f} images/s. "
             f"{workers['cores']} workers on {workers['cores']} cores reach {100 * share:.0f}% of "
-            f"{workers['cores']} times that; a plain loop on all cores reaches {100 * workers['plain_loop']:.0f}%."
+            f"{workers['cores']} times that rate; a plain loop on all cores reaches {100 * workers['plain_loop']:.0f}%."
         )
     many = result["many"]
     text += (
@@ -210,7 +210,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def chart(result: dict[str, Any], path: Path) -> None:
-    """Time above, memory below; a column for each of what grows."""
+    """Time in the upper row, memory in the lower; a column each for faces, megapixels and workers."""
     from training.report import plots
     from training.report.plots import plt
 
@@ -246,7 +246,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--detector", default="auto", help="as for `python -m deepfer` (default: our own)")
     add("--runs", type=int, default=30, help="default: 30; fewer for large images")
-    add("--images", type=int, default=200, help="in the folder (default: 200)")
+    add("--images", type=int, default=200, help="images in the folder (default: 200)")
     add("--many", type=int, default=10_000, help="small images whose memory is sampled (default: 10,000)")
     add("--smallest", action="store_true", help="measure two points of each line, as a test")
     add("--out", type=Path, default=OUT)

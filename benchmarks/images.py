@@ -1,4 +1,4 @@
-"""Images of any size with any number of faces, all of them the astronaut's."""
+"""Images of any size with any number of copies of the astronaut's face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewrite every measured table in the README, the docs and the model cards from the files that measurements wrote.
+"""Rewrite every measured table in the README, the docs and the model cards from the result files of the measurements.
 
 python -m benchmarks.report            # rewrite them (make results)
 python -m benchmarks.report --check    # list stale pages; exit 1 if there are any

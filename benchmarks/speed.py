@@ -1,4 +1,4 @@
-"""Measure the time of a result: cold from the command line, warm in Python, and the classifier alone.
+"""Measure the time to a result: from a cold start on the command line, warm in Python, and of the classifier alone.
 
     python -m benchmarks.speed [--detector yunet]
 

@@ -1,10 +1,11 @@
-"""The speed of the webcam tab: one visitor in Chromium with a fake camera, and the server with many visitors.
+"""Measure the webcam tab: one visitor in Chromium with a fake camera, and the server with many visitors.
 
     python -m benchmarks.webcam                             # all but the soak: about ten minutes
     python -m benchmarks.webcam --soak 15                   # only the soak, of 15 minutes
     python -m benchmarks.webcam --only browser|load         # only this part; the others keep their figures
 
-Writes `benchmarks/webcam.json`. Browser, visitors and server share this machine, so a server of its own does better.
+Writes `benchmarks/webcam.json`. Browser, visitors and server share this machine; a server on a machine of its own does
+better.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ NETWORKS: dict[str, dict[str, float] | None] = {  # round trip in ms, up and dow
     "80 ms, 5/30 Mbps": {"latency": 80, "up": 5, "down": 30},
 }
 VISITORS = (1, 4, 16)
-SENT_WIDTH, QUALITY = 480, 70  # of a visitor's frames, as the page sends them
-NEAR = 0.3  # IoU from which a box belongs to a face
-AFTERWARDS_S = VISITOR_SILENCE_S  # after the load, until memory is measured again
+SENT_WIDTH, QUALITY = 480, 70  # width and JPEG quality of the frames that the page sends
+NEAR = 0.3  # a box belongs to a face from this IoU on
+AFTERWARDS_S = VISITOR_SILENCE_S  # time after the load until memory is measured again
 
 
 def in_browser(server: AppServer, network: dict[str, float] | None, seconds: float) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def in_browser(server: AppServer, network: dict[str, float] | None, seconds: flo
 
 
 def faithful(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How far the boxes are from the true ones, and how often a face in view gets a new number."""
+    """How far the boxes are from the true boxes, and how often a face in view gets a new number."""
     off: list[float] = []
     there, found, switches = 0, 0, 0
     numbers: dict[str, int] = {}
@@ -255,8 +256,8 @@ def markdown(result: dict[str, Any]) -> str:
         m = result["soak"]
         server, page = m["server_mb"], m["page_heap_mb"]
         lines += [
-            f"In {m['minutes']:.0f} minutes with one visitor the server's memory went from {server['first']:.0f} to"
-            f" {server['last']:.0f} MB, the page's heap from {page['first']:.0f} to {page['last']:.0f} MB.",
+            f"In {m['minutes']:.0f} minutes with one visitor, the server's memory went from {server['first']:.0f} to"
+            f" {server['last']:.0f} MB and the page's heap from {page['first']:.0f} to {page['last']:.0f} MB.",
             "",
         ]
     return "\n".join([*lines, f"{result['processor']}, shared by server, browser and visitors."])

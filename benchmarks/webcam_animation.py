@@ -26,9 +26,9 @@ from benchmarks.harness.webcam_page import camera_on, page_served
 OUT = Path(__file__).parents[1] / "docs" / "webcam.webp"
 VIEWPORT = {"width": 1060, "height": 660}
 SHOWN_WIDTH = 760  # pixels
-LOOP_S = 8.0  # the portrait's movement, and the animation's length
-WARM_UP_S = 8.0  # until the timeline has something to show
-INTERVAL_S = 0.1  # between frames, at least
+LOOP_S = 8.0  # period of the portrait's movement, and the animation's length
+WARM_UP_S = 8.0  # the timeline then has something to show
+INTERVAL_S = 0.1  # minimum time between frames
 FACE_X = 222  # the middle of the face in the photo, pixels
 QUALITY = 60
 
@@ -45,7 +45,7 @@ def main() -> None:
     """Record and write."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     film = (portrait(frame) for frame in range(round(LOOP_S * FPS)))
-    shots: list[tuple[float, Image.Image]] = []  # with the time of each, seconds
+    shots: list[tuple[float, Image.Image]] = []  # (time in seconds, image)
     with page_served() as server, camera_on(server, film) as page:
         page.set_viewport_size(VIEWPORT)
         page.wait_for_timeout(1000 * WARM_UP_S)

@@ -17,7 +17,7 @@ class CropGeometry:
 
     Attributes:
         template: Positions of the five landmarks, ordered as in `Face.landmarks`: medians over the training images.
-        margin: Side of the crop over the longer side of the box, for a face without landmarks.
+        margin: Side of the crop divided by the longer side of the box, for a face without landmarks.
         center: Position of the box's centre, for a face without landmarks.
     """
 
@@ -49,7 +49,7 @@ class CropGeometry:
     def crop(self, image: np.ndarray, face: Face, size: int, channels: int = 1) -> np.ndarray:
         """Crop `face` from an RGB uint8 `(H, W, 3)` image: gray uint8 `(size, size)`, or RGB for 3 channels.
 
-        Beyond the image its border is repeated, as in training. The crop is bicubic, because a bilinear one is blurrier
+        Beyond the image, its border is repeated, as in training. Interpolation is bicubic: bilinear crops are blurrier
         than the training images, which costs two points of accuracy.
         """
         crop = warp(image, self.transform(face, size), (size, size), sharp=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def bounded_int(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A `type` for `argparse`: an integer from `least` to `most`, or without an upper bound.
+    """A `type` for `argparse`: an integer from `least` to `most`; None means no upper bound.
 
     The returned function raises an `ArgumentTypeError` for any other text.
     """

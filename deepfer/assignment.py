@@ -6,7 +6,7 @@ import numpy as np
 
 
 def assign(fit: np.ndarray) -> list[tuple[int, int]]:
-    """The (row, column) pairs, each row and column at most once, with the largest sum of `fit`; pairs of 0 are omitted.
+    """The (row, column) pairs with the largest sum of `fit`, each row and column at most once, without pairs of fit 0.
 
     Args:
         fit: float64 `(R, C)`, not negative.
@@ -17,7 +17,7 @@ def assign(fit: np.ndarray) -> list[tuple[int, int]]:
         return [(row, column) for column, row in assign(fit.T)]
     rows, columns = fit.shape
     by_row, by_column = np.zeros(rows), np.zeros(columns + 1)  # the dual variables
-    row_of = np.full(columns + 1, -1)  # of each column; the last column stands for the row being assigned
+    row_of = np.full(columns + 1, -1)  # each column's row; the extra last column holds the row being assigned
     for row in range(rows):
         row_of[columns] = row
         column = columns
@@ -30,7 +30,7 @@ def assign(fit: np.ndarray) -> list[tuple[int, int]]:
             length = -fit[reached] - by_row[reached] - by_column[:columns]
             shorter = ~visited[:columns] & (length < shortest)
             shortest[shorter], previous[shorter] = length[shorter], column
-            # Among equally near columns prefer a free one; otherwise ties would lead through all assigned ones.
+            # Among equally near columns, prefer a free one; otherwise the search would visit all assigned ones first.
             nearest = int(np.where(visited[:columns], np.inf, shortest + 1e-12 * (row_of[:columns] >= 0)).argmin())
             step = shortest[nearest]
             by_row[row_of[visited]] += step

@@ -19,7 +19,7 @@ def frames_in_an_image(data: bytes) -> int:
     A decoder decodes hidden frames before the one that is shown. A normal image has one frame, or up to four layers.
 
     Raises:
-        ValueError: It has more pieces than any normal file, or EXIF data that would take gigabytes.
+        ValueError: The file has more pieces than any normal one, or EXIF data that would take gigabytes of memory.
     """
     most, left = 1, 2 * len(data)
     for kind, pieces in _images(data):

@@ -36,12 +36,12 @@ class Checkpoint:
 
     Attributes:
         folder: The folder.
-        name: As it was requested: "cnn", a path, or "user/name".
+        name: What was requested: "cnn", a path, or "user/name".
         revision: The commit on the Hub; None for a local folder.
         labels: The model's own order of the seven labels.
         input_size: Side of the square input, pixels.
         channels: 1 (gray) or 3.
-        outputs: Our name of each output ("logits"; optionally "fer2013_logits", "activation_map") to the model's own.
+        outputs: Maps our name of each output ("logits", perhaps "fer2013_logits", "activation_map") to the model's own.
         temperature: The divisor of each logits output before softmax (Guo et al. 2017).
         geometry: How faces are cropped.
     """
@@ -72,7 +72,7 @@ def resolve(source: str | Path | None, revision: str | None = None, local_files_
         local_files_only: Use a cached Hub checkpoint without opening a connection.
 
     Raises:
-        ValueError: `source` is not one of these, or has no revisions.
+        ValueError: `source` is none of these, or there is a `revision` but `source` is not on the Hub.
         CheckpointError: The folder is not a checkpoint that this version can serve.
         HubError: The Hub, the repo or the revision cannot be reached.
     """
@@ -242,11 +242,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def measured(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The metrics of a checkpoint; those of one on the Hub are downloaded.
+    """The metrics of a checkpoint, downloaded if it is on the Hub.
 
     Raises:
         CheckpointError: As for `read_metrics`.
-        HubError: The repo contains none, or cannot be reached.
+        HubError: The repo contains no metrics, or cannot be reached.
     """
     if checkpoint.revision:
         return read_metrics(download(checkpoint.name, [METRICS], checkpoint.revision)[0])

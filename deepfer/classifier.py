@@ -1,4 +1,4 @@
-"""EmotionClassifier: face crops to calibrated probabilities, by a checkpoint's LiteRT model."""
+"""EmotionClassifier: turns face crops into calibrated probabilities with a checkpoint's LiteRT model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepfer.limits import MAX_TENSOR_BYTES
 from deepfer.model_probe import probe
 from deepfer.text import first_line
 
-HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # each head to our name of its output
+HEADS = {"served": "logits", "fer2013": "fer2013_logits"}  # our name of each head's output
 MAX_OUTPUT = 1e30  # only corrupt weights give larger values or NaN
 
 
@@ -40,7 +40,7 @@ class EmotionClassifier:
         self.checkpoint = checkpoint
         self.input_size = checkpoint.input_size
         # An interpreter serves one call at a time. Another one is made only when none is idle, so there are never more
-        # than simultaneous calls.
+        # interpreters than simultaneous calls.
         self._idle: SimpleQueue[_Runner] = SimpleQueue()
         self._content = checkpoint.model_file.read_bytes()
         self._columns = [checkpoint.labels.index(label) for label in LABELS]
@@ -75,7 +75,7 @@ class EmotionClassifier:
             crops: As for `predict`.
 
         Returns:
-            Head to float32 `(N, 7)`.
+            A dict from each head to its logits, float32 `(N, 7)`.
 
         Raises:
             ValueError: The crops have another dtype or shape.

@@ -20,8 +20,8 @@ from deepfer.jpeg2000 import set_up_s
 
 MAX_READS = 200_000  # Pillow reads headers piece by piece, in Python; a 100 MB PNG takes about 40,000 reads
 
-# TIFF compression to nanoseconds of one core per byte of uncompressed samples, and per byte of the file. Others are
-# refused: old-style JPEG, ThunderScan, SGI's, WebP.
+# For each TIFF compression, nanoseconds of one core per byte of uncompressed samples and per byte of the file. Other
+# compressions are refused: old-style JPEG, ThunderScan, SGI's, WebP.
 _TIFF_NS = {
     1: (2, 1), 2: (170, 0), 3: (170, 0), 4: (220, 0), 5: (4, 12), 7: (5, 35), 8: (5, 2), 32771: (2, 1), 32773: (4, 2),
     32946: (5, 2), 34925: (12, 90), 50000: (4, 2),
@@ -51,7 +51,7 @@ class BudgetedFile(BytesIO):
 
 
 def decoding_s(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) -> float:
-    """Estimate the time of one core to decode an image, in seconds.
+    """Estimate how long one core takes to decode an image, in seconds.
 
     Args:
         image: The image whose header Pillow has read.
@@ -92,7 +92,7 @@ def _storage_ns(image: ImageFile.ImageFile, data: bytes, scans: Scans | None) ->
             return 115, 320, size
         case "TIFF":
             return (*_tiff_ns(image, data), size)
-        case "PPM":  # other codecs than raw are loops in Python
+        case "PPM":  # codecs other than raw are Python loops
             decoder = image.tile[0].codec_name
             samples = len(image.getbands())
             return {"ppm": (1_000 * samples, 0, size), "ppm_plain": (50, 420, size)}.get(decoder, (5, 3, size))

@@ -1,4 +1,4 @@
-"""Face detectors by name: our own, which is embedded, YuNet from the Hugging Face Hub, and OpenCV's Haar cascade.
+"""Face detectors by name: our own, which is embedded; YuNet, from the Hugging Face Hub; and OpenCV's Haar cascade.
 
 detector = load_detector("auto")     # our own: nothing is downloaded
 faces = detector.detect(rgb)         # largest first
@@ -35,7 +35,7 @@ HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 HAAR_SIDE = 1024  # pixels of the longer side: the cascade's time grows with the image
 HAAR_NEIGHBOURS = 4  # windows that must agree; with 3, folds of cloth pass as faces
 PHOTO = SearchConfig(threshold=0.5, overview=640, glance=192, max_pixels=6_000_000)
-SURE = 0.8  # our network's candidates below this score are verified: it separates small and rotated faces from texture
+SURE = 0.8  # our network's candidates below this score are verified, to tell small and rotated faces from texture
 
 
 class NetworkDetector:
@@ -122,7 +122,7 @@ def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) 
     Args:
         name: "auto" or "deepfer" (our own, embedded), "yunet" (downloaded from the Hub unless cached), "haar", the path
             of a YuNet `.onnx` file, or a detector folder made by `training.detector`.
-        local_files_only: Whether YuNet may only come from the cache.
+        local_files_only: Load YuNet from the cache only.
 
     Raises:
         ValueError: `name` is none of these.
@@ -137,7 +137,7 @@ def load_detector(name: str | Path = "auto", *, local_files_only: bool = False) 
         return _yunet(_cached_yunet() or _fetch_yunet(local_files_only))
     if isinstance(name, (str, Path)) and Path(name).suffix == ".onnx":
         return _yunet(Path(name))
-    if isinstance(name, (str, Path)) and os.path.isdir(name):  # unlike Path.is_dir, no error for a long name
+    if isinstance(name, (str, Path)) and os.path.isdir(name):  # unlike Path.is_dir, it accepts a long name
         return _own(Path(name))
     raise ValueError(
         f"no detector {str(name)!r}: give 'auto', 'deepfer', 'yunet', 'haar', the path of a YuNet .onnx file, "

@@ -1,4 +1,4 @@
-"""Our own detector network: checkpoint folder -> `GridNetwork`, and how its output is decoded."""
+"""Our own detector network: loads a checkpoint folder as a `GridNetwork`, and decodes its output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from deepfer.grid_network import STRIDES, GridNetwork
 from deepfer.limits import MAX_MODEL_BYTES
 from deepfer.model_probe import probe
 
-UNIT = 3.0  # strides: the network outputs the logarithm of a box side divided by this
+UNIT = 3.0  # in strides: the network outputs the logarithm of a box's side divided by this
 CELL = 15  # numbers per cell: score logit, box centre (2), logarithms of its sides (2), landmarks (10)
-TRIAL_SIDE = 64  # pixels of the image on which a model is tried before it is used
-LARGE_TRIAL_SIDE = 768  # the same in the trial in another process: as large as a tile of a photo
+TRIAL_SIDE = 64  # pixels: side of the image on which a model is tried before it is used
+LARGE_TRIAL_SIDE = 768  # the same for the trial in another process: as large as a tile of a photo
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_detector(folder: Path) -> DetectorCheckpoint:
 
 
 def load_network(checkpoint: DetectorCheckpoint) -> GridNetwork:
-    """Load a detector's model; unless it is embedded, try it in another process first.
+    """Load a detector's model. If it is not embedded, try it in another process first.
 
     Raises:
         DetectorError: The file is not a LiteRT model of a detector, or does not run.
@@ -116,7 +116,7 @@ def _load(content: bytes, name: str) -> GridNetwork:
 
 
 def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
-    """Decode the cells of a grid `(h, w, 15)` with a sufficient score into rows of `GridNetwork.detect`.
+    """Turn the cells of a grid `(h, w, 15)` whose score is high enough into rows of `GridNetwork.detect`.
 
     A cell holds the logit of the score, the box centre in strides from the centre of the cell, the natural logarithms
     of its sides divided by three strides, and the landmarks in strides from the centre of the cell.
@@ -128,7 +128,7 @@ def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
         raise DetectorError("the face detector's model is damaged: its output has the wrong form")
     y, x = np.nonzero(grid[..., 0] >= math.log(threshold / (1 - threshold)))
     cell, place = grid[y, x], np.stack([x, y], axis=1) + 0.5
-    with np.errstate(over="ignore", invalid="ignore"):  # in damaged weights
+    with np.errstate(over="ignore", invalid="ignore"):  # damaged weights overflow
         sides = UNIT * np.exp(cell[:, 3:5])
         corner = place + cell[:, 1:3] - sides / 2
         points = cell[:, 5:] + np.tile(place, 5)

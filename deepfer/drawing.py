@@ -1,4 +1,4 @@
-"""Draws faces onto an image; and the colour and emoji of each emotion."""
+"""Draws faces onto an image, and defines the colour and emoji of each emotion."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ UNCLASSIFIED: Colour = (255, 255, 255)  # a face without probabilities
 DARK: Colour = (16, 16, 20)  # outlines, and text on light colours
 
 MIN_TEXT = 11  # pixels: smaller text is hard to read
-HIDES = 0.2  # of a face: a tag that covers more of it should not be drawn inside
-CROWDED = 0.7  # text shrinks to this share where there is no room
+HIDES = 0.2  # share of a face: a tag that would cover more of it is drawn outside if possible
+CROWDED = 0.7  # where there is no room, text shrinks to this share of its size
 SUBPIXEL_BITS = 4  # points are passed to OpenCV in sixteenths of a pixel
 
 
@@ -92,10 +92,10 @@ def draw_faces(rgb: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
 def _fitting_tag(
     words: list[str], size: int, box: Box, others: list[Box], image: tuple[int, int]
 ) -> tuple[np.ndarray, Box] | None:
-    """The first words, at `size` or else smaller, that have a place free of `others`, or those that cover least.
+    """The first of `words` that fit next to `box` without covering `others`, at `size` or smaller; else the best fit.
 
     Returns:
-        The text as from `_text`, and its place; None if the image, of (height, width), is too small.
+        The text, as `_text` returns it, and its place; None if the image, of (height, width), is too small.
     """
     best, least = None, float("inf")
     for pixels in dict.fromkeys((size, max(round(size * CROWDED), MIN_TEXT))):
@@ -123,7 +123,7 @@ def _tag_words(face: Face) -> list[str]:
 
 
 def _colour(face: Face) -> Colour:
-    """The emotion's colour; mixed with white to equal parts if it is unclear."""
+    """The emotion's colour, mixed half and half with white if it is unclear."""
     colour = STYLES[face.emotion].colour if face.emotion else UNCLASSIFIED
     if not face.unclear:
         return colour
@@ -207,7 +207,7 @@ def _text(text: str, size: int) -> np.ndarray:
 
 
 def _free_place(tag: tuple[int, ...], box: Box, others: list[Box], image: tuple[int, int]) -> tuple[Box, int]:
-    """Where next to `box`, in the image, a tag of (height, width) covers the least of `others`; how many pixels."""
+    """The place next to `box` where a tag of (height, width) covers the fewest pixels of `others`, and how many."""
     tag_height, tag_width = tag
     x1, y1, x2, y2 = box
     places: list[Box] = []
@@ -216,7 +216,7 @@ def _free_place(tag: tuple[int, ...], box: Box, others: list[Box], image: tuple[
             for x in (x1, x2 - tag_width):
                 left = min(max(x, 0), image[1] - tag_width)
                 places.append((left, y, left + tag_width, y + tag_height))
-    if not places:  # a face at an edge that is lower than its tag
+    if not places:  # no place is inside the image: the face is at an edge and lower than its tag
         top = min(max(y1, 0), image[0] - tag_height)
         left = min(x1, image[1] - tag_width)
         places.append((left, top, left + tag_width, top + tag_height))

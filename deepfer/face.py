@@ -8,8 +8,8 @@ from typing import Any
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
-# Below these, a face is unclear. On FER2013's validation images, 8% are; the first emotion is the one that most people
-# chose in 47% of them, the first or the second in 85% (`training.evaluate` prints this).
+# A face below either threshold is unclear. 8% of FER2013's validation images are. In 47% of those, the first emotion is
+# the one that most people chose; in 85%, the first or the second is (`training.evaluate` prints this).
 CLEAR_CONFIDENCE = 0.5
 CLEAR_LEAD = 0.15  # of the most probable emotion over the next
 
@@ -64,7 +64,7 @@ class Face:
         return f"unclear: {self.emotion} or {self.runner_up}?" if self.unclear else self.emotion or ""
 
     def scaled(self, across: float, down: float) -> Face:
-        """The face after the image is scaled by a factor across and another one down."""
+        """The face after the image is scaled by `across` horizontally and by `down` vertically."""
         x1, y1, x2, y2 = self.box
         box = round(x1 * across), round(y1 * down), round(x2 * across), round(y2 * down)
         return replace(self, box=box, landmarks=tuple((x * across, y * down) for x, y in self.landmarks))

@@ -47,7 +47,7 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class View:
-    """A part of an image, scaled: the point `z` of the image, a complex number, is at `scale * z - corner`.
+    """A part of an image, scaled: the image's point `z`, as a complex number, is at `scale * z - corner` in the view.
 
     Faces whose longer side is below `smallest` pixels in this view are left to other views.
     """
@@ -61,7 +61,8 @@ class View:
 def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[Face]:
     """Every face in an RGB uint8 `(H, W, 3)` image, largest first, at most `MAX_FACES`."""
     found: list[Face] = []
-    least = config.threshold**2 if config.sure else config.threshold  # what verification can lift to the threshold
+    # Verification takes the geometric mean with a score of at most 1, which can lift the square to the threshold.
+    least = config.threshold**2 if config.sure else config.threshold
     for view in views(rgb.shape[1], rgb.shape[0], config):
         found += look(network, rgb, view, least)
     left = MAX_VERIFIED
@@ -77,7 +78,7 @@ def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[
 
 
 def views(width: int, height: int, config: SearchConfig) -> Iterator[View]:
-    """The views of an image of this size: the whole and, if that had to be shrunk, tiles."""
+    """The views of an image of this size: the whole image and, if that is shrunk, tiles of it."""
     overview = min(1.0, config.overview / max(width, height))
     glance = config.glance / max(width, height)
     for scale, smallest in ((overview, 0), (glance, config.glance / 3)):
@@ -128,7 +129,7 @@ def verify(network: GridNetwork, rgb: np.ndarray, face: Face, least: float) -> f
 
 
 def each_once(faces: Iterable[Face]) -> list[Face]:
-    """The box with the highest score of every face."""
+    """The candidate with the highest score for each face."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -(face.detection_score or 0)):
         if area(face.box) and not any(same_face(face, other) for other in kept):

@@ -4,7 +4,7 @@ import errno
 import sys
 from typing import BinaryIO
 
-# On Windows no other process can read a locked byte, so it is one beyond any content.
+# On Windows, no other process can read a locked byte, so this one is beyond any content.
 LOCKED_AT = 2**31 - 2
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from deepfer.interpreter import QuietInterpreter
 
 STRIDES = (8, 16, 32)  # pixels per cell of each grid; the network's input sides are multiples of the last
-COLUMNS = 15  # of a detection: box (x, y, width, height), five landmarks (x, y), score
+COLUMNS = 15  # numbers per detection: box (x, y, width, height), five landmarks (x, y), score
 OVERLAP = 0.3  # intersection over union above which the weaker of two boxes is suppressed
-SMALL_PIXELS = 256 * 256  # up to this size, an interpreter of a few megabytes is kept for each shape
-MAX_SMALL = 4  # such interpreters
+SMALL_PIXELS = 256 * 256  # up to this image size, an interpreter of a few megabytes is kept for each shape
+MAX_SMALL = 4  # the number of such interpreters
 MAX_THREADS = 4  # the layers are too small to keep more threads busy
-FAR = 1e6  # pixels: corrupt weights may give such coordinates
+FAR = 1e6  # pixels: only corrupt weights give coordinates beyond this
 MAX_CANDIDATES = 5000  # cells compared with each other, which bounds the time in highly textured images
 
 Decode = Callable[[np.ndarray, int, float], np.ndarray]
@@ -29,7 +29,7 @@ class GridNetwork:
         """Load the model.
 
         Args:
-            model: A LiteRT file: RGB float32 `(1, H, W, 3)`, 0 to 255, to a grid for each stride, `(1, h, w, C)`.
+            model: A LiteRT file that maps RGB float32 `(1, H, W, 3)`, 0 to 255, to a grid per stride, `(1, h, w, C)`.
             decode: Converts a grid `(h, w, C)`, its stride and a minimum score to rows float32 `(N, 15)`, in pixels.
             padding: Rows above and columns to the left of the image in the model's input.
 

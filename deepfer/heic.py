@@ -1,7 +1,7 @@
 """HEIC images, as phones make them: a check before they are decoded, and the decoder (ISO/IEC 23008-12; HEVC, H.265).
 
-libheif and libde265 decode them, through pi-heif, which is not registered with Pillow: `Image.open` stays as it is.
-libheif has limits of its own on the container; those here are on the time and the memory of decoding.
+pi-heif decodes them with libheif and libde265. It is not registered with Pillow, so `Image.open` does not change.
+libheif itself limits the container; the limits here bound the time and memory of decoding.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 _BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _GRID, _CODED = b"grid", b"hvc1"
-_KINDS = {_CODED, _GRID, b"iden"}  # of images; iden turns another one
+_KINDS = {_CODED, _GRID, b"iden"}  # types of images; iden is another image, turned
 _TURNS = {b"irot", b"imir", b"clap"}
-MAX_TURNS = 4  # of an image; each is a pass over its pixels
+MAX_TURNS = 4  # per image; each is a pass over its pixels
 MAX_CHILDREN = 1_000  # boxes in a box; a photo of 48 megapixels has about 200 items
-MAX_DEPTH = 8  # images made of others; phones use two
-MAX_METADATA = 256_000_000  # bytes copied: each image gets the metadata of the file
-MAX_LINKS = 20_000  # properties of items; that photo has about 1,000
-MAX_UNITS = 5_000  # of all bitstreams; encoders write one to three per tile
+MAX_DEPTH = 8  # levels of images made of other images; phones use two
+MAX_METADATA = 256_000_000  # bytes copied: each image gets a copy of the file's metadata
+MAX_LINKS = 20_000  # properties of items; that photo of 48 megapixels has about 1,000
+MAX_UNITS = 5_000  # in all bitstreams together; encoders write one to three per tile
 
-UNIT_BYTES = 200  # of a unit, which hold the picture's size
+UNIT_BYTES = 200  # the first bytes of a unit, which hold the picture's size
 
-# Their images are of no use here, and would be listed one by one.
+# We need none of these images, and pi-heif would list them one by one.
 options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
 
 
@@ -47,22 +47,22 @@ def is_heic(data: bytes) -> bool:
 
 
 def open_heic(data: bytes) -> HeifImageFile:
-    """Read the header. The image is upright once decoded, so its EXIF orientation is not to be applied.
+    """Read the header. The decoded image is upright already: do not apply its EXIF orientation.
 
     Raises:
-        ValueError, SyntaxError: It is damaged, or as for `pixels_decoded`.
+        ValueError, SyntaxError: The file is damaged, or `pixels_decoded` refuses it.
     """
-    pixels_decoded(data)  # checks it: libheif copies the metadata for each image already here
+    pixels_decoded(data)  # check first: libheif copies the metadata for each image while it reads the header
     return HeifImageFile(BytesIO(data))
 
 
 def pixels_decoded(data: bytes) -> int:
-    """How many pixels are decoded for the main image: of its tiles, its transparency, and hidden frames.
+    """How many pixels are decoded for the main image, including its tiles, its transparency and hidden frames.
 
     The bitstream decides, not the sizes that the container claims.
 
     Raises:
-        ValueError: It is damaged, or is made as no camera makes it, such as a tile of more than `MAX_PIXELS`.
+        ValueError: The file is damaged, or unlike any camera's: a tile has more than `MAX_PIXELS`, for example.
     """
     try:
         return _HeicFile(data).pixels()
@@ -103,7 +103,7 @@ class _HeicFile:
         return found
 
     def _read_properties(self, children: list[_Property]) -> dict[int, list[_Property]]:
-        """The properties of each item (iprp): those of an ipco box, by index from 1."""
+        """The properties of each item (iprp), which refers to those in the ipco box by an index from 1."""
         of: dict[int, list[_Property]] = defaultdict(list)
         (table,) = _one(children, b"iprp")
         parts = self._children(table.start, table.end)
@@ -161,7 +161,7 @@ class _HeicFile:
             raise ValueError("too much metadata for its images")
 
     def _pixels(self, number_: int, depth: int) -> int:
-        """Pixels decoded for an image and all that it is made of."""
+        """Pixels decoded for an image and all its parts."""
         if number_ in self._known:
             return self._known[number_]
         item = self._items.get(number_)
@@ -185,7 +185,7 @@ class _HeicFile:
         return _checked(number(content, 4, wide) * number(content, 4 + wide, wide))
 
     def _coded(self, item: Item) -> int:
-        """The pixels of all pictures in an item's bitstream, at the largest size in it."""
+        """The pixels of all pictures in an item's bitstream, if each had the size of the largest."""
         size, length_bytes = 0, 4
         for kind, start, end in self._properties[item.number]:
             if kind == b"hvcC":
@@ -200,7 +200,7 @@ class _HeicFile:
         return _checked(size) * max(1, pictures)
 
     def _counted(self, units: Iterator[bytes]) -> list[bytes]:
-        """The units that are not empty. All count: skipping many empty ones takes time, too."""
+        """The units that are not empty. Empty ones count towards the limit, too, because skipping them takes time."""
         found = list(islice(units, self._units_left + 1))
         self._units_left -= len(found)
         if self._units_left < 0:
@@ -250,7 +250,7 @@ def _largest(units: list[bytes]) -> int:
 def _sps_pixels(unit: bytes) -> int:
     """The width times the height in an SPS (H.265, 7.3.2.2.1)."""
     content = unit[2:].replace(b"\0\0\3", b"\0\0")  # without emulation prevention
-    bits = "".join(f"{byte:08b}" for byte in content[:150]) + "1"  # ended, so that no search runs on
+    bits = "".join(f"{byte:08b}" for byte in content[:150]) + "1"  # the final 1 ends every search
     layers = int(bits[4:7], 2)
     at = 8 + 96
     if layers:

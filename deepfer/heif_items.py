@@ -33,7 +33,7 @@ def items(data: bytes, start: int, end: int) -> Iterator[Item]:
     """The items of a meta box whose children are between two offsets.
 
     Raises:
-        ValueError: They have more pieces than those of any normal file, or one is described twice.
+        ValueError: The items have more pieces than those of any normal file, or an item is described twice.
     """
     kinds, places, idat = dict[int, bytes](), dict[int, list[tuple[int, int, int]]](), 0
     file = BytesIO(data)
@@ -84,5 +84,5 @@ def _places(data: bytes, at: int) -> Iterator[tuple[int, list[tuple[int, int, in
 
 
 def number(data: bytes, at: int, size: int) -> int:
-    """The big-endian number in `size` bytes at an offset; missing bytes do not count."""
+    """The big-endian number in `size` bytes at an offset; bytes beyond the end are ignored."""
     return int.from_bytes(data[at : at + size], "big")

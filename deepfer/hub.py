@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub at a commit, in bounded time, with errors of one line."""
+"""Downloads from the Hugging Face Hub at a commit, in bounded time, with one-line errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepfer.limits import HUB_TIMEOUT_S, MAX_MODEL_BYTES
 from deepfer.text import first_line
 from deepfer.watchdog import Stalled, StallWatchdog
 
-# huggingface_hub is imported inside functions: a recognizer with embedded files starts without it.
+# huggingface_hub is imported inside functions, so that a recognizer with embedded files starts without it.
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -122,7 +122,7 @@ class _Transfer:
                 "check the connection (and HF_ENDPOINT, if it is set), and try again"
             ) from None
         finally:
-            for bar in self._bars:  # or the next message would continue its line
+            for bar in self._bars:  # otherwise the next message would continue the bar's line
                 bar.close()
 
     def _download_all(self, files: Sequence[str], revision: str | None, advice: str) -> Downloaded:
@@ -192,7 +192,7 @@ class _Transfer:
                 return fetch()
             except TransportError:  # those that the client does not retry itself
                 return fetch()
-        except RuntimeError as error:  # the only error of Xet, the client for large files
+        except RuntimeError as error:  # the only error that Xet, the client for large files, raises
             raise HubError(
                 f"{self._repo}@{commit[:8]}: {name} could not be downloaded ({first_line(error)}); try again, "
                 "with HF_HUB_DISABLE_XET=1 if it happens again"
@@ -206,7 +206,7 @@ class _Transfer:
         self._watchdog.tick()
 
     def _idle_s(self) -> float:
-        """Seconds since any process wrote to an incomplete file of the repo: the client waits for other processes."""
+        """Seconds since any process wrote to an incomplete file of the repo: the client waits for other downloads."""
         from huggingface_hub import constants
         from huggingface_hub.file_download import repo_folder_name
 

@@ -1,4 +1,4 @@
-"""Errors of the Hugging Face Hub's client, described in one line with what to do."""
+"""Describes errors of the Hugging Face Hub's client in one line, with what to do."""
 
 from __future__ import annotations
 

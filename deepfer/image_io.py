@@ -1,4 +1,4 @@
-"""Image files of any common format to upright RGB `uint8 (H, W, 3)`, and back."""
+"""Reads image files of any common format as upright RGB `uint8 (H, W, 3)`, and writes them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from deepfer.text import first_line, printable
 
 ImageSource = np.ndarray | Image.Image | str | Path  # what `as_rgb` accepts
 
-# Pillow would also try unsafe formats: EPS starts Ghostscript. TGA is missing because it has no signature, so noise
-# passes for it, and ICO because its header hides the true size.
+# Pillow would also try unsafe formats: EPS starts Ghostscript. TGA is missing because it has no signature, so any noise
+# passes for a TGA file; ICO is missing because its header hides the true size.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
 FORMAT_NAMES = ", ".join((*FORMATS, "HEIC"))  # HEIC has its own reader
 # A folder is searched for these. A file given by name may have any suffix: its content decides.
@@ -34,7 +34,7 @@ SUFFIXES = (
     *HEIC_SUFFIXES,
 )  # fmt: skip
 
-BAND_PIXELS = 2_000_000  # converted at a time; each conversion has a fixed cost, up to 10 ms for Lab
+BAND_PIXELS = 2_000_000  # pixels converted at a time; each conversion has a fixed cost, up to 10 ms for Lab
 
 # What Pillow 12 raises on damaged files of FORMATS, found by truncating and altering about 500,000 of them.
 _DAMAGE = (
@@ -48,7 +48,7 @@ _DAMAGE = (
     struct.error,  # a truncated EXIF directory
 )
 
-_UPRIGHT = {  # EXIF orientation to the operation that makes the image upright; 1 needs none
+_UPRIGHT = {  # for each EXIF orientation, the operation that makes the image upright; 1 needs none
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -58,7 +58,7 @@ _UPRIGHT = {  # EXIF orientation to the operation that makes the image upright; 
     8: Image.Transpose.ROTATE_90,
 }
 
-WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # suffix to Pillow's format and options
+WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # for each suffix, Pillow's format and options
     ".jpg": ("JPEG", {"quality": 92, "subsampling": 0}),  # full colour resolution keeps thin lines sharp
     ".jpeg": ("JPEG", {"quality": 92, "subsampling": 0}),
     ".png": ("PNG", {"compress_level": 4}),  # the default, 6, takes twice as long and saves 3%
@@ -70,13 +70,13 @@ def read_image(
 ) -> np.ndarray:
     """Read an image of any common format.
 
-    It is turned upright, transparent pixels are blended with white, only the first frame of an animation is
-    read, and 16-bit, 32-bit and float gray is scaled to 8 bits.
+    The image is turned upright, transparent pixels are blended with white, and 16-bit, 32-bit and float gray is scaled
+    to 8 bits. Only the first frame of an animation is read.
 
     Args:
         source: A path, a file's bytes, or an open binary file, which is read to its end.
         max_side: The maximum width and height in pixels, if stricter than `MAX_PIXELS`.
-        max_decode_s: The maximum time to decode it in seconds, as estimated from its header.
+        max_decode_s: The maximum decoding time in seconds, as estimated from the header.
 
     Returns:
         RGB, `uint8 (H, W, 3)`.
@@ -90,7 +90,7 @@ def read_image(
 
 
 def as_rgb(image: ImageSource) -> np.ndarray:
-    """An RGB array as it is; a PIL image or a file converted as by `read_image`.
+    """Return an RGB array unchanged; convert a PIL image or a file as `read_image` does.
 
     A PIL image is decoded by Pillow without the limit on time, so pass untrusted files as paths.
 
@@ -107,7 +107,7 @@ def as_rgb(image: ImageSource) -> np.ndarray:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(_too_large("image", image.size))
         try:
-            image.load()  # of a file that Pillow has only opened
+            image.load()  # Pillow may only have opened the file
         except _DAMAGE as error:
             raise ImageError(f"image: damaged or truncated ({first_line(error)})") from error
         return _to_array(_upright(image))
@@ -119,7 +119,7 @@ def _to_array(image: Image.Image) -> np.ndarray:
     rgb = np.empty((image.height, image.width, 3), np.uint8)
     deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
     scale = _scale(image) if deep else (0.0, 255.0)
-    for top, bottom in _bands(image):  # converting it as a whole takes several times the memory
+    for top, bottom in _bands(image):  # converting the whole image at once takes several times the memory
         band = image.crop((0, top, image.width, bottom))
         rgb[top:bottom] = _to_8_bits(band, *scale)[:, :, None] if deep else np.asarray(_to_rgb(band))
     return rgb
@@ -156,7 +156,7 @@ def check_image(image: object) -> None:
 
 
 def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
-    """(its name for messages, its bytes)."""
+    """(the source's name for messages, its bytes)."""
     if isinstance(source, bytes):
         name, data = "image", source
     elif isinstance(source, (str, Path)):
@@ -189,7 +189,7 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
     """The image's first frame, upright, in the mode in which it is stored. Limits are checked before decoding."""
     try:
         with warnings.catch_warnings():
-            # Pillow's warnings are about what is refused here or harmless. Only Pillow's, as threads share filters.
+            # Pillow warns about what is refused here or is harmless. Other warnings stay: threads share the filters.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             scans = None
             if data.startswith(b"\xff\xd8"):

@@ -23,11 +23,11 @@ class Scans:
     """What a JPEG's decoder has to do.
 
     Attributes:
-        passes: Components decoded, over all scans: 1 to 4 in a plain photo, about 14 in a progressive one.
+        passes: Components decoded in all scans together: 1 to 4 in a plain photo, about 14 in a progressive one.
         progressive: Whether all coefficients are kept until the last scan.
         arithmetic: Whether it uses arithmetic instead of Huffman coding.
-        hidden_exif: Offsets of the markers of EXIF segments that Pillow must not read: dishonest ones, and all after
-            the first, because Pillow joins them.
+        hidden_exif: Offsets of the markers of EXIF segments that Pillow must not read: those that are not honest (see
+            `is_honest`), and all after the first, because Pillow joins them.
     """
 
     passes: int
@@ -39,10 +39,10 @@ class Scans:
 def read_scans(data: bytes) -> Scans:
     """Read a JPEG's segments as decoders do, up to the end marker after a scan or the end of the data.
 
-    For each scan a decoder goes through the whole image, even if the scan has no data.
+    For each scan, a decoder goes through the whole image, even if the scan has no data.
 
     Raises:
-        ValueError: It has more scans or segments than any normal file.
+        ValueError: The JPEG has more scans or segments than any normal file.
     """
     scans = passes = segments = frame = 0
     seen_exif, hidden_exif = False, list[int]()

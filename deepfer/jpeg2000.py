@@ -10,7 +10,7 @@ from deepfer.mp4 import find
 
 MAX_SEGMENTS = 20_000  # in all headers; each tile has two or three
 _SIZ, _COD, _COC, _SOT, _SOD = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93
-MAX_SET_UP_S = 0.25  # in which OpenJPEG fills about a gigabyte; 16 megapixels in the usual 64x64 blocks take 0.02
+MAX_SET_UP_S = 0.25  # OpenJPEG fills about a gigabyte in this time; 16 megapixels in the usual 64x64 blocks take 0.02 s
 _PIECE_S, _PACKET_S, _TILE_S = 4e-6, 2e-7, 6e-5  # measured with OpenJPEG 2.5
 
 
@@ -18,7 +18,7 @@ def set_up_s(data: bytes) -> float:
     """Estimate the seconds that a decoder needs to set up tiles, code-blocks, precincts and layers, even empty ones.
 
     Raises:
-        ValueError: It is more than `MAX_SET_UP_S`, or there are more segments than in any normal file.
+        ValueError: The estimate exceeds `MAX_SET_UP_S`, or there are more segments than in any normal file.
     """
     streams = (at for _, at, _ in find(BytesIO(data), b"jp2c", 0, len(data)))
     start = 0 if data.startswith(b"\xff\x4f") else next(streams, 0)
@@ -64,7 +64,7 @@ def _segments(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _tile_component_s(style: bytes, has_precincts: bool, layers: int, width: int, height: int) -> float:
-    """The time for one component of a tile. `style` has the number of levels, then log2 of block and precinct sizes."""
+    """The time for one component of a tile. `style`: the number of levels, then log2 of block and precinct sizes."""
     levels, block_x, block_y = style[0], style[1] + 2, style[2] + 2
     if levels > 32:
         raise ValueError(f"{levels} levels")

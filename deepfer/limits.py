@@ -46,9 +46,9 @@ def check_limits() -> None:
 
 # The largest JPEG of a 50-megapixel camera is about 40 MB, its PNG about 90 MB.
 MAX_FILE_BYTES = limit("MAX_FILE_BYTES", 100_000_000)
-# Of an image, checked in its header before decoding. RGB of this size takes 192 MB.
+# The pixels of an image, checked in its header before decoding. An RGB image of this size takes 192 MB.
 MAX_PIXELS = limit("MAX_PIXELS", 64_000_000)
-# Of one core, estimated from an image's header. A 50-megapixel JPEG of 40 MB takes about one second.
+# Decoding time on one core, estimated from an image's header. A 50-megapixel JPEG of 40 MB takes about one second.
 MAX_DECODE_S = limit("MAX_DECODE_S", 2.0)
 # The largest faces are kept. This is more than a class photo holds; it bounds time and memory.
 MAX_FACES = limit("MAX_FACES", 256)
@@ -58,7 +58,7 @@ MAX_MODEL_BYTES = limit("MAX_MODEL_BYTES", 100_000_000)
 MAX_TENSOR_BYTES = limit("MAX_TENSOR_BYTES", 600_000_000)
 # Processor time of a model's probe, including starting Python; it usually takes one second.
 MODEL_TRIAL_S = limit("MODEL_TRIAL_S", 5)
-# How long the Hub may stay silent. With set-up before it, the error comes within 15 s.
+# How long the Hub may stay silent. Including the set-up before that, the error comes within 15 s.
 HUB_TIMEOUT_S = limit("HUB_TIMEOUT_S", 8.0)
 # A checkpoint's config.json has a few kilobytes.
 MAX_CONFIG_BYTES = limit("MAX_CONFIG_BYTES", 1_000_000)
@@ -66,13 +66,13 @@ MAX_CONFIG_BYTES = limit("MAX_CONFIG_BYTES", 1_000_000)
 MAX_VIDEO_BYTES = limit("MAX_VIDEO_BYTES", 2_000_000_000)
 # Bounds the processing time and the size of the output.
 MAX_VIDEO_S = limit("MAX_VIDEO_S", 600.0)
-# 1080p as codecs round it, in either orientation: two cores process and encode this in real time. Larger frames are
-# scaled down to it.
+# 1080p, rounded up as codecs do, in either orientation: two cores process and encode this in real time. Larger frames
+# are scaled down to it.
 MAX_VIDEO_PIXELS = limit("MAX_VIDEO_PIXELS", 1920 * 1088)
 # 4K, and the 5.3K of action cameras. Decoders keep many frames: this takes up to 1 GB, 8K would take 2 GB.
 MAX_VIDEO_FRAME_PIXELS = limit("MAX_VIDEO_FRAME_PIXELS", 17_000_000)
-# Of all frames together, which bounds the time to decode them: ten minutes of 4K at 60 frames per second, or of 1080p
-# slow motion.
+# The pixels of all frames together, which bounds the time to decode them: ten minutes of 4K at 60 frames per second, or
+# of 1080p slow motion.
 MAX_VIDEO_DECODED_PIXELS = limit("MAX_VIDEO_DECODED_PIXELS", 320_000_000_000)
 # Ten minutes of slow motion at 240 frames per second, for files whose timestamps cannot be trusted.
 MAX_VIDEO_FRAMES = limit("MAX_VIDEO_FRAMES", 150_000)

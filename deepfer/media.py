@@ -10,9 +10,9 @@ from deepfer import image_io, video_reader
 
 
 def find_media(folder: Path, skip: Path | None = None) -> Iterator[tuple[Path, str | None]]:
-    """Search a folder and its subfolders, in no order.
+    """Search a folder and its subfolders, in no particular order.
 
-    Skips hidden files, and links to folders, which may form a circle.
+    Hidden files are skipped, and so are links to folders, because they may form a circle.
 
     Args:
         folder: The folder.
@@ -37,5 +37,5 @@ def find_media(folder: Path, skip: Path | None = None) -> Iterator[tuple[Path, s
 
 
 def is_media(path: Path) -> bool:
-    """Whether a file in a folder is an image or a video by its name."""
+    """Whether a file in a folder is an image or a video, judged by its name."""
     return path.suffix.lower() in image_io.SUFFIXES or video_reader.may_be_video(path)

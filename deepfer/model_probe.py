@@ -1,4 +1,4 @@
-"""Try another person's model in a separate process before loading it here.
+"""Tries another person's model in a separate process before it is loaded in this one.
 
 A LiteRT file can be crafted to crash the process that runs it. The probe is not a sandbox: it contains crashes, not
 code execution.
@@ -25,7 +25,7 @@ _passed: set[tuple[Any, ...]] = set()  # probes that succeeded: the loader, the 
 
 
 def probe(load: Callable[..., Any], content: bytes, *args: Any, file: Path) -> None:
-    """Call `load(content, *args)` in another process, which takes half a second; once per model and process.
+    """Call `load(content, *args)` in another process. It takes half a second, so a model is probed only once.
 
     Args:
         load: A function or class at module level; it raises `CheckpointError` for a model that cannot be served.
@@ -63,7 +63,7 @@ def probe(load: Callable[..., Any], content: bytes, *args: Any, file: Path) -> N
 
 
 def main() -> None:
-    """The other process. It prints the message of a `CheckpointError` and exits with 1."""
+    """The other process's work. It prints the message of a `CheckpointError` and exits with 1."""
     limit_resources()
     load, content, args = pickle.load(sys.stdin.buffer)
     try:

@@ -1,4 +1,4 @@
-"""The boxes of MP4, MOV and AVIF files (ISO/IEC 14496-12), and whether a video is complete and how long it is."""
+"""Reads the boxes of MP4, MOV and AVIF files (ISO/IEC 14496-12), and from them a video's index and length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def has_index(file: BinaryIO) -> bool:
 
 
 def video_s(file: BinaryIO) -> float | None:
-    """The duration of the video track in seconds, or None if the file does not contain it.
+    """The duration of the video track in seconds, or None if the file does not state it.
 
     The edit list is applied: a video that was trimmed without re-encoding still contains frames from before its start,
     which players decode but do not show.

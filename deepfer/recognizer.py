@@ -1,4 +1,4 @@
-"""EmotionRecognizer: an image to its faces with their emotions. Detect, align, classify."""
+"""EmotionRecognizer: finds the faces in an image and classifies their emotions: detect, align, classify."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deepfer.image_io import ImageSource, as_rgb, check_image
 from deepfer.limits import check_limits
 from deepfer.result import Provenance, Result
 
-FRAME_SIDE = 320  # pixels: finds faces from a twentieth of the frame's width on, in about 5 ms
+FRAME_SIDE = 320  # pixels: finds faces that are at least a twentieth as wide as the frame, in about 5 ms
 BATCH_THREADS = 2  # one reads the next image while the other recognizes
 
 
@@ -29,7 +29,7 @@ class EmotionRecognizer:
     Attributes:
         classifier: The `EmotionClassifier`.
         detector: The face detector.
-        model_name: The model as it was requested: "cnn", a path, or "user/name".
+        model_name: The model that was requested: "cnn", a path, or "user/name".
         revision: The model's commit on the Hub, or None.
     """
 
@@ -114,7 +114,7 @@ class EmotionRecognizer:
         ]
 
     def recognize_batch(self, images: Iterable[ImageSource]) -> Iterator[Result]:
-        """The result of each image, in order, as soon as it is ready. Only a few images are in memory at a time.
+        """The result of each image, in order, each as soon as it is ready. Only a few images are in memory at a time.
 
         Args:
             images: As for `recognize`; a generator is consumed as results are.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def limit_cpu(seconds: int) -> None:
-    """End this process with SIGXCPU after so much processor time. No effect on Windows."""
+    """End this process with SIGXCPU after `seconds` of processor time. No effect on Windows."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 

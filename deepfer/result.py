@@ -13,7 +13,7 @@ import numpy as np
 from deepfer.face import LABELS, Face, is_unclear, ranking
 from deepfer.text import format_percent, printable
 
-INPUT_COLUMNS = ("path", "width", "height", "model", "revision", "detector", "faces")  # faces: their number
+INPUT_COLUMNS = ("path", "width", "height", "model", "revision", "detector", "faces")  # "faces" is their number
 FACE_COLUMNS = ("face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence", *LABELS)
 COLUMNS = (*INPUT_COLUMNS, *FACE_COLUMNS, "error")
 
@@ -22,7 +22,7 @@ class Provenance(NamedTuple):
     """What made a result.
 
     Attributes:
-        model: The model as it was requested: "cnn", a path, or "user/name".
+        model: The model that was requested: "cnn", a path, or "user/name".
         revision: The model's commit on the Hub, or None.
         detector: "deepfer", "yunet" or "haar".
     """
@@ -41,8 +41,8 @@ class Result:
         model: As in `Provenance`.
         revision: As in `Provenance`.
         detector: As in `Provenance`.
-        width: Of the image, in pixels; None if it could not be read.
-        height: Likewise.
+        width: Width of the image in pixels; None if it could not be read.
+        height: Height of the image in pixels; None if it could not be read.
         faces: Largest first.
         error: Why the input could not be read, in one line, or None.
     """
@@ -106,8 +106,8 @@ class Person:
         track_id: The person's number in the video.
         first_s: When they first appear, in seconds.
         last_s: When they last appear.
-        seconds: Label to the time during which it was the emotion shown, in the order of `LABELS`.
-        probabilities: Label to its mean over the time in which the person is visible.
+        seconds: How long each label was the emotion shown, in seconds, in the order of `LABELS`.
+        probabilities: The mean probability of each label while the person is visible.
         timeline: The mean probabilities of each bin of `bin_s` seconds, float32 (N, 7); NaN while not visible.
         timeline_s: Where the timeline begins.
         bin_s: The length of a bin.
@@ -136,7 +136,7 @@ class Person:
 
     @property
     def unclear(self) -> bool:
-        """Whether no emotion stands out: by the mean probabilities, with the rule for a face.
+        """Whether no emotion stands out: the rule for a face, applied to the mean probabilities.
 
         The share of time would not do: someone may look neutral at 40% all the time.
         """
@@ -180,9 +180,9 @@ class VideoResult:
         model: As in `Provenance`.
         revision: As in `Provenance`.
         detector: As in `Provenance`.
-        width: Of the upright frames in the file, in pixels.
-        height: Likewise.
-        duration_s: The length that could be read, in seconds.
+        width: Width of the upright frames in the file, in pixels.
+        height: Their height.
+        duration_s: The length of what could be read, in seconds.
         fps: Frames per second; the usual rate if it varies.
         frames: The number of frames that were read.
         people: Those visible for half a second or more, in order of appearance; shorter tracks are seldom faces.

@@ -1,4 +1,4 @@
-"""The --output file: results as JSON lines or CSV, appended input by input so that a run can be resumed."""
+"""The --output file: results as JSON Lines or CSV, appended input by input so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ResultsFile:
     """An open results file, locked against other processes. A kill loses at most the result being written.
 
     Attributes:
-        done: Path of each input in the file to whether it failed; empty unless the run is resumed.
+        done: For the path of each input in the file, whether it failed; empty unless the run is resumed.
     """
 
     def __init__(self, path: Path, provenance: Provenance, inputs: Iterable[Path], *, resume: bool) -> None:
@@ -39,7 +39,7 @@ class ResultsFile:
 
         Args:
             path: The file; `check_name` has accepted it.
-            provenance: Of this run's results.
+            provenance: The model, revision and detector of this run.
             inputs: The run's inputs; the file must not be one of them.
             resume: Append to the file. A last result that was truncated by a kill is removed.
 
@@ -128,7 +128,7 @@ class ResultsFile:
         return found, len(data)
 
     def _read_table(self, data: bytes) -> tuple[set[Provenance], int]:
-        """The length excludes the last input if some of its faces are missing."""
+        """As `_read_lines`, but the length excludes the last input if some of its faces are missing."""
         found: set[Provenance] = set()
         read = length = 0
 

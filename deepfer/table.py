@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import pandas
 
 # Spreadsheets treat a cell that begins with one of these as a formula, or drop the character and look at the next one
-# (OWASP, "CSV Injection"). The last four are full-width forms, which some locales treat alike.
+# (OWASP, "CSV Injection"). The last four are full-width forms, which some locales treat in the same way.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-QUOTE = "'"  # at the start of a cell, it makes a spreadsheet treat the rest as text
+QUOTE = "'"  # at the start of a cell, this makes a spreadsheet treat the rest as text
 NEEDS_QUOTE = (*FORMULA_STARTS, QUOTE)
 
 
@@ -76,7 +76,7 @@ def from_csv(lines: Iterable[str]) -> Iterator[dict[str, str | None]]:
         lines: The text, split after each \n and nowhere else.
 
     Yields:
-        Column to text; None for missing columns of a truncated row.
+        A dict from column to text; None for the missing columns of a truncated row.
 
     Raises:
         csv.Error: The text is not CSV.

@@ -14,7 +14,7 @@ def first_line(error: BaseException) -> str:
 
 
 def format_percent(share: float | None) -> str:
-    """A share or probability from 0 to 1 as "93%"; it is never rounded to "0%" or "100%" unless it is exact."""
+    """A share or probability from 0 to 1 as "93%"; only exactly 0 and 1 become "0%" and "100%"."""
     value = 100 * (share or 0)
     if 0 < value < 0.5:
         return "<1%"

@@ -22,10 +22,10 @@ GATE, GATE_PER_S = 0.7, 1.5  # maximum distance from the predicted position, and
 STOPPED = 0.5  # a face may also have stopped: matching its last position costs as much as this distance
 VELOCITY_S = 0.15  # time constant of the velocity, to even out jittering boxes
 DECAY_S = 0.5  # time constant at which the velocity of an unmatched face decays
-OCCLUSION = 0.6  # an unmatched face nearer than this to a box may be occluded by it, or be it
+OCCLUSION = 0.6  # an unmatched face nearer than this to a box may be occluded by that box's face, or be that face
 JITTER = 0.08  # boxes that move by more than this are followed at once
-TIE = 1e-4  # lead of a held label, too small to be visible
-MAX_TRACKS = 2 * MAX_FACES  # matched and unmatched; those unmatched for longest are dropped first
+TIE = 1e-4  # lead in probability of the label that is still shown, too small to be visible
+MAX_TRACKS = 2 * MAX_FACES  # matched and unmatched ones; those unmatched for longest are dropped first
 
 
 @dataclass(eq=False)
@@ -40,7 +40,7 @@ class _Track:
     shown: np.ndarray  # the smoothed box, float64 (4,)
     probabilities: np.ndarray | None  # smoothed, float64 (7,)
     label: int | None  # index in LABELS of the emotion shown
-    led_s: float  # when it was last the most probable
+    led_s: float  # when that emotion was last the most probable
 
 
 class FaceTracker:
@@ -52,9 +52,9 @@ class FaceTracker:
     change places out of sight.
 
     Probabilities are averaged exponentially. The emotion changes when another one leads by `margin`, or has led by less
-    for `settle_s`. Until then `Face.probabilities` are the values nearest to the average for which the old emotion
-    still comes first, so `Face.emotion` is always the most probable one. A switch between two emotions that each lead
-    by 0.4 or more shows within 0.4 s at 10 to 30 frames per second.
+    than that for `settle_s`. Until then, `Face.probabilities` are the values nearest to the average for which the old
+    emotion still comes first, so `Face.emotion` is always the most probable one. A switch between two emotions that
+    each lead by 0.4 or more shows within 0.4 s at 10 to 30 frames per second.
 
     Boxes are smoothed while they jitter and followed at once when they move. Landmarks and detection scores are
     unchanged.
@@ -173,7 +173,7 @@ class FaceTracker:
         return {box: track for track, box in assign(np.where(distance < gate, np.maximum(fit, 1e-6), 0))}
 
     def _occluding(self, boxes: np.ndarray, predicted: np.ndarray, pairs: Mapping[int, int]) -> list[bool]:
-        """Which boxes may occlude a second face: there a detector may alternate between the two."""
+        """Which boxes may occlude a second face. A detector may alternate between the two faces there."""
         lost = [i for i in range(len(self._tracks)) if i not in set(pairs.values())]
         if not lost or not len(boxes):
             return [False] * len(boxes)
@@ -227,7 +227,7 @@ def _share(elapsed_s: float, constant_s: float) -> float:
 
 
 def _held(probabilities: list[float], label: int) -> list[float]:
-    """The nearest probabilities in which `label` comes first: it and the labels above it meet at their mean."""
+    """The nearest probabilities in which `label` comes first: those of it and the labels above it become their mean."""
     meeting = [label]
     level = probabilities[label]
     for rival in sorted(range(len(probabilities)), key=lambda i: -probabilities[i]):
@@ -268,7 +268,7 @@ def _checked_box(face: Face) -> Box:
 
 
 def _checked_probabilities(probabilities: Mapping[str, float]) -> np.ndarray | None:
-    """In the order of LABELS, float64 (7,); None if there are none."""
+    """The probabilities in the order of LABELS, float64 (7,); None if there are none."""
     if not probabilities:
         return None
     if set(probabilities) != set(LABELS):

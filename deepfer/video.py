@@ -1,4 +1,4 @@
-"""A video to its people and their emotions over time, the annotated video, and a table of faces per frame.
+"""Finds the people in a video and their emotions over time; writes the annotated video and a table of its faces.
 
 for progress in recognize_video(recognizer, "video.mp4", video="annotated" + video_suffix(), table="timeline.csv"):
     print(progress.done_s)
@@ -66,13 +66,13 @@ def recognize_video(
     scaled size, or at most 480p as VP8.
 
     Args:
-        recognizer: The recognizer; its detector is used in its setting for frames.
+        recognizer: The recognizer; its detector uses its setting for frames.
         source: The video file.
         video: Path of the annotated video; it must end in `video_suffix()`.
         table: Path of the table: CSV with `TABLE_COLUMNS`, one row per frame and face.
 
     Yields:
-        Progress, a few times per second; at last the result, when the files are complete.
+        Progress, a few times per second; the last one has the result, once the files are complete.
 
     Raises:
         VideoError: The file is missing, not a readable video or exceeds a limit, or the annotated video cannot be

@@ -1,4 +1,4 @@
-"""VideoReader: a video file of any common format to its upright RGB frames `uint8 (H, W, 3)` with their times."""
+"""VideoReader: reads a video file of any common format as upright RGB frames `uint8 (H, W, 3)` with their times."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SIGNATURES: tuple[tuple[int, bytes], ...] = (
     (0, b"FLV"),
     (0, b"OggS"),
 )  # fmt: skip
-# A transport stream has no signature but a "G" at the start of each packet, and texts begin with a "G" too.
+# A transport stream has no signature except a "G" at the start of each packet; a text may begin with a "G", too.
 TS_PACKET = 188  # bytes
 HEAD_BYTES = 2 * TS_PACKET + 1  # read from a file to detect its format
 FORMATS = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, Ogg"
@@ -52,8 +52,8 @@ class VideoReader:
     Attributes:
         name: The file's name, for messages.
         original: `(width, height)` of the upright frames in the file, in square pixels.
-        width: Of the frames that are returned, in pixels: those of the file, scaled down to at most `MAX_VIDEO_PIXELS`.
-        height: Likewise.
+        width: Width in pixels of the returned frames, which are scaled down to at most `MAX_VIDEO_PIXELS`.
+        height: Their height.
         rate: Frames per second; the usual rate if it varies.
         claimed_s: The length in seconds according to the file, or None.
         read: The number of frames read so far.
@@ -136,7 +136,7 @@ class VideoReader:
 
 
 def may_be_video(path: Path) -> bool:
-    """Whether a file in a folder is a video by its name; for .ts, which TypeScript uses too, also by its content."""
+    """Whether a file in a folder is a video by its name; for .ts, which TypeScript also uses, by its content, too."""
     suffix = path.suffix.lower()
     if suffix != ".ts":
         return suffix in SUFFIXES
@@ -154,7 +154,7 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def _checked_file(source: str | Path, name: str) -> str:
-    """Check that a file is a video by its first bytes. Returns its absolute path, which FFmpeg takes for no address."""
+    """Check that a file begins like a video. Returns its absolute path, which FFmpeg cannot mistake for a URL."""
     try:
         mode = os.stat(source).st_mode  # checked first: opening a FIFO waits for a writer forever
         if stat.S_ISDIR(mode):

@@ -1,4 +1,4 @@
-"""VideoWriter: frames with their times to a video file that browsers play."""
+"""VideoWriter: writes frames with their times to a video file that browsers play."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def video_suffix() -> str:
 
 
 class VideoWriter:
-    """Writes a video of constant frame rate, encoded in a thread, atomically.
+    """Writes a video of constant frame rate atomically, encoding it in a thread.
 
-    It is a context manager: if it is left before `finish`, nothing remains on disk.
+    It is a context manager: if you leave it before `finish`, nothing remains on disk.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
@@ -152,7 +152,7 @@ class VideoWriter:
         codec, output = ("aac", "-movflags +faststart -f mp4") if mp4 else ("libopus", "-f webm")
         command = [_ffmpeg(), "-v", "error", "-nostdin", "-y", "-i", str(self._temporary)]
         command += ["-protocol_whitelist", "file", "-i", os.path.abspath(source)]
-        # Without the original's metadata, such as place and device.
+        # -map_metadata -1 drops the original's metadata, such as place and device.
         options = f"-map 0:v:0 -map 1:a:0? -map_metadata -1 -c:v copy -c:a {codec} -b:a 128k -ac 2"
         command += [*options.split(), "-t", f"{duration_s:.3f}", *output.split(), str(with_sound)]
         try:
@@ -165,7 +165,7 @@ class VideoWriter:
 
 
 class _FfmpegEncoder:
-    """H.264 by the ffmpeg program."""
+    """Encodes H.264 with the ffmpeg program."""
 
     opened = True
 
@@ -213,7 +213,7 @@ class _FfmpegEncoder:
 
 
 class _OpenCVEncoder:
-    """VP8 by OpenCV."""
+    """Encodes VP8 with OpenCV."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path, self._fps = path, fps

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-AREA_FROM = 1.5  # from this downscaling factor on, pixels are averaged instead of skipped
+AREA_FROM = 1.5  # at this downscaling factor and above, pixels are averaged instead of skipped
 SHARP = 1.5  # a sharp view is averaged to a resolution this many times finer than the result
 
 
@@ -34,7 +34,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], sharp: bo
     top, bottom = _span([(a * v - c * u) / determinant for u, v in corners], height)
     patch = image[top:bottom, left:right]
     x, y = x + a * left + b * top, y + c * left + d * top
-    # warpAffine samples only a few pixels, so average first, to a whole number of pixels.
+    # warpAffine samples only a few pixels, so shrink the patch by averaging first, to a whole number of pixels.
     shrink = 1 / math.hypot(a, c)
     while not sharp and shrink >= 2:  # halving is much faster and nearly the same as one step
         patch = patch[: max(1, len(patch) // 2 * 2), : max(1, patch.shape[1] // 2 * 2)]

@@ -44,7 +44,7 @@ class StallWatchdog:
 
         Args:
             function: What to run.
-            idle_s: The time since another sign of life, in seconds; called only if there was no `tick`.
+            idle_s: The seconds since any other sign of life; called only if there was no `tick`.
             name: The thread's name.
 
         Raises:

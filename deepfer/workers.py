@@ -1,6 +1,6 @@
 """A process pool that yields results in the order of the tasks and survives the death of a worker.
 
-If a worker is killed, by a crash in a decoder or for lack of memory, only the task it had is affected.
+If a worker is killed, by a crash in a decoder or for lack of memory, only its current task is affected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
 AHEAD = 16  # default of `WorkerPool`
-TRIES = 2  # workers that a task may lose: the first may have been killed for another reason
+TRIES = 2  # workers that a task may lose; the first one may have been killed for another reason
 GRACE_S = 5  # seconds for a worker to finish its task when it is no longer needed
 
 
@@ -38,13 +38,13 @@ class WorkerKilled:
 def process_map(
     count: int, prepare: Callable[[], Callable[[Task], Answer]], tasks: Sequence[Task]
 ) -> Generator[Answer | WorkerKilled, None, None]:
-    """Run tasks in a pool of their own: see `WorkerPool`. Close the generator if you do not exhaust it."""
+    """Run tasks in a new `WorkerPool`. Close the generator if you do not exhaust it."""
     with WorkerPool(count, prepare) as pool:
         yield from pool.map(tasks)
 
 
 class WorkerPool(Generic[Task, Answer]):
-    """Processes that stay for several maps. As a context manager, it ends them."""
+    """Processes that run several maps, one after another. Leaving the context manager ends them."""
 
     def __init__(self, count: int, prepare: Callable[[], Callable[[Task], Answer]], ahead: int = AHEAD) -> None:
         """Start nothing yet.
@@ -68,7 +68,7 @@ class WorkerPool(Generic[Task, Answer]):
         """Run tasks; one map at a time.
 
         Args:
-            tasks: The tasks. Each is taken from the sequence when a worker is free, so it can be a lazy one.
+            tasks: The tasks. Each is taken from the sequence when a worker is free, so the sequence can be lazy.
 
         Yields:
             The result of each task, in order.
@@ -121,7 +121,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.task: int | None = None
         self._process = context.Process(target=_work, args=(theirs, prepare), daemon=True)
-        with _interrupts_ignored():  # inherited: Ctrl-C is handled by the parent alone
+        with _interrupts_ignored():  # the process inherits this: only the parent handles Ctrl-C
             self._process.start()
         theirs.close()
 
@@ -158,7 +158,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # Python changes handlers in the main thread alone
+    if threading.current_thread() is not threading.main_thread():  # Python changes handlers only in the main thread
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

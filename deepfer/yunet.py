@@ -34,7 +34,7 @@ def decode(grid: np.ndarray, stride: int, threshold: float) -> np.ndarray:
     A cell contains two logits (the score is the geometric mean of their probabilities), the box's centre in strides,
     the logarithms of its sides, and the landmarks.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # of corrupt weights
+    with np.errstate(over="ignore", invalid="ignore"):  # corrupt weights overflow
         score = 1 / np.sqrt((1 + np.exp(-grid[..., 0])) * (1 + np.exp(-grid[..., 1])))
         y, x = np.nonzero(score >= threshold)
         cell, place = grid[y, x], np.stack([x, y], axis=1)
@@ -157,7 +157,7 @@ class _Graph:
         return int(made.outputs[0])
 
     def convolution(self, x: int, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, relu: bool = False) -> int:
-        """Padded to keep the size, unless there is a stride. Kernels are as in ONNX: out, in, height, width."""
+        """Pads to keep the size, unless there is a stride. Kernels are ordered as in ONNX: out, in, height, width."""
         _, height, width, channels = self.shape(x)
         depthwise = kernel.shape[1] == 1 < channels
         options = {

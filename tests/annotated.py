@@ -36,7 +36,7 @@ class Deadly(Item):
 
 
 class DeadlySource:
-    """Eight times the same photo, and in their midst an item that kills its worker."""
+    """The same photo eight times, with an item that kills its worker in the middle."""
 
     kind, fingerprint, filesystem = "files", "", None
 

@@ -14,7 +14,7 @@ def textured(split: Split, seed: int) -> Split:
     """The same, with a different texture on each face, so that no two are near-duplicates."""
     rng = np.random.default_rng(seed)
     images = split.images.astype(np.float64)
-    for side, strength in ((3, 40), (6, 25), (12, 20), (24, 10)):  # coarse and fine, as pictures are
+    for side, strength in ((3, 40), (6, 25), (12, 20), (24, 10)):  # coarse and fine, as in photos
         for image in images:
             image += cv2.resize(rng.normal(0, strength, (side, side)), (48, 48), interpolation=cv2.INTER_CUBIC)
     images = np.clip(images, 0, 255).astype(np.uint8)

@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         try:
             self._answer()
-        except (BrokenPipeError, ConnectionResetError):  # who asked has gone
+        except (BrokenPipeError, ConnectionResetError):  # the client has gone
             self.close_connection = True
 
     def _answer(self) -> None:
@@ -197,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub.authorizations.append(self.headers.get("Authorization"))
         while hub.silent.is_set() and not hub._closing.wait(0.05):
             pass
-        if hub.requests is not asked:  # of before a reset: it may not take a fault that is meant for another
+        if hub.requests is not asked:  # a request from before a reset must not use up a later test's fault
             self.close_connection = True
             return
         self.body = self._read_body()
@@ -271,7 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(401, "", "Invalid credentials in Authorization header")
             return None
         if repo is None or (repo.private and not token):
-            # To one without access, the Hub says the same of a private repo and of none.
+            # Without access, the Hub answers the same for a private repo as for a missing one.
             self._refuse(401 if repo else 404, "RepoNotFound", "Repository not found")
             return None
         if repo.gated:

@@ -1,4 +1,4 @@
-"""What `test_annotate_ray` runs where Ray is: `python ray_run.py PHOTO OUT`, in a Ray that is running already."""
+"""What `test_annotate_ray` runs in the environment with Ray, while Ray runs: `python ray_run.py PHOTO OUT`."""
 
 import logging
 import sys
@@ -20,5 +20,5 @@ if __name__ == "__main__":
         list(ray_engine.run(other, range(job.chunks), 1, None))
     except RayError as error:
         print(error)
-    assert ray.is_initialized()  # it is not ours to end
+    assert ray.is_initialized()  # we did not start it, so we must not end it
     ray.shutdown()

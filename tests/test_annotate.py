@@ -124,7 +124,7 @@ def test_a_rerun_keeps_what_is_there_and_mixes_nothing_in(
     for more, what in (
         (["--model", "resnet50v2"], "another model (cnn; now resnet50v2)"),
         (["--detector", "haar"], "another detector (deepfer; now haar)"),
-        (["--chunk", 3], "another chunk (2; now 3)"),
+        (["--chunk", 3], "another chunk size (2; now 3)"),
     ):
         assert refused(capsys, *command, *more) == f"deepfer: {out} holds results of {what}: {hint}"
     shutil.copy(photos / "gray.png", photos / "new.png")
@@ -156,7 +156,7 @@ def test_a_rerun_keeps_what_is_there_and_mixes_nothing_in(
         (["photos", "photos/out"], "is inside the source: choose a folder outside it"),
         (["photos", "other"], "is not from a run of deepfer.annotate: choose another folder"),
         (["photos", "out", "--model", "nonsense"], "no model 'nonsense'"),
-        (["photos", "out", "--address", "auto"], "an address is for the engine ray"),
+        (["photos", "out", "--address", "auto"], "an address needs the engine 'ray'"),
         (["photos", "out", "--push", "name"], "'name' is not a name on the Hub: give user/name"),
         (["photos", "out", "--workers", "0"], "must be an integer >= 1, got '0'"),
     ],

@@ -1,4 +1,4 @@
-"""Annotating on Ray, which is installed into an environment of its own: the same rows, whatever is killed."""
+"""Annotating on Ray, which is installed in a separate environment: the same rows, whatever is killed."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ REQUIRED = ROOT / "deepfer/annotate/requirements-ray.txt"
 
 @pytest.fixture(scope="module")
 def ray_python(request: pytest.FixtureRequest) -> Path | str:
-    """The interpreter of an environment with Ray and all that is installed here, made once; or why there is none."""
+    """The interpreter of an environment with Ray and everything installed here, made once; or why there is none."""
     key = hashlib.sha256(f"{sys.version} {sys.prefix} {REQUIRED.read_text()}".encode()).hexdigest()[:16]
     folder = Path(request.config.cache.mkdir(f"ray-{key}"))
     python, ready = folder / "bin" / "python", folder / "ready"
@@ -49,7 +49,7 @@ def ray_python(request: pytest.FixtureRequest) -> Path | str:
 
 @pytest.fixture
 def start(ray_python: Path | str, leave_out: Callable[[str], NoReturn]) -> Callable[..., subprocess.Popen]:
-    """Start a program where Ray is."""
+    """Start a program in the environment with Ray."""
     if isinstance(ray_python, str):
         leave_out(ray_python)
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
@@ -148,7 +148,7 @@ def test_what_goes_wrong_in_an_actor(photo: Path, tmp_path: Path, start: Callabl
     process = start(ROOT / "tests/ray_run.py", photo, tmp_path / "out")
     with all_gone(process):
         told, noted = process.communicate(timeout=200)
-    message = "an actor failed: a node has another model or detector file than the driver: install the same deepfer"
+    message = "an actor failed: a node's model or detector file differs from the driver's: install the same deepfer"
     assert told == f"[4, 4]\n{message}\n", noted
     assert each_once(tmp_path / "out", [f"{number}.png" for number in range(8)])
     errors = {row["path"]: row["error"] for row in rows_of(tmp_path / "out") if row["error"]}

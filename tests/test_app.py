@@ -119,7 +119,7 @@ def bomb() -> bytes:
     ],
     ids=["text", "empty", "cut", "bomb"],
 )
-def test_what_is_no_picture_is_told_in_one_line(
+def test_a_file_that_is_not_an_image_gets_one_message(
     client: Client, server: AppServer, tmp_path: Path, name: str, content: bytes, reason: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -200,7 +200,7 @@ def test_a_port_or_host_it_cannot_listen_on_is_one_error_line(arguments: list[st
     assert "Traceback" not in done.stderr
 
 
-def test_names_are_shown_as_text_not_as_page() -> None:
+def test_names_are_shown_as_text_not_as_html() -> None:
     page = render("error.html", title="Error", message="<img src=x onerror=alert(1)>.jpg: damaged")
     assert "<img" not in page
     assert "&lt;img" in page

@@ -57,7 +57,7 @@ def test_an_upload_is_bounded_however_many_files_it_has(server: AppServer) -> No
 
 
 @pytest.mark.parametrize("name", ["recognize_image", "recognize_video"])
-def test_nobody_passes_the_line(server: AppServer, name: str) -> None:
+def test_nobody_skips_the_queue(server: AppServer, name: str) -> None:
     """Neither visitors nor programs can skip the queue."""
     (path,) = post(server, "upload", files=[("files", ("a.jpg", b"a"))]).json()
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
@@ -69,7 +69,7 @@ def test_nobody_passes_the_line(server: AppServer, name: str) -> None:
         assert response.status_code == 404 or unqueued, response.text
 
 
-def test_when_enough_is_kept_no_more_is_taken(server: AppServer) -> None:
+def test_uploads_are_refused_when_storage_is_full(server: AppServer) -> None:
     """Until stored files are old. Other requests still get responses."""
     statuses = [upload(server, i).status_code for i in range(6)]
     assert statuses[0] == 200
@@ -86,7 +86,7 @@ def memory_mb(server: AppServer) -> float:
     return psutil.Process(server.process.pid).memory_info().rss / 1e6
 
 
-def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
+def test_old_sessions_are_forgotten(server: AppServer) -> None:
     config = httpx.get(f"{server.url}config", timeout=60).json()
     (camera,) = (each["id"] for each in config["components"] if "server_fns" in each["props"])
     call = {"data": None, "component_id": camera, "fn_name": "recognize_frame"}
@@ -99,7 +99,7 @@ def test_those_who_came_once_are_forgotten(server: AppServer) -> None:
     assert memory_mb(server) < before + 40  # it would be 100
 
 
-def test_who_sends_nothing_more_is_sent_away(server: AppServer) -> None:
+def test_a_body_that_stalls_is_refused(server: AppServer) -> None:
     port = int(server.url.rstrip("/").rsplit(":", 1)[1])
     head = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
     head += b"Content-Type: application/json\r\n\r\n{"
@@ -130,7 +130,7 @@ def test_a_body_that_trickles_is_refused(server: AppServer) -> None:
     assert 2 <= time.monotonic() - start < 15
 
 
-def test_a_line_that_is_full_is_told_and_soon_free_again(server: AppServer, tmp_path: Path) -> None:
+def test_a_full_queue_is_reported_and_soon_has_room(server: AppServer, tmp_path: Path) -> None:
     """With more clients than the queue holds, each gets a result or a message, and then there is room again."""
     count = 8 + 2 * usable_cores()
     clients = [Client(server.url, verbose=False, download_files=tmp_path / str(i)) for i in range(count)]

@@ -143,7 +143,7 @@ def test_every_embedded_config_has_its_hash_and_older_ones_load(folder: Path) ->
     assert read(folder).labels == LABELS[::-1]
 
 
-def test_a_model_that_does_not_come_to_an_answer_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_never_finishes_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepfer.model_probe.MODEL_TRIAL_S", 0.001)
     with (folder / MODEL).open("ab") as file:
         file.write(b"unlike any that was tried")

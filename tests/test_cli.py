@@ -666,7 +666,7 @@ def test_stdout_closed_early_is_not_an_error(many: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_a_full_disk_is_told_in_a_line(photo: Path) -> None:
+def test_a_full_disk_gets_one_message(photo: Path) -> None:
     with open("/dev/full", "w") as full:
         found = subprocess.run(
             [sys.executable, "-m", "deepfer", photo], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT

@@ -89,7 +89,7 @@ def test_yunet_is_downloaded_once_and_then_costs_no_request(
     assert hub.requests == []
 
 
-def test_a_file_that_is_not_the_pinned_one_is_refused_and_never_used(hub: HubServer, yunet_file: Path) -> None:
+def test_a_file_other_than_the_pinned_one_is_never_used(hub: HubServer, yunet_file: Path) -> None:
     hub.commit(YUNET_REPO, {YUNET_FILE: yunet_file.read_bytes() + b"\0"})  # it would load
     for _ in range(2):  # the second time from the cache
         with pytest.raises(DetectorError, match="sha256") as refusal:
@@ -121,7 +121,7 @@ def test_the_default_is_embedded(hub: HubServer, yunet_file: Path) -> None:
     assert hub.requests == []
 
 
-def test_what_the_hub_lacks_is_told_in_a_line(hub: HubServer) -> None:
+def test_a_missing_repo_or_file_gets_one_message(hub: HubServer) -> None:
     for repos in ({}, {YUNET_REPO: {"README.md": b"a card, and no model"}}):
         hub.reset(repos)
         with pytest.raises((HubError, DetectorError)) as fault:
@@ -144,7 +144,7 @@ def test_a_silent_hub_is_given_up(hub: HubServer, monkeypatch: pytest.MonkeyPatc
     assert "\n" not in str(fault.value)
 
 
-def test_an_unreachable_hub_is_told_in_a_line_within_15_seconds(hub: HubServer) -> None:
+def test_an_unreachable_hub_gets_one_message_in_15_seconds(hub: HubServer) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -383,6 +383,6 @@ def test_a_part_of_an_array_is_a_picture_too(detector: Detector, astronaut: np.n
         None,
     ],
 )
-def test_what_is_no_picture(detector: Detector, image: object) -> None:
+def test_not_an_image(detector: Detector, image: object) -> None:
     with pytest.raises(ValueError, match=r"uint8 and shape \(H, W, 3\)"):
         detector.detect(image)  # type: ignore[arg-type]

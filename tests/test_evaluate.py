@@ -246,7 +246,7 @@ def test_errors_are_one_line_and_early(
     repository = Path(evaluate.__file__).parents[1]
     assert "test" in refused(tmp_path / "out", split="test", data=folders)
     assert "nothing" in refused(tmp_path / "out", checkpoint="nothing")
-    assert "measured on validation" in refused(tmp_path / "out", "--pipeline", split="test")
+    assert "only for validation" in refused(tmp_path / "out", "--pipeline", split="test")
     assert "images of people" in refused(tmp_path / "out", "--mistakes", repository / "deepfer/checkpoints/cnn")
 
     def measure_asked(*_arguments: object) -> None:

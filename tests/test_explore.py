@@ -41,7 +41,8 @@ def test_a_dataset_with_votes_and_near_duplicates(tmp_path: Path) -> None:
     assert "| fear | 10 (14.3%) | 4 (14.3%) |" in page
     assert "| all | 70 | 28 |" in page
     assert "| validation, in train | 28 | 7 | 25.0 | 7 |" in page
-    assert "98 of 98 images. It is the label on 92.9% of them." in page
+    assert "On 98 of 98 images, FER+ has a majority" in page
+    assert "It agrees with the label on 92.9% of these." in page
 
 
 def test_class_folders_without_some_emotions(tmp_path: Path) -> None:

@@ -381,7 +381,7 @@ def test_the_smallest_of_the_best_blends_comes_first() -> None:
     right, noise = np.eye(7)[truth], rng.normal(0, 0.05, (2000, 7))
     shares = rank_shares({"fer2013": right + noise, "ferplus": noise}, split)
     assert shares == sorted(shares)
-    assert 0 < shares[0] < 0.5  # so little of a head that knows is as good as all of it
+    assert 0 < shares[0] < 0.5  # a small share of the head that is right is as good as all of it
     assert shares[-1] == 1
     assert rank_shares({"fer2013": right, "ferplus": noise}, Split(*[*vars(split).values()][:3], truth * 0 - 1)) == [1]
 
@@ -393,6 +393,6 @@ def test_with_fewer_images_more_blends_are_equal() -> None:
     heads = {head: np.eye(7)[truth] + rng.normal(0, 0.6, (4000, 7)) for head in ("fer2013", "ferplus")}
     many = rank_shares(heads, split)
     few = rank_shares({head: z[:200] for head, z in heads.items()}, split.take(np.arange(200)))
-    assert 0 < many[0] < 0.5 < many[-1] < 1  # both heads know as much, together more
-    assert few[0] < many[0]  # chance moves the score of 200 pictures by more
+    assert 0 < many[0] < 0.5 < many[-1] < 1  # the heads are equally good, and better together
+    assert few[0] < many[0]  # chance changes the score of 200 images by more
     assert len(few) > len(many)

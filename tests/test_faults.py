@@ -108,7 +108,7 @@ def test_no_home_and_no_cache(tmp_path: Path, expected: list[dict[str, Any]]) ->
 
 def test_no_network_at_all(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     before: tuple[str, ...] = ("unshare", "-n") if works("unshare", "-n", "true") else ()
-    if not before:  # every connection that is tried, then, fails as it would
+    if not before:  # then make every connection fail as it would without a network
         (tmp_path / "sitecustomize.py").write_text(
             "import sys\n"
             "def refuse(event, args):\n"
@@ -177,7 +177,7 @@ def test_512_mb_of_memory(expected: list[dict[str, Any]], tmp_path: Path) -> Non
         assert faces(deepfer(tmp_path / "12 megapixels.png", "--json", setup=setup)) == []
 
 
-def test_what_takes_more_memory_than_there_is_is_told(tmp_path: Path) -> None:
+def test_too_little_memory_is_reported(tmp_path: Path) -> None:
     Image.new("RGB", (7_400, 7_400), "gray").save(tmp_path / "large.png", compress_level=1)
     line = error_of(deepfer(tmp_path / "large.png", setup=limit_data_further, OPENBLAS_NUM_THREADS="1"))
     assert line == "deepfer: out of memory"

@@ -132,7 +132,7 @@ def test_shares_are_equal_however_many_frames_a_page_sends(slots: int) -> None:
     run(scene())
 
 
-def test_a_new_visitor_waits_behind_those_who_wait_already() -> None:
+def test_a_new_visitor_waits_behind_the_others() -> None:
     """So a new token for each frame gains nothing."""
 
     async def scene() -> None:
@@ -149,7 +149,7 @@ def test_a_new_visitor_waits_behind_those_who_wait_already() -> None:
     run(scene())
 
 
-def test_who_waits_too_long_is_sent_away_and_costs_nothing() -> None:
+def test_a_frame_that_waits_too_long_is_dropped_at_no_cost() -> None:
     async def scene() -> None:
         scheduler = FrameScheduler(slots=1, wait_s=0.05)
         first = Frame(scheduler, A)
@@ -214,7 +214,7 @@ def test_a_silent_visitor_loses_its_tracker() -> None:
     run(scene())
 
 
-def test_who_sends_no_picture_is_not_remembered() -> None:
+def test_a_visitor_without_a_valid_frame_is_not_remembered() -> None:
     async def scene() -> None:
         scheduler = FrameScheduler(slots=1, limit=2)
         for i in range(100):
@@ -248,7 +248,7 @@ def test_new_visitors_are_checked_one_at_a_time() -> None:
     run(scene())
 
 
-def test_a_person_who_is_there_keeps_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visitor_with_a_face_keeps_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         scheduler = FrameScheduler(slots=4, limit=2)
         assert await Frame(scheduler, A, face=True).finish() == "recognized"

@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 SECONDS = float(os.environ.get("DEEPFER_FUZZ_S", "3"))  # for each kind
 SEED = int(os.environ.get("DEEPFER_FUZZ_SEED", "0"))
 MOST_S = 5.0  # of processor time for one input
-HANGS_S = 180.0  # of time for one input, on a machine however busy: the trial of a model waits for 120
+HANGS_S = 180.0  # for one input, even on a busy machine: a model's trial waits for 120
 MOST_BYTES = 1_000_000_000
 REFUSED, BROKEN = 3, 4  # how a fork ends
 
@@ -307,7 +307,7 @@ def models(folder: Path) -> Call:
 
     def load() -> bool:
         try:
-            use(EmotionClassifier(checkpoint), rgb)  # which is refused where a weight shows in some answers only
+            use(EmotionClassifier(checkpoint), rgb)  # refuses a bad weight that shows only in some answers
         except CheckpointError as error:
             check_told(error)
             return True
@@ -345,9 +345,9 @@ def detectors(folder: Path) -> Call:
 
 
 def unharmed(load: Callable[[], bool]) -> bool:
-    """The outcome of `load` in a fork of this process, without the trial in another process; if the fork dies, with it.
+    """The outcome of `load` in a fork of this process, without the trial in another process.
 
-    So a hundred files are tried in the time of ten.
+    If the fork dies, `load` runs again here, with that trial. So a hundred files are tried in the time of ten.
     """
     from deepfer import classifier, detector_network, limits, model_probe
 
@@ -530,7 +530,7 @@ def run(kind: str, seconds: float, seed: int, only: int | None = None) -> None:
                 break
             number = tried if only is None else only
             os.pwrite(marker, str(number).encode(), 0)
-            if time.monotonic() > watched + 1:  # to wind the watchdog up takes longer than many a call
+            if time.monotonic() > watched + 1:  # resetting the watchdog takes longer than many calls
                 faulthandler.dump_traceback_later(HANGS_S, exit=True)
                 watched = time.monotonic()
             refused += call(np.random.default_rng((seed, number)))
@@ -557,7 +557,7 @@ def test_nothing_breaks(kind: str, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{at}:\n{done.stderr[-4000:]}"
     outcome = json.loads(done.stdout.splitlines()[-1])
     assert outcome["tried"] >= SECONDS
-    assert 0 < outcome["refused"] < outcome["tried"]  # else one half of what is tried is missing
+    assert 0 < outcome["refused"] < outcome["tried"]  # otherwise one of the two was never tried
 
 
 if __name__ == "__main__":

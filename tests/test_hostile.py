@@ -198,7 +198,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
     return top / "files", top / "markers", said, in_a_child("convert", top / "files")
 
 
-def test_a_hostile_keras_file_is_refused_in_a_line(hostile: tuple[Path, Path, dict[str, str], dict[str, Any]]) -> None:
+def test_a_hostile_keras_file_gets_one_message(hostile: tuple[Path, Path, dict[str, str], dict[str, Any]]) -> None:
     files, markers, said, outcomes = hostile
     assert set(outcomes) == set(said) == {path.name for path in files.iterdir() if path.is_file()}
     for name, words in said.items():
@@ -334,7 +334,7 @@ def without_numbers(model: Any) -> None:
             buffer.data = np.full(len(buffer.data) // np.dtype(form).itemsize, np.nan, form).view(np.uint8)
 
 
-def test_a_hostile_model_file_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_a_hostile_model_file_gets_one_message(tmp_path: Path) -> None:
     files = model_files()
     for name, content in files.items():
         folder = shutil.copytree(EMBEDDED / DEFAULT, tmp_path / name)
@@ -405,7 +405,7 @@ def detector_files() -> dict[str, bytes]:
     }
 
 
-def test_a_hostile_detector_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_a_hostile_detector_gets_one_message(tmp_path: Path) -> None:
     files = detector_files()
     for name, content in files.items():
         folder = shutil.copytree(EMBEDDED / DETECTOR, tmp_path / name)
@@ -444,7 +444,7 @@ def test_a_detector_that_gives_no_answer_is_refused(tmp_path: Path, monkeypatch:
         b"\xff\xfe\x00".decode("latin-1"),
     ],
 )
-def test_a_hostile_description_is_refused(content: str, tmp_path: Path) -> None:
+def test_a_hostile_config_is_refused(content: str, tmp_path: Path) -> None:
     for load, fault in ((read, CheckpointError), (read_detector, DetectorError)):
         (tmp_path / CONFIG).write_text(content, encoding="utf-16")
         with pytest.raises(fault):
@@ -458,7 +458,7 @@ def test_a_hostile_description_is_refused(content: str, tmp_path: Path) -> None:
 WRONG = [None, True, -1, 0, 3.7, 10**400, float("nan"), float("inf"), "", "x", [], [1], [[]], {}, {"a": {}}, [None] * 7]
 
 
-def test_no_value_of_another_type_passes_or_is_a_traceback(tmp_path: Path) -> None:
+def test_values_of_wrong_types_are_refused_without_a_traceback(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(EMBEDDED / DEFAULT, tmp_path / "checkpoint"))
     good = json.loads((folder / CONFIG).read_text())
     del good["sha256"][CONFIG]  # or every change would be refused for its sake

@@ -80,7 +80,7 @@ def impatient(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
-def test_only_what_is_served_is_pulled_and_the_commit_is_told(hub: HubServer, astronaut: np.ndarray) -> None:
+def test_only_served_files_are_downloaded_at_a_known_commit(hub: HubServer, astronaut: np.ndarray) -> None:
     commit = hub.commit(REPO, files())
     recognizer = EmotionRecognizer.from_pretrained(REPO)
     assert (recognizer.model_name, recognizer.revision) == (REPO, commit)
@@ -113,7 +113,7 @@ def test_branches_tags_and_older_commits(hub: HubServer) -> None:
         assert resolve(REPO, revision=revision, local_files_only=True).revision == commit
 
 
-def test_both_files_are_of_one_commit_though_main_moves_meanwhile(hub: HubServer) -> None:
+def test_both_files_come_from_one_commit_though_main_moves(hub: HubServer) -> None:
     commit = hub.commit(REPO, files())
     hub.fail(f"GET.*{CONFIG}", before=lambda: hub.commit(REPO, {CONFIG: b"{}", MODEL: b"another"}))
     assert resolve(REPO).revision == commit
@@ -221,7 +221,7 @@ def test_missing_repos_and_files_are_reported_in_one_line(hub: HubServer) -> Non
 
 
 @pytest.mark.parametrize("names", [("model.keras",), ("model.h5", CONFIG), ("model.pkl", "pytorch_model.bin")])
-def test_a_repo_without_a_litert_file_is_refused_with_what_to_do(hub: HubServer, names: tuple[str, ...]) -> None:
+def test_a_repo_without_a_litert_file_is_refused_with_advice(hub: HubServer, names: tuple[str, ...]) -> None:
     hub.commit(REPO, {name: b"code may hide in here" for name in names})
     with pytest.raises(HubError, match=rf"no (config.json and no )?{MODEL}.*your own.*training.export --keras"):
         resolve(REPO)
@@ -255,7 +255,7 @@ def test_a_download_that_never_succeeds_leaves_no_files(hub: HubServer) -> None:
     assert [path.name for path in in_cache()] == [CONFIG]
 
 
-def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServer) -> None:
+def test_a_killed_download_leaves_no_partial_file(hub: HubServer) -> None:
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="stall", after=800_000)
     process = subprocess.Popen([sys.executable, "-c", RESOLVE], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -272,7 +272,7 @@ def test_a_program_that_is_killed_in_the_middle_leaves_no_half_file(hub: HubServ
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_a_hub_that_is_out_of_reach_is_told_within_15_seconds(hub: HubServer, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_reported_within_15_seconds(hub: HubServer, tmp_path: Path) -> None:
     """A closed port, one that answers no packet, a server that never responds, and one that stops during a download."""
     hub.commit(REPO, files())
     hub.fail(f"GET.*{MODEL}", then="stall", after=300_000, times=99)
@@ -356,13 +356,13 @@ def test_a_damaged_model_is_downloaded_again(hub: HubServer) -> None:
     assert resolve(REPO, revision=commit).model_file.read_bytes() == MODEL_BYTES
 
 
-def test_a_model_that_is_not_what_its_config_names_is_refused(hub: HubServer) -> None:
+def test_a_model_that_its_config_does_not_name_is_refused(hub: HubServer) -> None:
     hub.commit(REPO, {**files(), MODEL: MODEL_BYTES[:-1] + b"?"})
     with pytest.raises(CheckpointError, match="sha256 differs"):
         resolve(REPO)
 
 
-def test_labels_that_were_turned_round_on_the_hub_are_refused(hub: HubServer) -> None:
+def test_reordered_labels_on_the_hub_are_refused(hub: HubServer) -> None:
     config = json.loads(files()[CONFIG])
     config["labels"].reverse()
     hub.commit(REPO, {**files(), CONFIG: json.dumps(config).encode()})
@@ -388,7 +388,7 @@ def test_a_file_past_the_limit_is_refused_before_it_is_fetched(hub: HubServer) -
     assert not [request for request in hub.requests if request.startswith("GET") and MODEL in request]
 
 
-def test_a_download_without_an_end_is_left(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_download_is_abandoned(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.commit(REPO, files())
     monkeypatch.setattr("deepfer.hub.MAX_MODEL_BYTES", 2_000_000)
     hub.fail(f"GET.*{MODEL}", body=bytes(9_500_000))
@@ -414,9 +414,9 @@ def small_disk(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 @pytest.mark.parametrize("fills", ["before", "meanwhile"])
-def test_a_full_disk_is_told_and_nothing_half_is_kept(hub: HubServer, tmp_path: Path, fills: str) -> None:
+def test_a_full_disk_is_reported_and_no_partial_file_is_kept(hub: HubServer, tmp_path: Path, fills: str) -> None:
     hub.commit(REPO, files())
-    if fills == "meanwhile":  # the room that is there seems to suffice
+    if fills == "meanwhile":  # the space seems to suffice at first
         hub.fail(f"HEAD.*{MODEL}", headers={"X-Linked-Size": "100"}, times=9)
         hub.fail(f"GET.*{MODEL}", body=MODEL_BYTES)
     with small_disk(tmp_path) as (folder, limit):

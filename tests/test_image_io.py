@@ -115,7 +115,7 @@ def test_16_bit_gray_keeps_its_full_scale(kind: str) -> None:
     data = file_bytes(values, kind)
     assert Image.open(io.BytesIO(data)).mode in ("I;16", "I")
     assert_close(read_image(data), gray(RAMP), 0)
-    if kind != "PPM":  # dark stays dark; of a 32-bit file, as Pillow reads a 16-bit PPM, that cannot be known
+    if kind != "PPM":  # dark stays dark; but Pillow reads a 16-bit PPM as 32-bit, whose white is unknown
         assert_close(read_image(file_bytes(values // 257, kind)), gray(np.rint(RAMP / 257).astype(np.uint8)), 0)
 
 
@@ -242,7 +242,7 @@ def test_50_megapixels() -> None:
     assert found[6_000, 7_000].tolist() == found[-1, -1].tolist() == [200, 200, 200]
 
 
-def test_the_largest_pictures_leave_memory_for_others(tmp_path: Path) -> None:
+def test_the_largest_images_leave_memory_for_others(tmp_path: Path) -> None:
     path = tmp_path / "large.tif"
     Image.new("F", (6_400, 6_400), 3.5).save(path, compression="tiff_adobe_deflate")
     code = (

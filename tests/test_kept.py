@@ -54,7 +54,7 @@ def used(folder: Path) -> tuple[int, int]:
     return sum(512 * path.lstat().st_blocks for path in paths), len(paths)
 
 
-def test_small_files_count_by_the_blocks_they_take(tmp_path: Path) -> None:
+def test_small_files_count_as_whole_blocks(tmp_path: Path) -> None:
     """Each file of 12 bytes takes a block, and its folder another."""
     with serve(tmp_path, env={"DEEPFER_MAX_KEPT_BYTES": "2000000"}) as server:
         statuses = [upload(server, b"%012d" % i).status_code for i in range(300)]
@@ -66,7 +66,7 @@ def test_small_files_count_by_the_blocks_they_take(tmp_path: Path) -> None:
         assert "Traceback" not in server.log.read_text()
 
 
-def test_answers_and_uploads_are_limited_in_number(tmp_path: Path) -> None:
+def test_results_and_uploads_are_limited_in_number(tmp_path: Path) -> None:
     """One upload can be recognized many times, and each result is a file."""
     with serve(tmp_path, env={"DEEPFER_MAX_KEPT_FILES": "40"}) as server:
         client = Client(server.url, verbose=False, download_files=tmp_path / "client")
@@ -114,7 +114,7 @@ def test_an_upload_does_not_walk_the_folder(server: AppServer, files: Path) -> N
     assert statistics.median(times) < walk_s / 3
 
 
-def test_a_folder_that_is_made_again_is_private(server: AppServer, files: Path) -> None:
+def test_a_recreated_folder_is_private(server: AppServer, files: Path) -> None:
     """The system may clean up its temporary folder; then Gradio creates the page's folder again."""
     folder = files.parent
     os.rename(folder, server.log.parent / "gone")

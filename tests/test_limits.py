@@ -46,7 +46,7 @@ def test_a_video_error_states_the_limit_that_is_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["many", "0"])
-def test_a_limit_that_is_no_number_is_told_in_a_line(value: str) -> None:
+def test_an_invalid_limit_gets_one_message(value: str) -> None:
     done = run("-m", "deepfer", "ui/examples/astronaut.jpg", DEEPFER_MAX_PIXELS=value)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"deepfer: DEEPFER_MAX_PIXELS must be an integer above 0, got {value!r}\n"

@@ -77,7 +77,7 @@ def test_the_true_temperature_is_recovered(true_temperature: float) -> None:
 
 
 def biased(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits that are too sure and say the first label too seldom, the labels behind them, and what is missing."""
+    """Logits that are too confident and predict the first label too rarely, the true labels, and the missing biases."""
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 2, (count, 7))
     missing = np.array([1.5, -0.5, 0, 0, 0, 0, -1.0])
@@ -118,7 +118,7 @@ def test_cross_validation_does_not_overfit() -> None:
     scale, biases = fit_calibration(logits, truth)
     fitted = np.mean((scale * logits + biases).argmax(axis=1) == truth)
     assert plain + 0.03 < held_out_accuracy(logits, truth) < fitted + 0.005
-    blind, few = np.zeros((70, 7)), np.arange(70) % 7  # fitted, the most frequent are said: those that are not held out
+    blind, few = np.zeros((70, 7)), np.arange(70) % 7  # a fit predicts the most frequent labels: not those held out
     assert held_out_accuracy(blind, few) < 1 / 7
 
 

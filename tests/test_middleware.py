@@ -94,7 +94,7 @@ def join(server: AppServer, headers: dict[str, str]) -> int:
     return ask(server, "POST", "/gradio_api/reset", json={"event_id": "none"}, headers=headers).status_code
 
 
-def test_every_route_of_gradio_is_decided() -> None:
+def test_every_gradio_route_is_reviewed() -> None:
     """A route added by a new version of Gradio is closed, and this fails until it is listed here or in `ROUTES`."""
     done = subprocess.run([sys.executable, "-c", INSTALLED], capture_output=True, text=True, check=True, timeout=60)
     installed = {(method, path) for line in done.stdout.splitlines() for method, path in [line.split(" ")]}
@@ -174,7 +174,7 @@ def test_other_kinds_of_bodies_are_refused(server: AppServer, kind: str) -> None
         ("", False),
     ],
 )
-def test_only_the_hosts_served_are_answered(server: AppServer, host: str, served: bool) -> None:
+def test_only_known_hosts_are_served(server: AppServer, host: str, served: bool) -> None:
     host = host.replace("PORT", str(port(server)))
     answer = ask(server, "GET", "/", headers={"Host": host, "Origin": f"http://{host}"})
     assert answer.status_code == (200 if served else 421)
@@ -205,7 +205,7 @@ def test_posts_from_foreign_origins_are_refused(server: AppServer, origin: str |
     assert own or "access-control-allow-origin" not in read.headers
 
 
-def test_every_answer_carries_the_security_headers(server: AppServer) -> None:
+def test_every_response_has_the_security_headers(server: AppServer) -> None:
     for method, path in [("GET", "/"), ("GET", "/theme.css"), ("GET", "/nothing"), ("POST", "/gradio_api/queue/join")]:
         headers = ask(server, method, path, json={} if method == "POST" else None).headers
         assert headers["x-content-type-options"] == "nosniff"

@@ -172,7 +172,7 @@ def test_a_dataset_without_votes_and_without_one_emotion(folder: Path) -> None:
         (lambda path: path.write_text(json.dumps(metrics() | {"splits": {"all": {}}})), "a field is missing"),
     ],
 )
-def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[[Path], Any], reason: str) -> None:
+def test_invalid_figures_get_one_message(folder: Path, spoil: Callable[[Path], Any], reason: str) -> None:
     spoil(folder / METRICS)
     html = rendered(folder)
     assert UNKNOWN in html
@@ -180,7 +180,7 @@ def test_figures_that_are_none_are_told_in_a_line(folder: Path, spoil: Callable[
     assert "fer-figures" not in html
 
 
-def test_whatever_stands_in_the_metrics_is_text_or_told(folder: Path) -> None:
+def test_anything_in_the_metrics_is_text_or_gets_a_message(folder: Path) -> None:
     """Any field may hold anything: the tab still renders, can be encoded, and holds no markup from there."""
     rng = random.Random(6)
     odd = [None, -1, 2, 1e999, "<script>", "\ud800", [], {}, [["<script>"]], {"<script>": "<script>"}, True]

@@ -159,7 +159,7 @@ def test_nothing_of_a_visit_stays_in_the_browser(seen: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("end", ["terminate", "kill"])
-def test_nothing_stays_when_the_server_ends(tmp_path: Path, end: str) -> None:
+def test_nothing_is_left_when_the_server_ends(tmp_path: Path, end: str) -> None:
     """A page that ends deletes its files; the files of a killed page are deleted by the next one."""
     env = {"DEEPFER_UPLOAD_AGE_S": "1"} if end == "kill" else {}
     with serve(tmp_path, env=env) as server:
@@ -218,7 +218,7 @@ sys.addaudithook(watch)
 """
 
 
-def test_the_page_asks_nothing_of_other_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_contacts_no_other_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logs every connection of server and client, without a network if a network namespace can be created."""
     log = tmp_path / "connections"
     (tmp_path / "sitecustomize.py").write_text(WATCH.format(log=str(log)))

@@ -79,15 +79,15 @@ def test_a_card_gives_the_cross_validated_accuracy(checkpoint: Path) -> None:
     [
         (
             {"phases": [{"epochs": 5}, {"epochs": 20}], "seconds": 7200, "device": "gpu:0", "init": None},
-            "5 + 20 epochs in 120 minutes on gpu:0.",
+            "5 + 20 epochs took 120 minutes on gpu:0.",
         ),
         (
             {"phases": [{"epochs": 5, "weights": None}], "seconds": 7200, "device": "gpu:0", "init": None},
-            "5 epochs in 120 minutes on gpu:0. It started from scratch.",
+            "5 epochs took 120 minutes on gpu:0. It started from scratch.",
         ),
         (
             {"phases": [{"epochs": 5, "weights": "imagenet"}], "seconds": 7200, "device": "gpu:0"},
-            "5 epochs in 120 minutes on gpu:0. It started from ImageNet weights.",
+            "5 epochs took 120 minutes on gpu:0. It started from ImageNet weights.",
         ),
         (
             {
@@ -96,12 +96,12 @@ def test_a_card_gives_the_cross_validated_accuracy(checkpoint: Path) -> None:
                 "teachers": {"file": "teachers.npz", "sha256": "cd34"},
                 "resumed": [{"from_epoch": 3, "phases": [{"epochs": 8}]}],
             },
-            "8 epochs in 1 minutes on cpu:0. It started from cnn (sha256 ab12). It was distilled from the "
-            "soft targets in teachers.npz (sha256 cd34). It was interrupted and resumed after epoch 3.",
+            "8 epochs took 1 minutes on cpu:0. It started from cnn (sha256 ab12). It was distilled from the "
+            "soft targets in teachers.npz (sha256 cd34). Training was interrupted and resumed after epoch 3.",
         ),
         (
             {"epochs": 22, "seconds": 60, "device": "cpu:0", "resumed": [{"from_epoch": 16, "before": {"epochs": 26}}]},
-            "22 epochs in 1 minutes on cpu:0. It was interrupted and resumed after epoch 16; before that, its "
+            "22 epochs took 1 minutes on cpu:0. Training was interrupted and resumed after epoch 16; before that, its "
             "schedule was 26 epochs.",
         ),
         (
@@ -112,9 +112,9 @@ def test_a_card_gives_the_cross_validated_accuracy(checkpoint: Path) -> None:
                     {"from_epoch": 5, "phases": [{"epochs": 5}], "teachers": {"file": "t.npz", "sha256": "ef56"}}
                 ],
             },
-            "5 + 9 epochs in 1 minutes on cpu:0. It was distilled from the soft targets in t.npz (sha256 cd34). It was "
-            "interrupted and resumed after epoch 5; before that, its schedule was 5 epochs and its soft targets were "
-            "t.npz (sha256 ef56).",
+            "5 + 9 epochs took 1 minutes on cpu:0. It was distilled from the soft targets in t.npz (sha256 cd34). "
+            "Training was interrupted and resumed after epoch 5; before that, its schedule was 5 epochs and its soft "
+            "targets were t.npz (sha256 ef56).",
         ),
     ],
 )  # fmt: skip

@@ -182,7 +182,7 @@ def test_a_file_in_use_is_left_alone(
 # Links, and inputs
 
 
-def test_nothing_is_written_through_a_link_to_a_picture(
+def test_nothing_is_written_through_a_link_to_an_image(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.open(photo).save("photo.jpg")

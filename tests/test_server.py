@@ -91,7 +91,7 @@ def test_a_second_request_has_a_deadline_too(server: AppServer) -> None:
         assert closed_after(connection, b"a") < 3 * DEADLINE_S
 
 
-def test_who_does_not_take_the_answer_is_cut_off(server: AppServer) -> None:
+def test_a_client_that_stops_reading_is_cut_off(server: AppServer) -> None:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", port(server)))

@@ -22,7 +22,7 @@ PHOTO = Path(__file__).parents[1] / "ui" / "examples" / "astronaut.jpg"
 
 
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW)
-def test_slow_pictures_are_refused(data: bytes) -> None:
+def test_slow_images_are_refused(data: bytes) -> None:
     start = time.thread_time()
     with pytest.raises(ImageError, match=r"to decode|scans|reading|too many") as caught:
         read_image(data)

@@ -253,7 +253,7 @@ def test_fine_tuning_on_class_folders(tmp_path: Path) -> None:
     ours = keras.models.load_model(train.CHECKPOINTS / "cnn.keras", compile=False).get_weights()
     tuned = keras.models.load_model(out / "best.keras", compile=False).get_weights()
     distance = [np.abs(a - b).mean() for a, b in zip(ours, tuned, strict=True) if a.ndim == 4]
-    assert 0 < max(distance) < 1e-3  # moved, and from there
+    assert 0 < max(distance) < 1e-3  # the weights moved, starting from ours
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_soft_targets(trained: Path, dataset: Path, tmp_path: Path, capsys: pyte
     assert teachers.main([*both, "--out", str(tmp_path / "both.npz")]) == 0
     assert "ferplus, 1 of 2 teachers" in capsys.readouterr().out
     assert teachers.main([*both[:2], *both[4:], "--out", str(tmp_path / "none.npz")]) == 1
-    assert "no teacher is better" in capsys.readouterr().err
+    assert "no teacher beats" in capsys.readouterr().err
     split = load(dataset)["train"]
     taught = load_soft_targets(file, split)
     for head, said in load_soft_targets(tmp_path / "both.npz", split).items():

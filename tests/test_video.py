@@ -74,7 +74,7 @@ def test_one_person_walks(recognizer: EmotionRecognizer, walk: Path, tmp_path: P
     assert {row["track_id"] for row in rows} == {"1"}
     truth = [middles[0] for _, middles in clips.crossing(480, 270, 40, people=1)]
     offsets = [(int(row["x1"]) + int(row["x2"])) / 2 - x for row, x in zip(rows, truth, strict=True)]
-    assert np.ptp(offsets) < 12  # the box walks along, in the frames between two looks too
+    assert np.ptp(offsets) < 12  # the box moves along, also in the frames between two detections
     for row in rows:
         values = {label: float(row[label]) for label in LABELS}
         assert sum(values.values()) == pytest.approx(1, abs=1e-3)
@@ -289,7 +289,7 @@ def test_an_mp4_of_tiny_boxes_is_refused_at_once(tmp_path: Path) -> None:
 def test_kinds(tmp_path: Path, walk: Path, ffmpeg: str, codec: str) -> None:
     kind = {"libvpx": "webm", "libvpx-vp9": "mkv", "mpeg4": "avi", "mpeg2video": "mpg", "wmv2": "wmv", "flv": "flv"}
     path = tmp_path / f"clip.{kind.get(codec, 'mov')}"
-    # A rate before the input renumbers its frames. After it, ffmpeg would resample, and each version does that its way.
+    # A rate before the input renumbers its frames. After it, ffmpeg would resample, and versions differ in that.
     encode(ffmpeg, "-r", "25", "-i", walk, "-frames:v", "12", "-c:v", codec, path)
     with VideoReader(path) as reader:
         times = [time_s for time_s, _ in reader.frames()]
@@ -315,7 +315,7 @@ def test_a_browser_recording_without_a_duration(
     assert "only the first" in (found.warning or "")
 
 
-def test_a_clip_that_is_cut_short_gives_what_there_is(
+def test_a_truncated_video_gives_what_is_there(
     recognizer: EmotionRecognizer, cross: Path, tmp_path: Path, no_ffmpeg: None
 ) -> None:
     frames, _ = clips.read(cross)
@@ -363,7 +363,7 @@ def faults(tmp_path: Path, walk: Path) -> dict[str, tuple[Path, str]]:
     return found
 
 
-def test_what_is_no_clip_is_told_in_one_line(
+def test_a_file_that_is_not_a_video_gets_one_message(
     recognizer: EmotionRecognizer, walk: Path, tmp_path: Path, no_ffmpeg: None
 ) -> None:
     for name, (path, message) in faults(tmp_path, walk).items():

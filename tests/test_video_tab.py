@@ -306,7 +306,7 @@ def test_ticks_are_whole_seconds_that_fit() -> None:
     assert ticks(600) == [0, 120, 240, 360, 480]
 
 
-def test_a_stranger_cannot_delete_what_is_no_upload(server: AppServer, folder: Path) -> None:
+def test_only_uploads_can_be_deleted(server: AppServer, folder: Path) -> None:
     (example,) = uploads(folder, "drawn.mp4")
     with httpx.Client(base_url=server.url) as http:
         config = http.get("config").json()

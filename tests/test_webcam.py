@@ -534,7 +534,7 @@ FORGED: dict[str, Any] = {
 }
 
 
-def test_what_is_forged_is_refused_in_a_line_and_leaves_no_trace(server: AppServer) -> None:
+def test_forged_frames_get_one_message_and_leave_no_trace(server: AppServer) -> None:
     while b"share=True" not in server.log.read_bytes():  # Gradio's last line at start-up, printed after it serves
         assert server.process.poll() is None
         time.sleep(0.05)

@@ -1,1 +1,1 @@
-"""Training: load data, explore, augment, fit, evaluate, export and publish. Imports `deepfer`, never the other way."""
+"""Training: load data, explore, augment, fit, evaluate, export and publish. `deepfer` never imports `training`."""

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint as it is served, into `metrics.json` and plots.
+"""Evaluate a checkpoint as it is served, and write `metrics.json` and plots.
 
     python -m training.evaluate --checkpoint cnn --dataset PATH_OR_HUB_ID --split validation --out DIR
     python -m training.evaluate … --split validation --robustness                    # corrupted images
@@ -44,18 +44,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--checkpoint", required=True, help="embedded name, folder, or user/name on the Hub")
-    add("--revision", help="of a checkpoint on the Hub")
-    add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
+    add("--revision", help="branch, tag or commit of a checkpoint on the Hub")
+    add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz made by training.data")
     add("--split", required=True, choices=SPLITS)
     add("--out", type=Path, required=True, help="folder for metrics.json and plots/")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--mistakes", type=Path, help="folder for images of the most confident mistakes (shows people)")
+    mode.add_argument("--mistakes", type=Path, help="folder for images of the most confident mistakes (of people)")
     mode.add_argument("--robustness", action="store_true", help="measure accuracy on corrupted images instead")
-    mode.add_argument("--pipeline", action="store_true", help="measure what detection and alignment lose instead")
+    mode.add_argument("--pipeline", action="store_true", help="measure what detection and alignment cost instead")
     add("--detector", default="auto", help="for --pipeline: as for `python -m deepfer` (default: ours)")
     args = parser.parse_args(argv)
     if args.robustness and args.split != "validation":
-        parser.error("--robustness is only for --split validation: test must not influence any choice")
+        parser.error("--robustness is only for --split validation: the test split must not influence any choice")
     return args
 
 
@@ -100,7 +100,7 @@ def _measure_pipeline(recognizer: EmotionRecognizer, args: argparse.Namespace, s
     if asked and (measured := pipeline.evaluate_photos(recognizer, asked)):
         return {"photographs": {recognizer.detector_name: measured}}
     if args.split != "validation":
-        raise DataError("--pipeline on crops is measured on validation: test must not influence any choice")
+        raise DataError("--pipeline on crops is only for validation: the test split must not influence any choice")
     return {"pipeline": {recognizer.detector_name: pipeline.evaluate_crops(recognizer, split)}}
 
 

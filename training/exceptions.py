@@ -10,7 +10,7 @@ class KerasFileError(ValueError):
 
 
 class ParityError(Exception):
-    """An exported file answers differently from the model it was made from."""
+    """An exported file predicts differently from the model that it was made from."""
 
 
 class PublishError(Exception):

@@ -1,4 +1,4 @@
-"""Explore a dataset before training: write a page of figures, under `runs/` because they show people.
+"""Explore a dataset before training: write a page of figures. They show people, so write it under `runs/`.
 
 python -m training.explore --dataset PATH_OR_HUB_ID --out runs/explore
 """
@@ -33,7 +33,7 @@ def explore(splits: Splits, name: str, out: Path, seed: int = 0) -> str:
     """Write the figures into `out`, and return the page that shows them, in Markdown."""
     rng = np.random.default_rng(seed)
     parts = [
-        f"# {name}\n\nIt shows people: do not publish it.",
+        f"# {name}\n\nThis page shows people: do not publish it.",
         _distribution(splits, out),
         _faces(splits, out, rng),
         _agreement(splits, out),
@@ -101,7 +101,7 @@ def agreement(split: Split) -> np.ndarray:
 def _agreement(splits: Splits, out: Path) -> str:
     every = joined(splits)
     if not np.any(every.ferplus_labels >= 0):
-        return "## FER+\n\nThis dataset holds no FER+ votes."
+        return "## FER+\n\nThis dataset has no FER+ votes."
     counts = agreement(every)
     plots.confusion(
         counts.tolist(), "The labels and FER+'s majority", out / "agreement.png",
@@ -121,8 +121,8 @@ def _agreement(splits: Splits, out: Path) -> str:
     return "\n\n".join(
         [
             "## FER+",
-            f"FER+ has a majority for one of the seven emotions on {voted} of {counts.sum()} images. It is "
-            f"the label on {percent(np.trace(counts) / voted)}% of them.",
+            f"On {voted} of {counts.sum()} images, FER+ has a majority for one of the seven emotions. It agrees with "
+            f"the label on {percent(np.trace(counts) / voted)}% of these.",
             _figure("agreement.png", "Heat map: FER+ majorities for each label"),
             table(("Label", "images", "FER+ agrees %", "most frequent other", "in %"), rows),
         ]
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.explore", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
+    parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz made by training.data")
     parser.add_argument("--out", type=Path, required=True, help="a folder under runs/ or outside of the checkout")
     args = parser.parse_args(argv)
     try:

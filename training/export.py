@@ -45,7 +45,7 @@ MAX_TRIES = 3  # blends to convert until one passes the parity check
 CARD = """# {name}
 
 The classifier of `{model}`, converted by `python -m training.export --keras`. Its outputs are {labels}, in this order.
-The file agrees with Keras on at least 99.5% of {images} images: {converted[gate]}.
+The file predicts the same label as Keras on at least 99.5% of {images} images ({converted[gate]}).
 Measure its accuracy and calibration with `python -m training.evaluate`.
 
 ```python
@@ -59,7 +59,7 @@ for face in recognizer.recognize(read_image("photo.jpg")):
 
 
 def export(model: keras.Model, validation: Split, folder: Path, about: dict[str, Any], quantize: bool = True) -> dict:
-    """Export a trained model of `training.model.models`: calibrate both heads and blend them as validation prefers.
+    """Export a trained model of `training.model.models`: calibrate both heads on validation, and blend them.
 
     Args:
         model: The trained model.
@@ -157,15 +157,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m training.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, help="a run folder of training.train")
+    source.add_argument("--run", type=Path, help="a run folder made by training.train")
     source.add_argument("--keras", type=Path, help="your own .keras or .h5 file")
     add = parser.add_argument
-    add("--dataset", help="its validation split is used for calibration and blend (default: the run's dataset)")
+    add("--dataset", help="its validation split is used to calibrate and blend (default: the run's dataset)")
     add("--out", type=Path, required=True, help="the checkpoint folder to write")
     add("--float32", action="store_true", help="keep float32 weights instead of int8")
     add("--keep", type=Path, help="with --run: also save the float32 model here, for fine-tuning")
-    add("--labels", help="with --keras: the labels of its outputs, in order, separated by commas")
-    add("--rescale", choices=keras_file.RESCALE, help="with --keras: its input range, if not 0 to 255")
+    add("--labels", help="with --keras: the labels of the file's outputs, in order, separated by commas")
+    add("--rescale", choices=keras_file.RESCALE, help="with --keras: how pixels were scaled in its training")
     add("--images", type=Path, nargs="*", default=[], help="with --keras: images of faces to compare on if there is "
         "no --dataset")  # fmt: skip
     args = parser.parse_args(argv)
@@ -246,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{head}: {fitted['held_out_accuracy']:.1%} cross-validated accuracy after calibration")
     print(f"{args.out}: {(args.out / MODEL).stat().st_size / 1e6:.2f} MB, {measured}")
     if args.keras and not args.dataset:
-        print("no --dataset: the temperature is 1, so calibration is the original model's", file=sys.stderr)
+        print("no --dataset: the temperature is 1, so the probabilities are the original model's", file=sys.stderr)
     return 0
 
 

@@ -1,10 +1,10 @@
-"""Fine-tune our CNN on your own photos, from a folder with one subfolder per emotion to a checkpoint that is served.
+"""Fine-tune our CNN on your own photos: from a folder with one subfolder per emotion to a checkpoint to serve.
 
     python -m training.finetune --dataset MY_PHOTOS --out runs/mine
 
 About 50 images per emotion are enough to begin with. Faces are detected and cropped as in serving; images smaller than
-96 pixels are taken as face crops. A fifth of the images is held out to choose the best epoch and calibrate, and another
-fifth to measure the result.
+96 pixels are used whole, as face crops. A fifth of the images is held out to choose the best epoch and to calibrate,
+and another fifth to measure the result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LARGE, MEDIUM = 4000, 1000  # training images
 
 
 def training_options(images: int) -> list[str]:
-    """Return the options of training.train that suit a number of training images: more, smaller steps for fewer."""
+    """Return the options of training.train that suit a number of training images: fewer images, smaller batches."""
     if images >= LARGE:
         return []
     batch, epochs = (64, 10) if images >= MEDIUM else (16, 20)
@@ -63,7 +63,7 @@ def prepare(dataset: Path, out: Path) -> tuple[Path, Splits]:
 
 
 def finetune(dataset: Path, out: Path, options: Sequence[str] = ()) -> Path:
-    """Fine-tune on a folder of class folders; `options` are further ones of training.train.
+    """Fine-tune on a folder of class folders; `options` are passed on to training.train.
 
     Returns:
         The checkpoint folder, evaluated on validation and test.
@@ -78,7 +78,7 @@ def finetune(dataset: Path, out: Path, options: Sequence[str] = ()) -> Path:
     train.train(*train.parse([*start, *training_options(len(splits["train"])), *options]))
     try:
         export_run(run, str(packed), checkpoint)
-    except ParityError:  # on few images, one label that int8 changes is already too many
+    except ParityError:  # with few images, a single label that int8 changes is already too many
         print("int8 weights change too many labels: keeping float32", file=sys.stderr)
         export_run(run, str(packed), checkpoint, quantize=False)
     for split in ("validation", "test"):
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", type=Path, required=True, help="new folder for the run and the checkpoint, such as runs/mine"
     )
     parser.add_argument(
-        "--epochs", type=bounded_int(1), help="passes over the training images (default: by their number)"
+        "--epochs", type=bounded_int(1), help="passes over the training images (default: depends on how many there are)"
     )
     args = parser.parse_args(argv)
     options = ["--epochs", str(args.epochs)] if args.epochs else []

@@ -35,7 +35,7 @@ def check(folder: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: It is not a usable checkpoint, or its metrics are missing or belong to another model file.
-        PublishError: It did not pass a parity check, or its metrics are incomplete.
+        PublishError: The checkpoint did not pass a parity check, or its metrics are incomplete.
     """
     EmotionClassifier(read(folder))
     config = read_config(folder)
@@ -54,7 +54,7 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
-    """Convert the metrics to the Hub's `model-index`: shares, by split and labels."""
+    """Convert the metrics to the Hub's `model-index`, by split and labels, as shares from 0 to 1."""
     found = []
     dataset, _, revision = metrics["dataset"].partition("@")
     for split, against in sorted(metrics["splits"].items()):
@@ -82,8 +82,8 @@ def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
 def model_card(folder: Path, metrics: Mapping[str, Any], repo: str) -> str:
     """Make the card for `repo`, with the results in its header.
 
-    For a model from `training.train` it is rendered anew. A converted Keras file keeps the card that `training.export`
-    began and its owner completed, with the owner's licence and words.
+    For a model from `training.train`, the card is rendered anew. A converted Keras file keeps the card that
+    `training.export` began and its owner completed, with the owner's licence and words.
     """
     if "converted" in read_config(folder):
         own = (folder / CARD).read_text(encoding="utf-8").rstrip()
@@ -129,7 +129,7 @@ def model_files(folder: Path, repo: str, keras_file: Path | None = None) -> dict
 def main(argv: Sequence[str] | None = None) -> int:
     """Publish a model from the command line."""
     command = parser("python -m training.publish", __doc__)
-    command.add_argument("--checkpoint", type=Path, required=True, help="folder of training.export and .evaluate")
+    command.add_argument("--checkpoint", type=Path, required=True, help="folder made by training.export and .evaluate")
     command.add_argument("--keras", type=Path, help=f"also publish this .keras file, as {KERAS}, for fine-tuning")
     command.add_argument("--tag", default=f"v{__version__}", help="name of the version (default: %(default)s)")
     args = command.parse_args(argv)

@@ -4,9 +4,9 @@ r"""Restore a served ResNet50V2 to a Keras file that can be trained further.
     python -m training.train --model resnet50v2 --recipe finetune --init runs/served.keras --dataset MY_FACES \
         --out runs/mine
 
-A ResNet50V2's Keras file is four times as large as the served file, so often only the latter is kept. (Our CNN's Keras
-file is in `training/checkpoints`.) In the served file, weights are rounded to int8, and batch normalization is folded
-into the preceding convolutions. This command unfolds it, using the statistics of the dataset's training images.
+A ResNet50V2's Keras file is four times as large as the served file, so often only the served file is kept. (Our CNN's
+Keras file is in `training/checkpoints`.) In the served file, weights are rounded to int8, and batch normalization is
+folded into the preceding convolutions. This command unfolds it, using the statistics of the dataset's training images.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ KINDS = {
     "resize/size": "size",
 }
 CONSTANT = re.compile(rf"[^/]+/(?P<layer>\w+?)(_\d+)?/(?P<what>{'|'.join(KINDS)})")
-BATCHES, BATCH = 8, 128  # of training images, for the statistics
+BATCHES, BATCH = 8, 128  # number and size of the batches of training images for the statistics
 # Batch normalization makes the scale of the kernel before it arbitrary. Our three cycles of Adam added this much to the
-# initial values (root mean square). Larger kernels would learn more slowly, smaller ones would forget.
+# initial values (root mean square). Larger kernels would learn more slowly, and smaller ones would forget.
 LEARNED = 0.03
 
 Weights = dict[tuple[str, str], np.ndarray]
@@ -92,28 +92,28 @@ def served_weights(path: Path) -> Weights:
 
 
 def restore(folder: Path, train: Split, seed: int = 0) -> keras.Model:
-    """Rebuild the network of a checkpoint folder. It predicts as the file does, and can be trained.
+    """Rebuild the network of a checkpoint folder. It predicts what the file does, and can be trained.
 
     Args:
-        folder: A ResNet50V2 checkpoint of `training.export`.
+        folder: A ResNet50V2 checkpoint made by `training.export`.
         train: Images of its input size, for the statistics of batch normalization.
         seed: For choosing and augmenting images.
 
     Raises:
         CheckpointError: The folder is not a checkpoint, or its model file is damaged.
-        DataError: It is not a ResNet50V2, or lacks a head.
+        DataError: The checkpoint is not a ResNet50V2, or lacks a head.
     """
     checkpoint, config = read(folder), read_config(folder)
     EmotionClassifier(checkpoint)  # LiteRT checks the file; reading it below does not
     share = config.get("fer2013_share")
     if config.get("model") != "resnet50v2" or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise DataError(f"{folder} is not a ResNet50V2 of training.export with both heads")
+        raise DataError(f"{folder} is not a ResNet50V2 made by training.export with both heads")
     try:
         weights = served_weights(checkpoint.model_file)
         network = build_resnet50v2(checkpoint.input_size, int(weights["enlarge", "size"][0]), weights=None)
         _set_weights(network, weights, share)
     except (KeyError, IndexError, ValueError) as error:
-        raise DataError(f"{checkpoint.model_file} is not a ResNet50V2 of training.export: {error}") from error
+        raise DataError(f"{checkpoint.model_file} is not a ResNet50V2 made by training.export: {error}") from error
     _measure_statistics(network, train, np.random.default_rng(seed))
     return network
 
@@ -157,7 +157,7 @@ def _measure_statistics(network: keras.Model, train: Split, rng: np.random.Gener
         batches.append(keras.ops.convert_to_tensor(augment(train.images[rows], rng)[..., None]))
     outputs = {id(network.input): batches}
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
-    last = {id(tensor): layer for layer in layers for tensor in _inputs(layer)}  # to use the tensor
+    last = {id(tensor): layer for layer in layers for tensor in _inputs(layer)}  # the last to use each tensor
     for layer in layers:
         given = list(zip(*(outputs[id(tensor)] for tensor in _inputs(layer)), strict=True))
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -202,8 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.restore", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, help="a ResNet50V2 checkpoint folder of training.export")
-    add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
+    add("--checkpoint", type=Path, required=True, help="a ResNet50V2 checkpoint folder made by training.export")
+    add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz made by training.data")
     add("--out", type=Path, required=True, help="the .keras file to write")
     args = parser.parse_args(argv)
     if args.out.suffix != ".keras":

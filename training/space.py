@@ -26,7 +26,7 @@ FOLDERS = ("ui/", "deepfer/")  # published whole; files that are no longer in th
 GENERATED = ("__pycache__", ".DS_Store", ".ipynb_checkpoints")
 THUMBNAIL = "ui/public/thumbnail.png"  # what a link to the Space shows
 IMAGE = re.compile(r"!\[[^\]]*\]\((?!https?:)([^)]+)\)")
-USAGE = "Its settings take DEEPFER_MODEL and DEEPFER_REVISION as variables."
+USAGE = "To serve another model, set the variables DEEPFER_MODEL and DEEPFER_REVISION in its settings."
 
 
 def front_matter(readme: str) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def faults(header: Mapping[str, Any], files: Files) -> list[str]:
 
 
 def with_thumbnail(readme: str, repo: str) -> str:
-    """Add the address of the thumbnail in the Space to a README's header; the Hub takes no relative one."""
+    """Add the address of the thumbnail in the Space to a README's header; the Hub needs a full address."""
     address = f"{HfApi().endpoint}/spaces/{repo}/resolve/main/{THUMBNAIL}"
     return readme.replace("---\n", f"---\nthumbnail: {address}\n", 1)
 

@@ -30,8 +30,8 @@ from training.model.models import HEADS
 def predict(model: keras.Model, train: Split, validation: Split) -> dict[str, np.ndarray]:
     """Predict `train` with each trained head: float32 `(N, 7)`, calibrated, averaged over image and mirror image.
 
-    A head that does no better on validation than always answering the most frequent label was never trained, and is
-    left out.
+    A head whose accuracy on validation does not exceed the share of the most frequent label counts as untrained, and
+    is left out.
 
     Raises:
         DataError: The model does not have the heads of `training.model.models`.
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.teachers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--teacher", type=Path, action="append", required=True, help="a .keras file of training.train")
-    parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
+    parser.add_argument("--dataset", required=True, help="folder, Hub id (id@revision) or .npz made by training.data")
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write (float16)")
     args = parser.parse_args(argv)
     try:
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         by_head = {head: [f[head] for f in found if head in f] for head in HEADS}
         for head, predictions in by_head.items():
             if not predictions:
-                raise DataError(f"on the {head} labels, no teacher is better than answering the most frequent one")
+                raise DataError(f"no teacher beats always predicting the most frequent of the {head} labels")
         means = {head: np.mean(predictions, axis=0) for head, predictions in by_head.items()}
         save_soft_targets(args.out, splits["train"], means)
     except (DataError, KerasFileError, OSError) as error:

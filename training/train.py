@@ -1,7 +1,7 @@
 """Train a network into a run folder.
 
     python -m training.train --model cnn --dataset PATH_OR_HUB_ID --out runs/cnn
-    python -m training.train --model cnn --dataset PATH_OR_HUB_ID --out runs/smoke --recipe smoke    # a minute
+    python -m training.train --model cnn --dataset PATH_OR_HUB_ID --out runs/smoke --recipe smoke    # takes a minute
     python -m training.train --model cnn --dataset MY_FACES --out runs/mine --recipe finetune --init cnn
 
 The run folder holds `run.json` (settings, data and versions), `log.csv` (one row per epoch), `best.keras` (the epoch
@@ -113,7 +113,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Recipe]:
     )
     add = parser.add_argument
     add("--model", required=True, choices=sorted(BUILDERS), help="the network")
-    add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz of training.data")
+    add("--dataset", required=True, help="folder, Hub id (id@revision) or .npz made by training.data")
     add("--out", type=Path, required=True, help="the run folder")
     add("--recipe", default="default", help="phases and settings: " + "; ".join(
         f"{model}: {', '.join(recipes)}" for model, recipes in RECIPES.items()))  # fmt: skip
@@ -121,10 +121,10 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Recipe]:
     add("--weights", help='initial weights of ResNet50V2\'s base: "imagenet", a weights file, or "none"')
     add("--teachers", type=Path, help="soft targets made by training.teachers (default: ours if they fit the dataset)")
     add("--resume", action="store_true", help="continue the run in --out after its last finished epoch")
-    add("--epochs", type=bounded_int(1), help="of each phase (default: the recipe's)")
+    add("--epochs", type=bounded_int(1), help="epochs of each phase (default: the recipe's)")
     add("--batch-size", type=bounded_int(1), help="images per step (default: the recipe's)")
     add("--learning-rate", type=float, help="peak learning rate (default: the recipe's)")
-    add("--seed", type=bounded_int(0), default=0, help="of initial weights, order and augmentation")
+    add("--seed", type=bounded_int(0), default=0, help="seed for initial weights, order of images and augmentation")
     args = parser.parse_args(argv)
     if args.recipe not in RECIPES[args.model]:
         parser.error(f"{args.model} has the recipes {', '.join(RECIPES[args.model])}, not {args.recipe!r}")
@@ -154,7 +154,7 @@ def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
 
 
 def adapt(recipe: Recipe, train: Split, soft_targets: Targets | None) -> Recipe:
-    """Turn off what this processor or dataset lacks: bfloat16, FER+ votes."""
+    """Turn off what this processor (bfloat16) or dataset (FER+ votes) does not have."""
     if any(phase.mixed_precision for phase in recipe) and not has_bfloat16():
         print("this processor has no bfloat16: training in float32", file=sys.stderr)
         recipe = tuple(replace(phase, mixed_precision=False) for phase in recipe)

@@ -1,7 +1,7 @@
 """BodyLimit: limits the size of each request's body, and how slowly it may arrive.
 
-Gradio limits the size of each uploaded file, but neither their number nor the size of JSON, which it reads into memory
-whole, and it waits forever for the rest of a body.
+Gradio limits the size of each uploaded file, but not the number of files, nor the size of JSON, which it reads into
+memory whole. And it waits forever for the rest of a body.
 """
 
 import asyncio

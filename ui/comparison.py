@@ -46,7 +46,7 @@ class Comparison:
         self._lock = threading.Lock()
 
     def _recognizers(self) -> list[EmotionRecognizer]:
-        with self._lock:  # or two visitors at once would load a model twice
+        with self._lock:  # otherwise two visitors at once would load a model twice
             for checkpoint in self._others[len(self._loaded) :]:
                 self._loaded.append(EmotionRecognizer(EmotionClassifier(checkpoint), self._recognizer.detector))
         return [self._recognizer, *self._loaded]

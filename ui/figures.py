@@ -19,16 +19,16 @@ class Figures:
     """The served output's figures in a checkpoint's `metrics.json`, on the first of `SPLITS` that was measured.
 
     Attributes:
-        images: Their number.
-        source: Where they come from, in words.
+        images: The number of images.
+        source: Where the images come from, in words.
         truth: What the predictions are compared with, in words.
         accuracy: A share from 0 to 1, like all accuracies here.
         interval: The 95% confidence interval of the accuracy.
         deduplicated: Accuracy without images that have a near-duplicate in training; None if there are none.
         balanced: Mean recall of the emotions that occur.
         ece: Expected calibration error.
-        precision: Of each emotion; None if it was never predicted.
-        recall: Of each emotion; None if it does not occur.
+        precision: Precision of each emotion; None if it was never predicted.
+        recall: Recall of each emotion; None if it does not occur.
         confusion: For each true emotion, how often each emotion was predicted, in the order of `LABELS`.
         corruptions: Accuracy on the validation split for each corruption at its strongest; empty if not measured.
         corrupted_images: Number of images that were corrupted.
@@ -50,7 +50,7 @@ class Figures:
 
     @property
     def rarest(self) -> tuple[str, int]:
-        """The emotion that the fewest images show, of those that any does, and their number."""
+        """The emotion that the fewest images show, but at least one, and the number of these images."""
         counts = {label: sum(row) for label, row in self.confusion.items() if sum(row)}
         return min(counts.items(), key=lambda item: item[1], default=("", 0))
 

@@ -1,4 +1,4 @@
-"""The page's folder: holds everything that visitors send and receive, and deletes it after a while.
+"""The page's folder, which holds everything that visitors send and receive, and its cleaner.
 
 Gradio's own `delete_cache` handles only complete uploads, and leaves everything behind if the server is killed. This
 module must not import Gradio, which reads GRADIO_TEMP_DIR when it is imported.
@@ -126,7 +126,7 @@ def entries(folder: Path | str) -> Iterator[Entry]:
                 is_folder, stat = item.is_dir(follow_symlinks=False), item.stat(follow_symlinks=False)
                 if is_folder:
                     yield from entries(item.path)
-                # Some file systems assign blocks late, or report none. A file with two names is counted half at each.
+                # Some file systems assign blocks late, or report none. A file with two names counts half for each.
                 size = max(stat.st_size, 512 * getattr(stat, "st_blocks", 0))
                 size //= 1 if is_folder else max(1, stat.st_nlink)
                 yield Entry(item.path, is_folder, stat.st_ctime, size)

@@ -27,7 +27,7 @@ class Visitor:
         tracker: Follows the faces in its frames. Hold `lock` while using it.
         address: The client's address at its first frame, or None if that cannot be trusted.
         last_seen: Time of its last frame, by the event loop's clock.
-        last_slot: Number of the last slot it was given: of those waiting, the lowest goes first.
+        last_slot: Number of the last slot it was given. Among those waiting, the lowest goes first.
         last_face: Time of its last frame with a face.
         running: How many of its frames are being recognized.
         waiting: Resolves to True when its waiting frame gets a slot and to False when it is dropped; None if no frame
@@ -134,7 +134,7 @@ class FrameScheduler:
             self._pass_slot_on(visitor)
 
     def found_face(self, token: str, visitor: Visitor) -> None:
-        """Note that the visitor's frame holds a face, and remember the visitor again if it was evicted meanwhile."""
+        """Record that the visitor's frame shows a face, and remember the visitor again if it was evicted meanwhile."""
         visitor.last_face = visitor.last_seen
         if token not in self._visitors:
             with suppress(Busy):

@@ -15,5 +15,5 @@ def encode_jpeg(image: np.ndarray, quality: int = QUALITY) -> bytes:
 
 
 def jpeg_uri(image: np.ndarray, quality: int = QUALITY) -> str:
-    """The same as a data URI."""
+    """An image, as for `encode_jpeg`, as a data URI."""
     return data_uri("image/jpeg", encode_jpeg(image, quality))

@@ -1,4 +1,4 @@
-"""Line: visitors wait here for something that only one of them can have at a time, and see how many are ahead."""
+"""Line: visitors wait here for something that only one of them can use at a time, and see how many are ahead."""
 
 import threading
 import time
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from deepfer import DeepFERError
 
-POLL_S = 0.5  # how long a visitor waits between two looks at the line: who leaves is noticed after this time
-SILENCE_S = 60.0  # a place is lost after this time without a look; visitors who are there look far more often
+POLL_S = 0.5  # time between a visitor's checks of the line; a visitor who leaves is noticed within this time
+SILENCE_S = 60.0  # a place is lost after this time without a check; visitors who are there check far more often
 
 
 class LineFull(DeepFERError):
@@ -25,7 +25,7 @@ class Line:
     def __init__(self, limit: int, silence_s: float = SILENCE_S) -> None:
         self._limit = limit
         self._silence_s = silence_s
-        self._seen: dict[Place, float] = {}  # each place with the time of its last look, first one first
+        self._seen: dict[Place, float] = {}  # each place with the time of its last check, in order of arrival
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class Line:
         """Take the last place, and leave it when the block ends.
 
         Raises:
-            LineFull: There is none.
+            LineFull: No place is left.
         """
         place = Place(self)
         with self._changed:

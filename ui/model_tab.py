@@ -57,7 +57,7 @@ def size_mb(checkpoint: Checkpoint) -> float:
 
 
 def measures(checkpoints: Sequence[Checkpoint], known: Sequence[Known]) -> dict[str, list[str]]:
-    """What tells the models apart, in words, with the figure of each."""
+    """The measures by which the models differ, in words, with each model's figure."""
 
     def shown(figure: Callable[[Figures], str]) -> list[str]:
         return [figure(found) if found else "unknown" for found, _ in known]
@@ -94,7 +94,7 @@ def figures_or_reason(checkpoint: Checkpoint) -> Known:
 
 
 def model_html(checkpoint: Checkpoint, detector: str, known: Known | None = None) -> str:
-    """One model's figures, `known` already or read here."""
+    """One model's figures, which are read here unless `known`."""
     figures, unknown = known or figures_or_reason(checkpoint)
     size = checkpoint.input_size
     facts = {

@@ -23,7 +23,7 @@ from ui.uploads import store
 
 CROP_SIDE = 112  # pixels of a crop on its card, as in cards.css
 THUMB_SIDE = 96
-CROWD = 12  # from this number of faces, cards are one line each, and labels on the photo only numbers
+CROWD = 12  # from this number of faces on, a card is one line, and labels on the photo are only numbers
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PhotoView:
         annotated: The link to the photo with its faces drawn onto it, or None if it could not be read.
         thumbnail: A small copy as a data URI.
         cards: For each face its "face", "crop_uri" and "map_uri" (or None), and its box in percent of the photo.
-        seconds: Time that the faces took.
+        seconds: The time to recognize the faces.
     """
 
     result: Result

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def bundle(paths: Iterable[Path], start: str) -> str:
-    """Modules without their imports and exports, and a line that starts them."""
+    """The modules without their imports and exports, followed by a line that starts them."""
     modules = [path.read_text(encoding="utf-8") for path in sorted(paths)]
     code = re.sub(r"^(import .*\n|export )", "", "\n".join(modules), flags=re.MULTILINE)
     return f"{code}\n{start}"

@@ -31,8 +31,8 @@ LOG_LINES, LOG_S = 20, 60.0  # at most this many lines per logger in this time
 class Connection(H11Protocol):
     """One connection, closed if headers take longer than HEADERS_S, or if the client stops reading for that time.
 
-    When there are MAX_CONNECTIONS, a new one closes the one that has waited longest for headers. So half-sent requests,
-    however many, keep nobody out.
+    When there are MAX_CONNECTIONS, a new one closes the one that has waited longest for headers. So half-sent requests
+    keep nobody out, however many there are.
     """
 
     limit = MAX_CONNECTIONS
@@ -88,7 +88,7 @@ class Connection(H11Protocol):
 
 
 class LogLimit(logging.Filter):
-    """Passes LOG_LINES lines of a logger in LOG_S, and says later how many it suppressed."""
+    """Passes LOG_LINES lines of a logger in LOG_S, and reports later how many it suppressed."""
 
     def __init__(self) -> None:
         super().__init__()

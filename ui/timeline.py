@@ -80,7 +80,7 @@ def _shown(mean: np.ndarray | None) -> tuple[str, bool] | None:
 
 
 def _runs(values: Sequence[Value | None]) -> Iterator[tuple[Value, int, int]]:
-    """Each run of equal values as (value, start, end), without those of None and False."""
+    """Each run of equal values as (value, start, end), without runs of None or False."""
     start = 0
     for value, group in itertools.groupby(values):
         end = start + len(list(group))

@@ -82,13 +82,13 @@ def borrow(path: Path, folder: Path) -> Path:
 
 
 def delete(record: dict[str, Any]) -> bool:
-    """Delete an uploaded file at its visitor's wish.
+    """Delete an uploaded file when its visitor asks for it.
 
     Args:
         record: Gradio's record of the file, which the client may have forged.
 
     Returns:
-        Whether it is gone; False for what belongs to the page, such as an example, or if the system refuses.
+        Whether the file is gone; False if it belongs to the page, such as an example, or cannot be deleted.
     """
     path = record.get("path") or ""
     if not is_stored(path) or os.path.realpath(path) in SPARED or os.path.abspath(path) in SPARED:

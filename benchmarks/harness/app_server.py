@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60  # the start takes about four on an idle machine
+PATIENCE_S = 60  # on an idle machine, the start takes about four
 
 
 @dataclass
@@ -73,7 +73,7 @@ def wait(server: AppServer) -> None:
     """Return once the page answers.
 
     Raises:
-        RuntimeError: It has exited, or does not answer in time.
+        RuntimeError: The server has exited, or does not answer in time.
     """
     end = time.monotonic() + PATIENCE_S
     while server.process.poll() is None and time.monotonic() < end:

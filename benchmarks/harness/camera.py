@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.composed_images import astronaut_head
 
-FPS = 30  # at which Chromium plays a .mjpeg file, in a loop
+FPS = 30  # Chromium plays a .mjpeg file at this rate, in a loop
 WIDTH, HEIGHT = 640, 480
 BITS = 12  # of the barcode: white or black blocks along the top edge
 BLOCK_HEIGHT = 24

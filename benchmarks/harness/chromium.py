@@ -20,7 +20,7 @@ INSTALL = "install it with `apt-get install chromium` or `.venv/bin/playwright i
 
 @contextmanager
 def playing() -> Iterator[Any]:
-    """Yield Playwright, or a line that says it is missing. It cannot start twice in one thread."""
+    """Yield Playwright, or a line saying that it is missing. Playwright cannot start twice in one thread."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -32,7 +32,7 @@ def playing() -> Iterator[Any]:
 
 @contextmanager
 def chromium(playwright: Any, *flags: str) -> Iterator[Any]:
-    """Yield Chromium, started with more flags, or a line that says how to install it. Passes on `playing`'s line."""
+    """Yield Chromium, started with more flags, or a line saying how to install it, or the line from `playing`."""
     if isinstance(playwright, str):
         yield playwright
         return

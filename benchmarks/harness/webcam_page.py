@@ -1,4 +1,4 @@
-"""The webcam tab in Chromium, with a fake camera and a slower network if wanted."""
+"""Opens the webcam tab in Chromium, with a fake camera and optionally a slower network."""
 
 from __future__ import annotations
 

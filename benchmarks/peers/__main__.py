@@ -1,4 +1,4 @@
-"""Compare DeepFER with other libraries on the same images, in one run, taking turns.
+"""Compare DeepFER with other libraries on the same images, in one run in which they take turns.
 
     python -m benchmarks.peers [--yunet FILE.onnx]                  # everything; installs each library first, once
     python -m benchmarks.peers --only "DeepFER, CNN" --here --turns 1 --images 2    # a quick test
@@ -91,7 +91,7 @@ class Contender:
 
 
 def contenders(yunet: Path | None) -> list[Contender]:
-    """All contenders, ours first; with YuNet as our detector too if its file is given."""
+    """All contenders, ours first; one of ours uses YuNet if its file is given."""
     photo, whole = f"up to {PHOTO.max_pixels / 1e6:g} MP", "whole image"
 
     def ours(title: str, model: str, at: str, **options: Any) -> Contender:
@@ -149,7 +149,7 @@ class Run:
         return Process(python, contender.kind, contender.options, one_core)
 
     def each(self, call: Callable[[Contender], Answer], only: list[Contender] | None = None) -> dict[Contender, Answer]:
-        """The result of `call` for each contender; one that fails drops out."""
+        """The result of `call` for each contender. A contender that fails drops out."""
         answers = {}
         for contender in self.able() if only is None else only:
             try:
@@ -259,14 +259,14 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--yunet", type=Path, help="YuNet's .onnx file, to measure it beside our own detector")
+    add("--yunet", type=Path, help="YuNet's .onnx file, to measure it as well as our own detector")
     add("--only", nargs="+", metavar="TITLE", help="only these contenders")
     add("--here", action="store_true", help="install nothing: run everything in this environment")
     add("--environments", type=Path, default=ENVIRONMENTS, help=f"default: {ENVIRONMENTS.relative_to(ROOT)}")
     add("--turns", type=int, default=20, help="default: 20")
-    add("--images", type=int, default=60, help="in the folder (default: 60)")
+    add("--images", type=int, default=60, help="images in the folder (default: 60)")
     add("--dataset", type=Path, help="a FER2013 folder; without it no accuracy is measured")
-    add("--crops", type=int, help="of the test split (default: all)")
+    add("--crops", type=int, help="how many crops of the test split to use (default: all)")
     add("--out", type=Path, default=OUT, help=f"default: {OUT.relative_to(ROOT)}")
     add("--chart", type=Path, default=CHART, help=f"default: {CHART.relative_to(ROOT)}")
     args = parser.parse_args(argv)

@@ -1,10 +1,10 @@
-"""The libraries, each called as its documentation shows, behind one protocol.
+"""Calls the libraries as their documentation shows, behind one protocol.
 
     python -P benchmarks/peers/contenders.py CLASS '{"option": "value"}' [--one-core]
 
-runs in a library's own environment, so it imports nothing of ours except, for `DeepFER`, the package. Each line of
-stdin is a question, a JSON object; each line of stdout, its answer. {"do": "load"} comes first, then the names of `do_`
-functions with their arguments. An answer with "error" says what failed.
+This program runs in a library's own environment, so it imports nothing of ours except, for `DeepFER`, the package.
+Each line of stdin is a question, a JSON object; each line of stdout is its answer. {"do": "load"} comes first, then the
+names of `do_` functions with their arguments. An answer with "error" says what failed.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def do_recognize(contender: Any, image: str, times: int) -> dict[str, Any]:
 
 
 def do_answer(contender: Any, photo: str, crops: str) -> dict[str, Any]:
-    """The first answer: for a photo's file, or for a crop if the library has no detector."""
+    """Give the first answer: for a photo's file, or for a crop if the library has no detector."""
     if hasattr(contender, "recognize"):
         contender.recognize(contender.read(photo))
     else:
@@ -207,10 +207,10 @@ def _milliseconds(times: int, call: Any) -> tuple[list[float], Any]:
 
 def main() -> None:
     name, options = sys.argv[1], json.loads(sys.argv[2])
-    if "--one-core" in sys.argv:  # before anything counts the cores
+    if "--one-core" in sys.argv:  # first, because libraries count the cores when they load
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # so that what libraries print does not mix with answers
+    os.dup2(2, 1)  # so that the libraries' output does not mix with answers
     contender = None
     for line in sys.stdin:
         question = json.loads(line)

@@ -1,4 +1,4 @@
-"""One environment per library, made from `benchmarks/requirements/NAME.txt` and kept until that file changes."""
+"""Makes an environment for each library from `benchmarks/requirements/NAME.txt`, and keeps it until that changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CannotInstallError(Exception):
 
 
 def interpreter(name: str, folder: Path) -> Path:
-    """The Python of an environment in `folder`, which is made if it is missing or its requirements have changed.
+    """The Python of an environment in `folder`. The environment is made if it is missing or its requirements changed.
 
     Raises:
         CannotInstallError: pip cannot install what is required.

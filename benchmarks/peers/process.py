@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.peers.environments import ROOT
 
 PROGRAM = Path(__file__).with_name("contenders.py")
-PATIENCE_S = 600  # for one answer; the first may have to download weights
+PATIENCE_S = 600  # for one answer; for the first, the library may download weights
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
 
 
@@ -57,7 +57,7 @@ class Process:
         """The answer to one question.
 
         Raises:
-            NoAnswerError: It failed, exited, or took longer than `PATIENCE_S`.
+            NoAnswerError: The process failed, exited, or took longer than `PATIENCE_S`.
         """
         assert self._process.stdin
         assert self._process.stdout

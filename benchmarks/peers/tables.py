@@ -42,12 +42,12 @@ def shown(value: float | None, form: str) -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """What each library costs and how accurate it is, how fast it processes whole images, and our ratios to it."""
+    """Tables: cost and accuracy of each library, its time for whole images, and its ratios to DeepFER."""
     return "\n\n".join(part for part in (costs(result), pipelines(result), ratios(result), notes(result)) if part)
 
 
 def summary(result: dict[str, Any]) -> str:
-    """One short table: DeepFER on photos with its CNN, and the other libraries measured."""
+    """A short table: DeepFER on photos with its CNN, and the other libraries measured."""
     named = {c["title"]: c for c in measured(result)}
     ours = next(c for title, c in named.items() if c["ours"] and "frame" not in title)
     rows = [
@@ -71,7 +71,7 @@ def measured(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def classifier_ms(result: dict[str, Any]) -> dict[str, float]:
-    """Milliseconds for one crop on one core by each embedded model's name."""
+    """Milliseconds for one crop on one core, by the name of the embedded model."""
     ours = [c for c in measured(result) if c["ours"]]
     return {c["title"].split(", ")[1].lower(): c["classifier_ms"]["1"] for c in reversed(ours)}
 
@@ -145,7 +145,7 @@ def notes(result: dict[str, Any]) -> str:
     if folder:
         lines.append(
             f"The folder holds {folder['pictures']} images of 1 MP with {folder['faces']} faces; DeepFER's time is "
-            "its command's, including start-up."
+            "that of its command, including start-up."
         )
     if served:
         lines.append("DeepFER's accuracy is that of its FER2013 head: the other libraries know only those labels.")

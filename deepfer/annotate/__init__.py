@@ -1,4 +1,4 @@
-"""Annotate a data set of any size: photos and videos in, Parquet files with a row per face out.
+"""Annotates a data set of any size: reads photos and videos, writes Parquet files with a row per face.
 
     from deepfer.annotate import annotate
     summary = annotate("photos/", "faces/")
@@ -49,17 +49,17 @@ def annotate(
 
     Writes `data/train-00000.parquet` and so on, with a row per face and the columns of the command line's CSV, one row
     for an image without a face, and one with `error` for an input that could not be read; `README.md`, a data-set card;
-    and `manifest.json`. `datasets.load_dataset(out)` reads them. A progress bar is on stderr. If a run is interrupted,
-    the same call continues it: finished shards are kept.
+    and `manifest.json`. `datasets.load_dataset(out)` reads them. A progress bar is shown on stderr. If a run is
+    interrupted, the same call continues it: finished shards are kept.
 
     Args:
         source: A folder of images and videos, of Parquet files with a column of images, or of `datasets.save_to_disk`;
-            a text file with a path or URL per line; a Parquet file; any URL for fsspec; or a data set on the Hub,
-            "user/name" or "user/name@revision".
+            a text file with a path or URL per line; a Parquet file; any URL that fsspec reads; or a data set on the
+            Hub, "user/name" or "user/name@revision".
         out: The folder of the results. With Ray, every node must reach it.
-        engine: "local" (processes of this machine) or "ray" (a cluster).
+        engine: "local" (processes on this machine) or "ray" (a cluster).
         workers: The number of processes; one per core if None.
-        address: The address of a running Ray cluster; None for one of its own on this machine.
+        address: The address of a running Ray cluster; None starts Ray on this machine.
         chunk: Inputs per shard.
         model: As for `EmotionRecognizer.from_pretrained`.
         revision: The model's branch, tag or commit on the Hub.
@@ -106,7 +106,7 @@ def _check(source: Path, out: Path, engine: str, workers: int | None, address: s
     if chunk < 1 or (workers is not None and workers < 1):
         raise AnnotationError("chunk and workers must be at least 1")
     if address is not None and engine != "ray":
-        raise AnnotationError("an address is for the engine ray")
+        raise AnnotationError("an address needs the engine 'ray'")
     require("annotate", "pyarrow", "datasets")
     if engine == "ray":
         require("scale", "ray.data")
@@ -117,7 +117,7 @@ def _check(source: Path, out: Path, engine: str, workers: int | None, address: s
 def _run(
     job: Job, recognizer: EmotionRecognizer, engine: str, workers: int | None, address: str | None, todo: list[int]
 ) -> Generator[int, None, None]:
-    """Annotate chunks. Yields the number of inputs that are done since the last step."""
+    """Annotate chunks. Yields the number of inputs finished since the last step."""
     if not todo:
         return
     if engine == "ray":

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deepfer.annotate",
         description="Find every face in a data set of any size and classify its emotion. Writes Parquet files with a "
-        "row per face. If it is interrupted, the same command continues.",
+        "row per face. If it is interrupted, the same command continues it.",
         epilog="Exit status: 0 on success, 1 if any input failed (the others are still processed), 2 for a usage "
         "error.",
     )
@@ -63,13 +63,13 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         metavar="SOURCE",
         help="a folder of images and videos, a text file with a path or URL per line, Parquet files with a column of "
-        "images, a folder of datasets.save_to_disk, a URL such as s3://bucket/photos, or a data set on the Hub: "
-        "user/name or user/name@revision",
+        "images, a folder written by datasets.save_to_disk, a URL such as s3://bucket/photos, or a data set on the "
+        "Hub: user/name or user/name@revision",
     )
     add("out", type=Path, metavar="OUT", help="the folder of the results; with Ray, every node must reach it")
-    add("--engine", choices=ENGINES, default="local", help="processes of this machine (default), or Ray")
+    add("--engine", choices=ENGINES, default="local", help="processes on this machine (default), or Ray")
     add("--workers", type=bounded_int(1), metavar="N", help="the number of processes (default: one per core)")
-    add("--address", metavar="HOST:PORT", help="a running Ray cluster, or auto (default: Ray on this machine)")
+    add("--address", metavar="HOST:PORT", help="a running Ray cluster, or auto to find it (default: start Ray)")
     add("--chunk", type=bounded_int(1), default=CHUNK, metavar="N", help=f"inputs per file (default: {CHUNK})")
     add("--model", metavar="SOURCE", help='"cnn" (default), "resnet50v2", a checkpoint folder, or a Hub repo user/name')
     add("--revision", metavar="REV", help="branch, tag or commit of the model's Hub repo")

@@ -1,4 +1,4 @@
-"""A source in the folder of `datasets.save_to_disk`."""
+"""A source in a folder written by `datasets.save_to_disk`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepfer.text import first_line, printable
 
 
 class ArrowSource:
-    """The rows of all splits, memory-mapped; see `Source`. An id is `split#row`, of a single split `train#row`."""
+    """The rows of all splits, memory-mapped; see `Source`. An id is `split#row`, or `train#row` without splits."""
 
     kind = "arrow"
     filesystem = None  # the items hold their bytes
@@ -25,7 +25,7 @@ class ArrowSource:
         """Read the folder's metadata.
 
         Raises:
-            AnnotationError: It cannot be read, has no rows, or has no column of images.
+            AnnotationError: The folder cannot be read, has no rows, or has no column of images.
         """
         require("annotate", "datasets")
         self._folder = folder.absolute()
@@ -50,7 +50,7 @@ class ArrowSource:
         except (OSError, ValueError, KeyError) as error:
             raise AnnotationError(f"{printable(self._folder)} cannot be read: {first_line(error)}") from error
         splits = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-        # As Arrow, the images are not decoded.
+        # In the Arrow format, `datasets` does not decode the images.
         return {split: table.with_format("arrow") for split, table in splits.items()}
 
     def __getstate__(self) -> dict[str, Any]:

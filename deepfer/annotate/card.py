@@ -55,15 +55,15 @@ feel.
 
 ## Columns
 
-There is one row per face. An input without a face has one row without `face`, and one that could not be read has one
-row with `error`. `path` and `face` together identify a row. For a video, a row is a person: their usual emotion, and
-the mean probabilities.
+There is one row per face. An input without a face has one row without `face`; an input that could not be read has
+one row with `error`. `path` and `face` together identify a row. For a video, there is one row per person, with their
+usual emotion and mean probabilities.
 
 | Column | Content |
 | --- | --- |
 | `path` | The input: its path in the source, or `file#row` |
 | `width`, `height` | In pixels |
-| `model`, `revision`, `detector` | What made the row |
+| `model`, `revision`, `detector` | The model and detector that made the row |
 | `faces` | The number of faces in the input |
 | `face` | The face's number, from 1; the largest face first |
 | `x1`, `y1`, `x2`, `y2` | The face's box in pixels; `x2` and `y2` are outside it |
@@ -113,7 +113,7 @@ def _card(manifest: Mapping[str, Any], summary: Summary) -> str:
 
 
 def _command(manifest: Mapping[str, Any]) -> str:
-    """The command that makes the same data set."""
+    """The command that produces the same data set."""
     model, detector = manifest["model"], manifest["detector"]
     words = ["python", "-m", "deepfer.annotate", manifest["source"], "OUT", "--chunk", str(manifest["chunk"])]
     words += ["--model", model["name"]] + (["--revision", model["revision"]] if model["revision"] else [])
@@ -122,7 +122,7 @@ def _command(manifest: Mapping[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as text of Markdown: a link for a data set on the Hub, else code."""
+    """A name in Markdown: a link for a data set on the Hub, else code."""
     repo = name.partition("@")[0]
     if HUB_ID.fullmatch(repo) and not Path(name).exists():
         return f"[{name}](https://huggingface.co/datasets/{repo})"

@@ -17,7 +17,7 @@ class MediaColumn:
 
     Attributes:
         name: Its name.
-        is_video: Whether `datasets` calls it a column of videos.
+        is_video: Whether `datasets` marks it as a column of videos.
     """
 
     name: str
@@ -32,16 +32,16 @@ class MediaColumn:
 
 
 def media_column(schema: Any, name: str) -> MediaColumn:
-    """The first column that `datasets` calls images or videos; else of bytes and paths; else of bytes.
+    """The first column that `datasets` marks as images or videos; else the first of bytes with paths; else of bytes.
 
-    Among several, one called "image" comes first.
+    Among several columns of a kind, one called "image" comes first.
 
     Args:
         schema: The table's `pyarrow.Schema`.
         name: The table's name, for the error message.
 
     Raises:
-        AnnotationError: There is none.
+        AnnotationError: There is no such column.
     """
     features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     kinds = {key: value.get("_type") for key, value in features.items() if isinstance(value, dict)}

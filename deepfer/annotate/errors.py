@@ -20,7 +20,7 @@ class RayError(DeepFERError):
 
 
 def require(extra: str, *modules: str) -> None:
-    """Check that packages are installed, which `pip install 'deepfer[extra]'` brings.
+    """Check that modules can be imported, which `pip install 'deepfer[extra]'` installs.
 
     Raises:
         AnnotationError: One of them is missing.

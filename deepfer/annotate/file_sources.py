@@ -1,4 +1,4 @@
-"""Sources of files: a folder, a list of paths and URLs, or the tree below a URL."""
+"""Sources that consist of files: a folder, a list of paths and URLs, or the tree below a URL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Files:
         names: The ids.
         root: What to put before a name to get its location.
         filesystem: As in `Source`.
-        errors: The number of an input that cannot be read to the reason.
+        errors: The reason for each input that cannot be read, by its number.
     """
 
     kind: str
@@ -71,10 +71,10 @@ def folder_source(folder: Path) -> Files:
 
 
 def list_source(file: Path) -> Files:
-    """The files that a text file names, one per line, relative to its folder; a name that is repeated counts once.
+    """The paths and URLs in a text file, one per line, relative to the file's folder; repeated lines count once.
 
     Raises:
-        AnnotationError: It cannot be read, is not text, or is empty.
+        AnnotationError: The file cannot be read, is not text, or is empty.
     """
     try:
         lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -91,10 +91,10 @@ def tree_source(filesystem: Any, root: str, sizes: Mapping[str, int], version: s
     """Files of a file system; their ids are their paths below `root`.
 
     Args:
-        filesystem: Of fsspec.
+        filesystem: An fsspec file system.
         root: A folder in it.
-        sizes: Path to size, in bytes.
-        version: The commit, where there is one.
+        sizes: The size of each file in bytes, by path.
+        version: The commit, or "" if there is none.
     """
     prefix = root.rstrip("/") + "/" if root.rstrip("/") else ""
     short = {name.removeprefix(prefix).lstrip("/"): name for name in sizes}

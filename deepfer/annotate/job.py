@@ -1,4 +1,4 @@
-"""Job: what to annotate, with what, and where; it can be pickled."""
+"""Job: what to annotate, with which model and detector, and where to write; it can be pickled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deepfer.recognizer import EmotionRecognizer
 
 @dataclass(frozen=True)
 class Job:
-    """A source that is annotated chunk by chunk, each into its shard.
+    """A source that is annotated in chunks, each of which becomes a shard.
 
     Attributes:
         source: The source.
@@ -44,7 +44,7 @@ class Job:
 
     @property
     def chunks(self) -> int:
-        """Their number."""
+        """The number of chunks."""
         return math.ceil(len(self.source) / self.chunk)
 
     def numbers(self, chunk: int) -> range:
@@ -56,11 +56,11 @@ class Job:
         return shard_path(self.out, chunk)
 
     def items(self, chunks: Sequence[int]) -> Sequence[Item]:
-        """The inputs of chunks, each read when it is taken."""
+        """The inputs of these chunks; each is read when it is taken."""
         return _Items(self, chunks)
 
     def load(self) -> EmotionRecognizer:
-        """The recognizer, with the files that the job was made with.
+        """The recognizer, from the same files as those that the job was made with.
 
         Raises:
             AnnotationError: This machine has other files.
@@ -68,7 +68,7 @@ class Job:
         """
         recognizer = EmotionRecognizer.from_pretrained(self.model, revision=self.revision, detector=self.detector)
         if digests(recognizer) != self.digests:
-            raise AnnotationError("a node has another model or detector file than the driver: install the same deepfer")
+            raise AnnotationError("a node's model or detector file differs from the driver's: install the same deepfer")
         return recognizer
 
 

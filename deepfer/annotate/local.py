@@ -1,4 +1,4 @@
-"""The local engine: the chunks of a job over the processes of one machine."""
+"""The local engine: distributes the chunks of a job over processes on one machine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from deepfer.annotate.shards import write_shard
 from deepfer.recognizer import EmotionRecognizer
 from deepfer.workers import WorkerKilled, WorkerPool
 
-AHEAD = 1000  # rows are small, so that a long video need not hold up the photos after it
+AHEAD = 1000  # high, because rows are small and a long video must not hold up the photos after it
 
 
 class Annotator:
-    """Writes shards with a pool of workers, which it keeps until it is closed.
-
-    As a context manager, it ends them.
-    """
+    """Writes shards with a pool of workers, which end when the context manager is left."""
 
     def __init__(self, job: Job, recognizer: EmotionRecognizer, workers: int) -> None:
         self._job, self._provenance = job, recognizer.provenance
@@ -37,10 +34,10 @@ class Annotator:
         """Annotate chunks, in order. Close the generator if you do not exhaust it.
 
         Yields:
-            1 for each input that is done.
+            1 for each finished input.
 
         Raises:
-            AnnotationError: The source cannot be read any more.
+            AnnotationError: The source can no longer be read.
             OSError: A shard cannot be written.
         """
         with closing(self._pool.map(self._job.items(chunks))) as results:

@@ -1,4 +1,4 @@
-"""The manifest: what made the shards in a folder, so that a later run cannot mix in others."""
+"""The manifest records what made the shards in a folder, so that a later run cannot mix in others."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from deepfer.result import COLUMNS
 MANIFEST, CARD, LOCK = "manifest.json", "README.md", ".lock"
 FORMAT_VERSION = 1
 SHARD = re.compile(r"train-\d{5,}\.parquet")
-PART = re.compile(r"\.[0-9a-f]{16}\.part\.parquet")  # of a run that was killed
+PART = re.compile(r"\.[0-9a-f]{16}\.part\.parquet")  # left by a killed run
 
-# What must not differ between runs: the place in the manifest, and the words for it.
+# What must not differ between runs: the keys in the manifest, and the words for it in the message.
 FIXED = {
     ("format_version",): "format",
     ("deepfer",): "deepfer version",
     ("kind",): "kind of source",
     ("length",): "number of inputs",
     ("fingerprint",): "source",
-    ("chunk",): "chunk",
+    ("chunk",): "chunk size",
     ("model", "name"): "model",
     ("model", "revision"): "model revision",
     ("model", "sha256"): "model file",
     ("detector", "name"): "detector",
     ("detector", "sha256"): "detector file",
-    ("columns",): "columns",
+    ("columns",): "set of columns",
 }
 
 
@@ -47,7 +47,7 @@ def manifest_of(job: Job, source: str, recognizer: EmotionRecognizer) -> dict[st
 
     Args:
         job: The job.
-        source: The source as it was given.
+        source: The source's name.
         recognizer: The job's recognizer.
     """
     model_sha256, detector_sha256 = job.digests
@@ -70,7 +70,7 @@ def locked(out: Path) -> Iterator[None]:
     """Create the folder of the results if it does not exist, and keep other processes out of it.
 
     Raises:
-        OutputLockedError: Another process has it.
+        OutputLockedError: Another process is using it.
         OSError: It cannot be created.
     """
     out.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,9 @@ from deepfer.annotate.fingerprint import fingerprint
 from deepfer.annotate.item import Item
 from deepfer.text import first_line, printable
 
-FOOTERS = 16  # read at once: each takes a few round trips
-BATCH_ROWS = 16  # decoded at a time; 12-megapixel photos of 16 rows take about 100 MB
-BUFFER_BYTES = 1 << 20  # read at a time, instead of a row group's whole column
+FOOTERS = 16  # how many are read at once: each takes a few round trips
+BATCH_ROWS = 16  # rows decoded at a time; with 12-megapixel photos, they take about 100 MB
+BUFFER_BYTES = 1 << 20  # bytes read at a time, instead of a row group's whole column
 
 
 class ParquetSource:
@@ -32,10 +32,10 @@ class ParquetSource:
         """Read the files' footers.
 
         Args:
-            filesystem: Of fsspec.
+            filesystem: An fsspec file system.
             root: The folder in it to which the ids are relative.
-            sizes: Path of each file to its size in bytes.
-            version: The commit, where there is one.
+            sizes: The size of each file in bytes, by path.
+            version: The commit, or "" if there is none.
 
         Raises:
             AnnotationError: A file cannot be read, or has no column of images.
@@ -70,7 +70,7 @@ class ParquetSource:
             self._rows = self._read(file, number - self._starts[file])
         try:
             value = next(self._rows)
-        except Exception as error:  # of pyarrow and of any file system
+        except Exception as error:  # pyarrow and each file system have errors of their own
             raise AnnotationError(f"{printable(self._names[file])} cannot be read: {first_line(error)}") from error
         # The next row may be in another file.
         self._next = number + 1 if number + 1 < self._starts[file + 1] else -1

@@ -13,7 +13,7 @@ from deepfer.errors import HubError
 from deepfer.hub import HUB_ID
 from deepfer.hub_errors import explain
 
-# Of a commit: the Hub advises against more, and an interrupted push repeats at most one.
+# Limits per commit: the Hub advises against more, and an interrupted push repeats at most one commit.
 MAX_FILES = 100
 MAX_BYTES = 1_000_000_000
 
@@ -22,7 +22,7 @@ def publish(out: Path, repo: str) -> str:
     """Upload the shards in bounded commits, then the card and the manifest. A repo that does not exist is created.
 
     Args:
-        out: A complete folder of `annotate`.
+        out: A folder in which `annotate` has finished.
         repo: "user/name".
 
     Returns:
@@ -30,7 +30,7 @@ def publish(out: Path, repo: str) -> str:
 
     Raises:
         AnnotationError: `repo` is not a name, or holds shards that `out` does not.
-        HubError: The Hub cannot be reached, or refuses; what is uploaded by then stays.
+        HubError: The Hub cannot be reached, or refuses the upload. What was uploaded before stays.
     """
     from httpx2 import HTTPError
     from huggingface_hub import HfApi

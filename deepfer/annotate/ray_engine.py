@@ -1,4 +1,7 @@
-"""The Ray engine: the chunks of a job over the actors of a cluster. Ray restarts actors and nodes; resume is ours."""
+"""The Ray engine: distributes the chunks of a job over the actors of a cluster.
+
+Ray restarts actors and nodes. Resuming a run is our own work.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,29 @@ from deepfer.errors import DeepFERError
 from deepfer.interpreter import stderr_silenced
 from deepfer.text import first_line
 
-# A little less than a core: actors that take all of them leave none for Ray's own tasks, for which it may wait forever.
-# Of 98 cores or fewer, no two actors share one.
+# A little less than a core: if actors took all cores, Ray might wait forever for one to run its own tasks on. With 98
+# cores or fewer, no two actors share one.
 ACTOR_CPUS = 0.99
-MAX_BLOCKS = 10_000  # Ray keeps a record of each; it would otherwise put small inputs into one block, for one actor
+MAX_BLOCKS = 10_000  # Ray keeps a record of each. Its default puts small inputs into one block, for one actor
 
 
 def run(job: Job, chunks: Sequence[int], workers: int | None, address: str | None) -> Generator[int, None, None]:
-    """Annotate chunks, in any order. Close the generator if you do not exhaust it: that ends a Ray of its own.
+    """Annotate chunks, in any order. Close the generator if you do not exhaust it: that ends the Ray it started.
 
     Args:
         job: The job; every node must reach its source and its folder of results.
         chunks: The chunks to do.
         workers: The number of actors; None for one per core of the cluster.
-        address: As for `ray.init`; None for a Ray of its own on this machine.
+        address: As for `ray.init`; None starts Ray on this machine.
 
     Yields:
-        The number of inputs of each chunk that is done.
+        The number of inputs of each finished chunk.
 
     Raises:
         RayError: Ray cannot be started or reached, or an actor cannot read the source or write a shard.
         Exception: What an actor raised, as Ray reports it.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # DeepFER reports to nobody, and neither should Ray for it
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # DeepFER reports to nobody, so Ray should not either
     import ray
     import ray.data
 
@@ -57,7 +60,7 @@ def run(job: Job, chunks: Sequence[int], workers: int | None, address: str | Non
             fn_constructor_args=(job,),
         )
         rows = iter(done.iter_rows())
-        with stderr_silenced():  # Ray's core writes that an actor cannot restart without its arguments, which we keep
+        with stderr_silenced():  # Ray's core warns that actors need their arguments to restart; we keep them
             first = next(rows)
         for row in itertools.chain([first], rows):
             if row["error"]:
@@ -77,14 +80,14 @@ def _start(address: str | None) -> None:
             ray.init(address, **quiet)
         else:
             ray.init("local", include_dashboard=False, **quiet)
-    except Exception as error:  # Ray has no class of its own for these
+    except Exception as error:  # Ray has no exception class for these
         ray.shutdown()
         what = f"reached at {address}" if address else "started"
         raise RayError(f"Ray cannot be {what}: {first_line(error)}") from error
 
 
 class ShardWriter:
-    """An actor. It holds one recognizer, in a process of its own: a decoder that crashes does not end the actor."""
+    """An actor. Its recognizer runs in a separate process, so a decoder that crashes does not end the actor."""
 
     def __init__(self, job: Job) -> None:
         """Load nothing before the first chunk."""
@@ -92,12 +95,12 @@ class ShardWriter:
         self._annotator: Annotator | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Write the shards of chunks, except those that exist: a task that is repeated does not repeat them."""
+        """Write the shards of chunks, except those that exist, so that a repeated task does not repeat its work."""
         chunks = [int(chunk) for chunk in batch["chunk"]]
         error = ""
         try:
             self._write([chunk for chunk in chunks if not self._job.shard(chunk).exists()])
-        except (DeepFERError, OSError) as caught:  # as a result: Ray would wrap it in its own classes and traceback
+        except (DeepFERError, OSError) as caught:  # returned, because Ray would wrap it in its own traceback
             error = first_line(caught)
         return {"inputs": [len(self._job.numbers(chunk)) for chunk in chunks], "error": [error] * len(chunks)}
 

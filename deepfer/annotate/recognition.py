@@ -1,4 +1,4 @@
-"""Recognition: an item to its rows. What goes wrong with one item is in its row."""
+"""Recognition: turns an item into its rows. If an item fails, its row says why."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from deepfer.video import recognize_video
 Rows = list[dict[str, Any]]
 
 WAITS_S = (1.0, 4.0)  # before reading a remote file again; a file system's own retries come first
-COPY_BYTES = 1 << 20  # of a video, copied at a time
+COPY_BYTES = 1 << 20  # of a video, copied in one step
 
 
 def prepare(checkpoint: Checkpoint, detector: str, filesystem: Any) -> Callable[[Item], Rows]:
-    """Load a recognizer, for one thread. Returns the function from an item to its rows.
+    """Load a recognizer that uses one thread. Returns a function that turns an item into its rows.
 
     Args:
         checkpoint: The model.
@@ -66,7 +66,7 @@ def recognize_item(recognizer: EmotionRecognizer, filesystem: Any, item: Item) -
         reason = str(error)
     except OSError as error:
         reason = error.strerror or first_line(error)
-    except Exception as error:  # a million images have faults that nobody has seen: they cost their own row
+    except Exception as error:  # a million images have faults that nobody foresaw; each costs only its own row
         reason = f"{type(error).__name__} ({first_line(error)})"
     return error_rows(recognizer.provenance, item.id, reason)
 
@@ -110,7 +110,7 @@ def _recognize_video(recognizer: EmotionRecognizer, filesystem: Any, item: Item)
 def _watch(recognizer: EmotionRecognizer, path: Path) -> VideoResult:
     try:
         with closing(recognize_video(recognizer, path)) as steps:
-            with stderr_silenced():  # OpenCV writes about the file that it opens
+            with stderr_silenced():  # OpenCV prints messages about the file that it opens
                 progress = next(steps)
             *_, progress = progress, *steps
     except VideoError as error:
@@ -142,7 +142,7 @@ def _fetch(filesystem: Any, path: str, copy: Path) -> None:
 
 
 def _again(read: Callable[[], Any]) -> Any:
-    """The result of reading a remote file, which is tried again unless the file is missing or forbidden."""
+    """Read a remote file, and try again after an error unless the file is missing or forbidden."""
     for wait_s in WAITS_S:
         try:
             return read()

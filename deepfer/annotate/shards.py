@@ -29,7 +29,7 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Args:
         path: The file.
-        rows: With `COLUMNS` as keys; those that are missing are null.
+        rows: Dicts with `COLUMNS` as keys; missing values become null.
 
     Raises:
         OSError: It cannot be written.
@@ -46,7 +46,7 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_summary(paths: Iterable[Path]) -> Summary:
-    """The sum of shards, from their footers.
+    """The sum of the summaries in the shards' footers.
 
     Raises:
         AnnotationError: One of them is not a shard.

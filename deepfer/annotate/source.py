@@ -20,7 +20,7 @@ from deepfer.limits import HUB_TIMEOUT_S
 from deepfer.media import is_media
 from deepfer.text import first_line, printable
 
-SAVED = ("dataset_dict.json", "dataset_info.json")  # one of them is in each folder of `datasets.save_to_disk`
+SAVED = ("dataset_dict.json", "dataset_info.json")  # each folder written by `datasets.save_to_disk` has one of these
 MEDIA = (*image_io.SUFFIXES, *video_reader.SUFFIXES)
 
 
@@ -52,7 +52,7 @@ class Source(Protocol):
 
 
 def pin_source(name: str) -> str:
-    """A source's name; for a data set on the Hub, with the commit that its revision is at now.
+    """A source's name; for a data set on the Hub, with the commit that its revision points to now.
 
     Raises:
         HubError: The Hub, the data set or its revision cannot be reached.
@@ -77,7 +77,7 @@ def open_source(name: str) -> Source:
 
     Args:
         name: A folder of images and videos, of Parquet files, or of `datasets.save_to_disk`; a text file with a path or
-            URL per line; a Parquet file; a URL for fsspec; or "user/name@commit" on the Hub.
+            URL per line; a Parquet file; a URL that fsspec reads; or "user/name@commit" on the Hub.
 
     Raises:
         AnnotationError: It is none of these, holds nothing to annotate, or cannot be read.
@@ -105,7 +105,7 @@ def open_source(name: str) -> Source:
 
 
 def public_name(name: str) -> str:
-    """A source's name for publication: the last part of a local path, or a URL without a password and a query."""
+    """A source's name for publication: the last part of a local path, or a URL without password and query."""
     if "://" in name or "::" in name:
         return re.sub(r"//[^/@]*@|[?#].*", lambda match: "//" if match[0].startswith("//") else "", name)
     return Path(name).name if os.path.exists(name) else name
@@ -140,7 +140,7 @@ def _open_url(url: str, version: str = "") -> Source:
         found = {name: size for name, size in found.items() if name.lower().endswith(MEDIA) and not _hidden(name, root)}
     except AnnotationError:
         raise
-    except Exception as error:  # of any file system, each of which has errors of its own
+    except Exception as error:  # each file system has errors of its own
         raise AnnotationError(f"{public_name(url)} cannot be read: {first_line(error)}") from error
     if not found:
         raise AnnotationError(f"{public_name(url)} holds no images, videos or Parquet files")

@@ -12,14 +12,14 @@ from deepfer.face import LABELS
 
 @dataclass(frozen=True)
 class Summary:
-    """Numbers of an annotated data set.
+    """The totals of an annotated data set or of one shard.
 
     Attributes:
-        inputs: Images and videos.
-        without_face: Those without a face, excluding failed ones.
-        faces: Faces in images, and people in videos.
-        failed: Inputs that could not be read.
-        emotions: Label to the number of faces, in the order of `LABELS`.
+        inputs: The number of images and videos.
+        without_face: How many of them have no face, excluding failed ones.
+        faces: The number of faces in images and people in videos.
+        failed: How many inputs could not be read.
+        emotions: The number of faces with each label, in the order of `LABELS`.
     """
 
     inputs: int = 0

@@ -1,7 +1,7 @@
 """The command line: `deepfer photo.jpg video.mp4 folder/ …` prints readable lines, JSON or CSV.
 
-Exit status: 0 on success, 1 if any input failed, 2 for a usage error, 70 for a bug, 130 after Ctrl-C, 141 if the reader
-of the output has gone.
+Exit status: 0 on success, 1 if any input failed, 2 for a usage error, 70 for a bug, 130 after Ctrl-C, 141 if the
+program reading the output has exited.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _set_up_streams() -> None:
             setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 (open as long as the process lives)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for file names that the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")  # for file names that the terminal's encoding cannot write
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own messages say what is wrong with a video
 
 

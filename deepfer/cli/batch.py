@@ -1,4 +1,4 @@
-"""Recognition of images, in several processes if there are many, and of videos; --save files are written here."""
+"""Recognizes images, in several processes if there are many, and videos, and writes their --save files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Task = tuple[Input, Target | None]
 def recognize_images(
     recognizer: EmotionRecognizer, tasks: Sequence[Task], workers: int | None
 ) -> Generator[Result, None, None]:
-    """The result of each image, or of an input that is known to fail, in order; after its --save file is written."""
+    """The result of each image, or of an input known to fail, in order, each after its --save file is written."""
     if workers is None:
         workers = cv2.getNumberOfCPUs() if len(tasks) >= MANY_IMAGES else 1  # heeds a container's limit
     if workers == 1 or len(tasks) < 2:
@@ -88,7 +88,7 @@ def recognize_video_file(
             if target:
                 target.annotated.parent.mkdir(parents=True, exist_ok=True)
             with closing(recognize_video(recognizer, path, **files)) as steps, console.video_bar(path) as show:
-                with stderr_silenced():  # OpenCV writes about the file that it opens
+                with stderr_silenced():  # OpenCV prints messages about the file that it opens
                     progress = next(steps)
                 show(progress)
                 for progress in steps:

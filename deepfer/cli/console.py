@@ -24,7 +24,7 @@ VIDEO_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<
 
 
 class Console:
-    """Prints results and messages without disturbing the progress bar, which is there for many inputs."""
+    """Prints results and messages without disturbing the progress bar, which appears if there are many inputs."""
 
     def __init__(self, total: int) -> None:
         # In a log file, a bar ten times a second would be too much.

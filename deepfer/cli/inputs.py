@@ -55,7 +55,7 @@ def find_inputs(arguments: Sequence[str], save: Path | None) -> list[Input]:
 
 
 def _walk(folder: Path, save: Path | None) -> list[Input]:
-    """The images and videos in a folder, without those in the --save folder, and the subfolders that cannot be read."""
+    """The images and videos in a folder, except those in the --save folder, and the subfolders that cannot be read."""
     found = [
         Input(path, 1 if error else len(path.relative_to(folder).parts), error)
         for path, error in find_media(folder, skip=save)

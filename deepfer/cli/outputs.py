@@ -32,7 +32,7 @@ class Target:
 
     @property
     def files(self) -> list[Path]:
-        """All of them."""
+        """All these files."""
         return [self.annotated, *([self.table] if self.table else [])]
 
 
@@ -43,7 +43,7 @@ def open_output(
 
     Raises:
         WriteError: It cannot be opened, or another process is writing to it.
-        SystemExit: It must not be written to.
+        SystemExit: The file is an input, or cannot be resumed.
     """
     if not path:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Calibration: the temperature, scale and biases of logits, and the blend of the two heads."""
+"""Calibration: fits the temperature, scale and biases of logits, and the blend of the two heads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deepfer.face import LABELS
 from training.data.split import Split
 from training.report.metrics import log_loss
 
-FOLDS = 10  # of cross-validation
+FOLDS = 10  # in cross-validation
 MIN_SCALE = 0.05  # of logits; a trained head needs more, and a negative scale would reverse the order of its logits
-BLEND_RESAMPLES = 500  # of validation, for the standard error of the blend's score
+BLEND_RESAMPLES = 500  # bootstrap samples of validation, for the standard error of the blend's score
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -90,7 +90,7 @@ def blend_score(
 def calibrate(model: keras.Model, logits: dict[str, np.ndarray], validation: Split) -> dict[str, dict]:
     """Calibrate each head on its own labels, in place: scale and biases are folded into its Dense layer.
 
-    Otherwise, a head that predicts an emotion too often or too rarely would pass that on to the blend.
+    Without this, a head that predicts an emotion too often or too rarely would bias the blend.
 
     Args:
         model: A model of `training.model.models`; modified in place.

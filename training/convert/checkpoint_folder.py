@@ -1,4 +1,4 @@
-"""Checkpoint folder: a Keras model -> `model.tflite` and `config.json`, if the file passes the parity check."""
+"""Checkpoint folder: writes a Keras model as `model.tflite` and `config.json`, if it passes the parity check."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write(
     """Write a checkpoint folder. It replaces an existing checkpoint only after passing the parity check.
 
     Args:
-        served: Model of `(N, S, S, C)`, 0 to 255, to logits `(N, 7)` and optionally an activation map.
+        served: Model that maps `(N, S, S, C)`, 0 to 255, to logits `(N, 7)` and optionally an activation map.
         images: uint8 `(N, S, S)`, on which the file's predictions are compared with the model's.
         truth: For each logits output, int `(N,)`, indices into `LABELS`, -1 if unknown. The output's temperature is
             fitted on it; outputs that are not listed get temperature 1.
@@ -61,7 +61,7 @@ def write(
         about: Further fields of `config.json` (model, recipe, seed, ...).
         labels: The order of the model's outputs.
         quantize: Store int8 weights rather than float32.
-        card: Content of `README.md`; no such file if empty.
+        card: Content of `README.md`; if empty, none is written.
 
     Returns:
         The measurements of the parity check.

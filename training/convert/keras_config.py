@@ -1,4 +1,4 @@
-"""Keras config: the description of a network by Keras 2 -> that of Keras 3."""
+"""Keras config: converts Keras 2's description of a network to that of Keras 3."""
 
 from __future__ import annotations
 

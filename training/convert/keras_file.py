@@ -26,11 +26,11 @@ from training.exceptions import KerasFileError
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
-MAX_DESCRIPTION_BYTES = 20_000_000  # the largest of keras.applications has 0.6 MB
+MAX_DESCRIPTION_BYTES = 20_000_000  # the largest in keras.applications has 0.6 MB
 MAX_WEIGHT_BYTES = 2_000_000_000  # including the optimizer's state; VGG16 with Adam has 1.6 GB
-MAX_LOADING_BYTES = 6_000_000_000  # of memory while Keras builds the network
-# How pixels of 0 to 255 are scaled for the network. Of keras.applications, VGG16 and ResNet50 use "caffe", DenseNet
-# "torch".
+MAX_LOADING_BYTES = 6_000_000_000  # memory while Keras builds the network
+# How pixels of 0 to 255 are scaled for the network. In keras.applications, VGG16 and ResNet50 use "caffe"; DenseNet
+# uses "torch".
 RESCALE: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "0-1": lambda pixels: keras.layers.Rescaling(1 / 255)(pixels),
     "-1-1": lambda pixels: keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels),
@@ -45,7 +45,7 @@ def load(path: Path) -> keras.Model:
     """Load the network in a file, without its optimizer.
 
     Raises:
-        KerasFileError: It is not a Keras file, exceeds a limit, or needs custom code.
+        KerasFileError: The file is not a Keras file, exceeds a limit, or needs custom code.
         OSError: The file cannot be read, or its checked copy cannot be written.
     """
     with path.open("rb") as file:
@@ -79,11 +79,11 @@ def as_served(model: keras.Model, rescale: str) -> keras.Model:
         rescale: A key of `RESCALE`.
 
     Returns:
-        Model of `(N, S, S, C)`, 0 to 255, to `{"logits": (N, 7)}`, and `"activation_map": (N, h, w, 7)` if the network
-        ends in global average pooling and one Dense layer.
+        Model that maps `(N, S, S, C)`, 0 to 255, to `{"logits": (N, 7)}`, and to `"activation_map": (N, h, w, 7)` if
+        the network ends in global average pooling and one Dense layer.
 
     Raises:
-        KerasFileError: It does not classify square images into seven labels.
+        KerasFileError: The model does not classify square images into seven labels.
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise KerasFileError(
@@ -110,7 +110,8 @@ def _outputs(model: keras.Model, rescaled: keras.Model) -> dict[str, keras.Keras
         isinstance(last, keras.layers.Activation) and last.activation is softmax
     ):
         return {"logits": before}
-    if isinstance(last, keras.layers.Dense) and len(last._inbound_nodes) == 1:  # or another call would change too
+    # A layer that is called more than once must not be changed: its other calls would change, too.
+    if isinstance(last, keras.layers.Dense) and len(last._inbound_nodes) == 1:
         if last.activation is softmax:
             last.activation = keras.activations.linear
         if last.activation is keras.activations.linear:

@@ -1,4 +1,4 @@
-"""LiteRT: a Keras model -> the file that is served."""
+"""LiteRT: converts a Keras model to the file that is served."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def as_float32(model: keras.Model) -> keras.Model:
         if not isinstance(layer, keras.Layer):  # an operation such as x + y, which has no weights
             casts_to_half = getattr(layer, "dtype", None) in ("float16", "bfloat16")
             return layer.from_config({**layer.get_config(), "dtype": "float32"}) if casts_to_half else layer
-        if type(layer).__name__.startswith("Random"):  # exported, it would rotate and shift every face
+        if type(layer).__name__.startswith("Random"):  # in an exported file, it would rotate and shift every face
             return keras.layers.Identity(name=layer.name)
         return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
 
@@ -56,7 +56,7 @@ def served_model(model: keras.Model, share: float) -> keras.Model:
         share: Weight of the FER2013 head, 0 to 1; the FER+ head has the rest.
 
     Returns:
-        Model of `(N, S, S, 1)` to `{"logits", "fer2013_logits": (N, 7), "activation_map": (N, h, w, 7)}`.
+        Model that maps `(N, S, S, 1)` to `{"logits", "fer2013_logits": (N, 7), "activation_map": (N, h, w, 7)}`.
     """
     weights = {head: model.get_layer(head).get_weights() for head in HEADS}
     kernel, bias = (
@@ -81,8 +81,8 @@ def served_model(model: keras.Model, share: float) -> keras.Model:
 def to_litert(model: keras.Model, quantize: bool) -> bytes:
     """Convert to a LiteRT file. With `quantize`, weights are int8 and activations are quantized on the fly.
 
-    The first convolution stays float32: it is small, and its errors affect everything after it. With this, int8 changes
-    half as many of ResNet50V2's labels.
+    The first convolution stays float32: it is small, and its errors affect everything after it. This halves the number
+    of ResNet50V2's labels that int8 changes.
 
     Raises:
         KerasFileError: LiteRT does not support an operation of the model.

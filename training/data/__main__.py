@@ -1,4 +1,4 @@
-"""Summarize a dataset, near-duplicates between its splits included, or pack it into one file.
+"""Summarize a dataset, including near-duplicates between its splits, and optionally pack it into one file.
 
 python -m training.data --dataset PATH_OR_HUB_ID
 python -m training.data --dataset PATH_OR_HUB_ID --out faces.npz     # for a machine without `datasets`
@@ -52,7 +52,7 @@ def _summary(split: Split) -> str:
     agreement = ""
     if voted.any():
         agreed = np.mean(split.labels[voted] == split.ferplus_labels[voted])
-        agreement = f"; {np.count_nonzero(voted)} with a FER+ majority, which is the label in {agreed:.1%}"
+        agreement = f"; {np.count_nonzero(voted)} with a FER+ majority, which agrees with the label in {agreed:.1%}"
     return f"{len(split)} images ({counts}){agreement}"
 
 

@@ -1,4 +1,4 @@
-"""Dataset: what a folder or a Hub id holds, with labels read at once and images decoded on demand."""
+"""Dataset: opens a folder or a Hub id, with labels read at once and images decoded on demand."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def open_dataset(dataset: str | Path) -> dict[str, LabelledImages]:
             `@revision`.
 
     Raises:
-        DataError: There is no such dataset, no image or label column, or a label is unknown.
+        DataError: There is no such dataset, it has no image or label column, or a label is unknown.
     """
     from datasets import DatasetDict, load_dataset, load_from_disk
     from datasets.exceptions import DatasetsError

@@ -1,11 +1,12 @@
 """Near-duplicates: the same photograph in two splits, even if shifted, cropped, mirrored, relit or watermarked.
 
-Coarse thumbnails propose candidates. For every shift and crop tried, they are taken of the parts that both images would
-show. Each candidate is then aligned, and its fine detail decides: two people in the same pose look alike when blurred,
-but not in detail.
+Coarse thumbnails propose candidates: for every shift and crop tried, thumbnails of the parts that both images would
+show are compared. Each candidate is then aligned, and its fine detail decides: two people in the same pose look alike
+when blurred, but not in detail.
 
-Of copies of 200 of FER2013's 28,473 training images, it finds 199 shifted by (4, 3) pixels, 195 shifted by (-6, 4), 179
-cropped to 80% of the side, and 154 cropped to 70%. Searching them for 3,589 images takes 90 s on one core.
+For 200 images copied from FER2013's 28,473 training images, the search finds 199 copies shifted by (4, 3) pixels, 195
+shifted by (-6, 4), 179 cropped to 80% of the side, and 154 cropped to 70%. Searching the training images for 3,589
+images takes 90 s on one core.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ SHIFTS = (-4, -2, 0, 2, 4)  # pixels at HALF, along each axis; a thumbnail toler
 CROPS = {0.9: 2, 0.8: 3, 0.7: 4}  # side of a crop as a share of the image's -> positions along each axis
 CANDIDATES = 10  # to align per image
 LOOKS_ALIKE = 0.75  # correlation of thumbnails; candidates below it are skipped
-# Correlation of the aligned details from which on two images are the same photograph. Almost no pair of FER2013 lies
-# between 0.7 and 0.8: pairs below are two people or one person twice, pairs above the same photograph.
+# Two images are the same photograph if the correlation of their aligned details is at least this. Almost no pair of
+# FER2013 lies between 0.7 and 0.8: pairs below are two people or one person twice, pairs above the same photograph.
 SAME = 0.75
 CERTAIN = 0.95  # correlation at which the search stops
 ALIGNS = 0.85  # ECC below which details are not compared; watermarks lower it to about this
@@ -48,7 +49,7 @@ class Window(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """The parts that two images would share if one were the other, shifted or cropped."""
+    """The parts that two images would share if one were a shifted or cropped copy of the other."""
 
     window: Window
     other: Window

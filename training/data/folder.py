@@ -1,4 +1,4 @@
-"""Folder: one subfolder of images per emotion -> face crops, divided into training, validation and test."""
+"""Folder: turns one subfolder of images per emotion into face crops for training, validation and test."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from training.data.labels import LABEL_OF_NAME, label_index
 from training.data.split import Split, Splits, stratified
 from training.exceptions import DataError
 
-MIN_IMAGES = 10  # per emotion: fewer leave nothing to choose or measure by
-HELD_OUT = 0.2  # of each emotion, for validation and again for test
+MIN_IMAGES = 10  # per emotion: fewer would leave too few for validation and test
+HELD_OUT = 0.2  # share of each emotion for validation, and the same for test
 SPLIT_SEED = 0
-CROP_SIDE = 96  # pixels; smaller images are face crops already
+CROP_SIDE = 96  # pixels; smaller images are assumed to be face crops already
 
 Crop = Callable[[np.ndarray, Face, int], np.ndarray]
 
@@ -49,7 +49,7 @@ def list_images(folder: Path) -> list[tuple[Path, int]]:
 def load_faces(
     folder: Path, detect: Callable[[np.ndarray], list[Face]], crop: Crop, size: int
 ) -> tuple[Split, list[str]]:
-    """Read all images of a folder of class folders as face crops, as they are cropped in serving.
+    """Read all images of a folder of class folders, cropped to the face as in serving.
 
     The largest face of each photo is used. Images smaller than `CROP_SIDE` are used whole.
 
@@ -57,7 +57,7 @@ def load_faces(
         The crops, and a line for each image that was left out: no face, or not readable.
 
     Raises:
-        DataError: As `list_images` does, or too few images of an emotion show a face.
+        DataError: As for `list_images`, or too few images of an emotion show a face.
     """
     crops, labels, left_out = [], [], []
     for path, label in list_images(folder):

@@ -1,4 +1,4 @@
-"""Label names and FER+ votes -> DeepFER's seven labels."""
+"""Maps label names and FER+ votes to DeepFER's seven labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading: any image-classification dataset -> decoded splits, labels mapped by name."""
+"""Loading: reads any image-classification dataset as decoded splits, with labels mapped by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.exceptions import DataError
 
 SPLIT_SEED = 0  # for holding out validation where a dataset has none
 VALIDATION_SHARE = 0.1
-PACKED_KEYS = {"images": "images", "labels": "labels", "votes": "votes", "ferplus_labels": "majority"}  # in an .npz
+PACKED_KEYS = {"images": "images", "labels": "labels", "votes": "votes", "ferplus_labels": "majority"}  # in the .npz
 
 
 def load(dataset: str | Path, size: int = 48) -> Splits:
@@ -31,7 +31,7 @@ def load(dataset: str | Path, size: int = 48) -> Splits:
         size: Side of the square images; other sizes are resized.
 
     Raises:
-        DataError: There is no such dataset, no image or label column, a label is unknown, or an image cannot be
+        DataError: There is no such dataset, it has no image or label column, a label is unknown, or an image cannot be
             decoded.
     """
     if Path(dataset).suffix == ".npz":

@@ -1,4 +1,4 @@
-"""Synthetic heads: shaded reliefs of heads with random shapes and colours of skin, hair, eyes and mouth.
+"""Synthetic heads: shaded reliefs with random shapes and random colours of skin, hair, eyes and mouth.
 
 The face detector trains on a few of them besides photos, and `benchmarks.detection` places others in its images.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 SIDE = 256  # pixels
-SHIFT = 0.02  # of half the side, by which a head is drawn below the middle
+SHIFT = 0.02  # how far below the middle a head is drawn, as a share of half the side
 Region = tuple[float, float, float, float]
 
 

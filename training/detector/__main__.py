@@ -38,7 +38,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 CROPS = {"train": 14000, "validation": 500}  # face crops that are used
 HEADS = {"train": 400, "validation": 40}  # drawn heads
-HEAD_SEED = 90_000  # used for nothing else, so no benchmark draws the same heads
+HEAD_SEED = 90_000  # this seed is used for nothing else, so no benchmark draws the same heads
 # Chosen on the validation photos (`python -m training.detector evaluate`), and on made images and videos.
 THRESHOLDS = {"photo": 0.6, "frame": 0.6}
 SETTLING_BATCHES = 50  # for the statistics of batch normalization
@@ -59,10 +59,10 @@ def drawn_heads(split: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def load_composer(folder: Path, crops: str, labels: Path, split: str, teacher: GridNetwork | None = None) -> Composer:
-    """The composer for a split's images; photos without labels are labelled by the teacher, if one is given.
+    """The composer for a split's images. If a teacher is given, it labels the photos that have no labels yet.
 
     Raises:
-        DataError: A file is missing, or has no labels and there is no teacher.
+        DataError: A file is missing, or photos have no labels and there is no teacher.
     """
     people, varied = (
         photos.load(folder / f"{part}-{split}.parquet", labels / f"{part}-{split}.npz", teacher, sure)
@@ -111,23 +111,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument("--photos", type=Path, required=True, help="the folder of Parquet files")
     data = argparse.ArgumentParser(add_help=False, parents=[folder])
-    data.add_argument("--crops", required=True, help="FER2013: folder, Hub id or .npz of training.data")
+    data.add_argument("--crops", required=True, help="FER2013: folder, Hub id or .npz made by training.data")
     data.add_argument("--labels", type=Path, default=kept, help=f"the teacher's labels (default: {kept})")
     add = stages.add_parser("label", parents=[data], help="label the photos with YuNet, once").add_argument
     add("--yunet", type=Path, required=True, help="YuNet's .onnx file")
     add = stages.add_parser("train", parents=[data], help="fit the network").add_argument
     add("--out", type=Path, required=True, help="the run folder")
     add("--epochs", type=bounded_int(1), default=36, help="default: 36")
-    add("--steps", type=bounded_int(1), default=250, help="batches of an epoch (default: 250)")
+    add("--steps", type=bounded_int(1), default=250, help="batches per epoch (default: 250)")
     add("--batch-size", type=bounded_int(1), default=32, help="default: 32")
-    add("--learning-rate", type=float, default=3e-3, help="at its peak (default: 0.003)")
-    add("--seed", type=bounded_int(0), default=0, help="of weights and images")
+    add("--learning-rate", type=float, default=3e-3, help="peak learning rate (default: 0.003)")
+    add("--seed", type=bounded_int(0), default=0, help="seed for weights and images")
     add("--init", type=Path, help="start from this .keras file; the .json beside it is its run.json")
-    add("--resume", action="store_true", help="go on after the last finished epoch in --out")
+    add("--resume", action="store_true", help="continue the run in --out after its last finished epoch")
     add = stages.add_parser("export", parents=[data], help="write a checkpoint folder").add_argument
     add("--run", type=Path, required=True, help="the run folder")
     add("--out", type=Path, required=True, help="the checkpoint folder")
-    add = stages.add_parser("evaluate", parents=[folder], help="measure it beside YuNet and Haar").add_argument
+    add = stages.add_parser("evaluate", parents=[folder], help="compare it with YuNet and Haar").add_argument
     add("--detector", default="deepfer", help='a checkpoint folder (default: "deepfer", the embedded one)')
     add("--yunet", type=Path, required=True, help="YuNet's .onnx file")
     add("--out", type=Path, help=f"the detector's folder, which gets {METRICS} and its card (default: only print)")
@@ -135,7 +135,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.stage == "train":
         begun = (args.out / "last" / "training_metadata.json").exists()
         if begun and not args.resume:
-            parser.error(f"{args.out} holds a run already: continue it with --resume, or choose another --out")
+            parser.error(f"{args.out} already holds a run: add --resume to continue it, or choose another --out")
         if args.resume and not begun:
             parser.error(f"nothing to resume in {args.out}: no epoch was finished there")
     return args

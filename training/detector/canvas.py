@@ -13,8 +13,8 @@ from deepfer.warp import similarity, warp
 from training.detector.photos import CENTER, LANDMARKS, ROLL, SCORE, SIDES
 
 FAINTEST = 10.0  # pixels: smaller faces are in doubt
-COVERED, HIDDEN = 0.25, 0.65  # covered shares of a face from which it is in doubt, and from which it is removed
-CUT = 0.45  # share beyond the border from which a face is in doubt: the teacher still finds faces cut this far
+COVERED, HIDDEN = 0.25, 0.65  # a face is in doubt if more than the first share of it is covered; removed if the second
+CUT = 0.45  # a face is in doubt if more than this share is beyond the border; up to it, the teacher still finds faces
 MIRRORED = [2, 3, 0, 1, 4, 5, 8, 9, 6, 7]  # the landmarks' order after a mirror: left and right are swapped
 
 
@@ -35,7 +35,7 @@ class Canvas:
     ) -> None:
         """Draw `piece`, transformed by `z -> a z + b` (after a mirror, if `mirror`), where its mask is set.
 
-        Faces below it that it covers are put in doubt or removed.
+        Faces that the piece covers are put in doubt or removed.
 
         Args:
             piece: RGB uint8 `(H, W, 3)`.

@@ -116,7 +116,7 @@ class Composer:
         return canvas
 
     def _varied_photo(self, rng: np.random.Generator) -> Canvas:
-        """Part of a varied photo, mostly upright, near its own size."""
+        """Part of a varied photo, mostly upright, at about its own size."""
         canvas = self._background(rng)
         index = int(rng.integers(len(self.varied)))
         scale = math.exp(rng.uniform(math.log(0.45), math.log(1.6)))
@@ -210,7 +210,7 @@ class Composer:
         self._place(canvas, head[..., :3].astype(np.uint8), row[None], row, tall, mask, rng)
 
     def _decoy(self, canvas: Canvas, tall: float, rng: np.random.Generator) -> None:
-        """A piece of a scene, or of a person below the face, cut out as heads are."""
+        """Paste a piece of a scene, or of a photo of people away from any face, cut out as heads are."""
         photos = self.scenes if rng.random() < 0.7 else self.people
         index = int(rng.integers(len(photos)))
         image, faces = photos.images[index], photos.faces[index]
@@ -235,7 +235,10 @@ class Composer:
         mask: np.ndarray,
         rng: np.random.Generator,
     ) -> None:
-        """Paste what `mask` cuts out at a random place, `row` being `tall` pixels high; it may hang over the border."""
+        """Paste what `mask` cuts out, scaled so that `row` is `tall` pixels high, at a random place.
+
+        It may extend beyond the border.
+        """
         a = cmath.rect(tall / row[SIDES][1], _roll(rng) - float(row[ROLL]))
         mirror = bool(rng.random() < 0.5)
         x = image.shape[1] - row[0] if mirror else row[0]

@@ -15,7 +15,7 @@ from deepfer.grid_network import GridNetwork
 from training.detector.photos import decode
 
 PARTS = ("people", "varied", "scenes")
-REFERENCE_SCORE = 0.6  # YuNet's score from which a face counts as one to be found
+REFERENCE_SCORE = 0.6  # faces to which YuNet gives at least this score are those to be found
 MATCH_IOU = 0.4
 HEIGHTS = (0, 16, 24, 32, 48, 96, math.inf)  # pixels; recall is given between each two
 
@@ -24,9 +24,9 @@ def evaluate(detector: Detector, teacher: GridNetwork, folder: Path, split: str 
     """Measure a detector on `folder/{people,varied,scenes}-SPLIT.parquet`.
 
     Returns:
-        For each part `photos`, `faces` (that YuNet sees), `found` and `extra` (counts), `landmark_error` and
+        For each part: `photos`, `faces` (that YuNet sees), `found` and `extra` (counts), `landmark_error` and
         `landmark_error_median` (mean and median over the faces found, as a share of the distance between the eyes), and
-        `by_height`: the lower end of a range of face heights to `[found, faces]`.
+        `by_height`, which maps the lower end of a range of face heights to `[found, faces]`.
 
     Raises:
         DataError: A file is missing or damaged.
@@ -63,7 +63,7 @@ def _measure(detector: Detector, teacher: GridNetwork, photos: Sequence[np.ndarr
 
 
 def match(found: Sequence[Face], boxes: Sequence[Box]) -> list[Face | None]:
-    """For each box the face that overlaps it most, by at least `MATCH_IOU`, or None; a face matches at most one box."""
+    """For each box, the face that overlaps it most, by at least `MATCH_IOU`, or None; a face matches only one box."""
     left, matched = list(found), []
     for box in boxes:
         best = max(left, key=lambda face: iou(face.box, box), default=None)

@@ -1,4 +1,4 @@
-"""Export: trained detector -> checkpoint folder for `deepfer`, after a parity check against Keras."""
+"""Export: writes a trained detector as a checkpoint folder for `deepfer`, after a parity check against Keras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepfer.grid_network import GridNetwork
 from training.detector.recorded import record
 from training.exceptions import ParityError
 
-MAX_DIFFERENCE = 0.05  # of any number in a grid, between Keras and the exported file, whose weights are float16
+MAX_DIFFERENCE = 0.05  # in any number of a grid, between Keras and the exported file, whose weights are float16
 EXPORT_SIDE = 64  # pixels; the file takes any multiple of 32
 
 
@@ -62,7 +62,7 @@ def write(
     about: dict[str, Any],
     recorded: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> float:
-    """Write a detector's `model.tflite` and `config.json`, after checking that the file answers as the model does.
+    """Write a detector's `model.tflite` and `config.json`, after checking that the file's output is the model's.
 
     Args:
         detector: A model of `training.detector.network`.
@@ -75,7 +75,7 @@ def write(
         The largest difference of any number in any grid.
 
     Raises:
-        ParityError: The file answers differently.
+        ParityError: The file's output differs too much.
         OSError: The folder cannot be written.
     """
     content = to_litert(detector)

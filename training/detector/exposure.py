@@ -1,4 +1,4 @@
-"""Changes of light, colour, focus and noise, and JPEG compression, as cameras and files make them."""
+"""Changes of light, colour, focus, noise and JPEG compression, as cameras and files cause them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fit the detector: a run folder with `run.json`, `log.csv`, `latest.keras`, and `last/`, which `--resume` needs."""
+"""Fits the detector into a run folder: `run.json`, `log.csv`, `latest.keras`, and `last/`, which `--resume` needs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fit(composer: Composer, validation: Composer, out: Path, args: dict[str, Any
         validation: Makes the validation images, from other photos.
         out: The run folder.
         init: A detector's `.keras` file to start from.
-        args: `epochs`, `steps` (batches of an epoch), `batch_size`, `learning_rate` and `seed`.
+        args: `epochs`, `steps` (batches per epoch), `batch_size`, `learning_rate` and `seed`.
     """
     keras.mixed_precision.set_global_policy("float32")  # bfloat16 makes depthwise layers slower
     keras.utils.set_random_seed(args["seed"])

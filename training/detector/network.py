@@ -1,4 +1,4 @@
-"""The detector's network: RGB image in; a score, a box and five landmarks for every cell of three grids out."""
+"""The detector's network: predicts a score, a box and five landmarks for every cell of three grids over an image."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def build_detector(
     """Depthwise-separable blocks (Howard et al. 2017) with a top-down path (Lin et al. 2017), of any input size.
 
     Args:
-        widths: Channels of the stem, at half the resolution, and of the stages, each at half of the last one's.
+        widths: Channels of the stem, at half the resolution, and of the stages, each of which halves it again.
         blocks: Residual blocks of each stage, after the one that halves the resolution.
         neck: Channels of the top-down path and the heads.
 
     Returns:
-        Model of `(N, H, W, 3)` RGB 0 to 255, sides in multiples of 32, to three grids, finest first,
-        `(N, H / stride, W / stride, 15)`. A cell's box centre and landmarks are in strides from the cell's centre, its
-        sides are natural logarithms of three strides.
+        Model that maps `(N, H, W, 3)` RGB 0 to 255, sides in multiples of 32, to three grids, finest first,
+        `(N, H / stride, W / stride, 15)`. A cell's box centre and landmarks are in strides from the cell's centre; the
+        box's sides are natural logarithms, in units of three strides.
     """
     inputs = keras.Input((None, None, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
@@ -48,7 +48,7 @@ def build_detector(
     model = keras.Model(inputs, grids[::-1], name="detector")
     for number in range(1, len(STRIDES) + 1):
         kernel, bias = model.get_layer(f"grid_{number}").get_weights()
-        bias[0] = RARE  # else empty cells dominate the first steps (Lin et al. 2017, RetinaNet)
+        bias[0] = RARE  # otherwise empty cells dominate the first steps (Lin et al. 2017, RetinaNet)
         model.get_layer(f"grid_{number}").set_weights([kernel * 0.1, bias])
     return model
 

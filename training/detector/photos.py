@@ -20,9 +20,9 @@ from deepfer.grid_network import GridNetwork
 from deepfer.warp import similarity, warp
 from training.exceptions import DataError
 
-SURE = 0.75  # the teacher's score from which a face counts: below it, half of those in varied photos are false
+SURE = 0.75  # a face counts from this score of the teacher: below it, half of those in varied photos are false
 SURE_OF_PEOPLE = 0.6  # the same for photos of people, where the teacher is rarely wrong
-DOUBT = 0.5  # the score from which a face is in doubt: what scores lower is nearly always background
+DOUBT = 0.5  # a face is in doubt from this score: what scores lower is nearly always background
 TILT_PENALTY = 0.15  # subtracted from scores in rotated views, where the teacher finds more false faces
 ANIMAL_SURE = 0.9  # in photos of animals, which the teacher often takes for faces, what scores lower is background
 # Views of a photo, (scale, degrees): large faces are found in a small view, small ones in a large one.
@@ -31,7 +31,7 @@ SAME_IOU = 0.35  # two boxes that overlap this much are one face
 CROP_SIDE = 192  # pixels: FER2013's 48-pixel faces are enlarged to this, since the teacher needs room
 CROP_BORDER = 48  # pixels of border around them
 CROP_VIEWS = ((1.0, 0.0), (0.5, 0.0), (1.0, 25.0), (1.0, -25.0))
-CROP_SURE = 0.5  # crops in which the teacher is less sure are left out: their landmarks would be guesses
+CROP_SURE = 0.5  # crops with a lower score are left out: their landmarks would be guesses
 
 # Columns of a face's row: the ellipse (centre, width, height, roll in radians), the landmarks, the teacher's score.
 CENTER, SIDES, ROLL, LANDMARKS, SCORE = slice(0, 2), slice(2, 4), 4, slice(5, 15), 15
@@ -44,7 +44,7 @@ class Photos:
 
     Attributes:
         images: RGB uint8 `(H, W, 3)` each.
-        faces: For each photo float32 `(N, 16)`, columns as above, in pixels; a face whose score is below `SURE` is in
+        faces: For each photo, float32 `(N, 16)`, columns as above, in pixels. A face whose score is below `SURE` is in
             doubt.
     """
 

@@ -1,6 +1,6 @@
-"""What an exported detector found when it was made, so that a test can tell whether it still finds the same.
+"""Records what an exported detector finds, so that a test can check that it still finds the same.
 
-Two sets of images: drawn heads, which anyone can make, and validation photos, for those who have them.
+There are two sets of images: drawn heads, which anyone can make, and validation photos, for those who have them.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def record(detector: Detector, photos: Mapping[str, Sequence[np.ndarray]]) -> di
 
     Args:
         detector: The detector, for photos.
-        photos: Images by name; of each list, the first `PHOTOS` count.
+        photos: Images by name; only the first `PHOTOS` of each list are used.
 
     Returns:
-        `drawn`: the boxes in each drawn image, and under each name the number of faces in each photo.
+        Under `drawn`, the boxes in each drawn image; under each name, the number of faces in each photo.
     """
     found: dict[str, Any] = {"drawn": [[list(face.box) for face in detector.detect(image)] for image in drawn_images()]}
     return found | {name: [len(detector.detect(image)) for image in images[:PHOTOS]] for name, images in photos.items()}

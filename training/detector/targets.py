@@ -10,14 +10,14 @@ from deepfer.detector_network import UNIT
 from deepfer.grid_network import STRIDES
 from training.detector.photos import LANDMARKS, SCORE, SIDES, SURE, boxes
 
-REACH = {8: (0.0, 46.0), 16: (34.0, 110.0), 32: (80.0, 1e9)}  # face heights, in pixels, that each grid answers for
-NEAR = {8: (0.0, 64.0), 16: (24.0, 150.0), 32: (58.0, 1e9)}  # and a wider range, in which it may answer but need not
-CORE, RING = 0.16, 0.38  # radius, in face heights, of the cells that must answer, and of those that may
+REACH = {8: (0.0, 46.0), 16: (34.0, 110.0), 32: (80.0, 1e9)}  # face heights, in pixels, that each grid must find
+NEAR = {8: (0.0, 64.0), 16: (24.0, 150.0), 32: (58.0, 1e9)}  # a wider range, which the grid may find but need not
+CORE, RING = 0.16, 0.38  # radius, in face heights, of the cells that must find a face, and of those that may
 GAMMA = 2.0  # of the focal loss (Lin et al. 2017)
 ALPHA = 0.5  # weight of cells with a face against those without in the focal loss
-SCORES_WEIGHT = 3.0  # of the scores, or landmarks make up most of the loss; the embedded detector was trained with 1
-SIDES_WEIGHT = 0.5  # of a logarithm of the box's sides, against a share of the face's height
-# Columns of a target: 0 is the score, 1 its weight, 2 the weight of the place, 3 stride over the face's height.
+SCORES_WEIGHT = 3.0  # with 1, as in the embedded detector's first stages, landmarks make up most of the loss
+SIDES_WEIGHT = 0.5  # of errors in the logarithms of the box's sides, relative to errors in face heights
+# Columns of a target: 0 is the score, 1 its weight, 2 the place's weight, 3 the stride divided by the face's height.
 PLACE = slice(4, 18)
 
 

@@ -14,7 +14,7 @@ def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--repo", required=True, type=_repo, metavar="user/name", help="on the Hub; created if needed")
+    made.add_argument("--repo", required=True, type=_repo, metavar="user/name", help="created if needed")
     made.add_argument("--private", action="store_true", help="create the repo as private")
     made.add_argument("--pr", action="store_true", help="open a pull request instead of committing to main")
     made.add_argument("--dry-run", action="store_true", help="show what would be published, and send nothing")
@@ -22,7 +22,7 @@ def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def publish(args: argparse.Namespace, files: Files, message: str, target: Target, usage: str) -> None:
-    """Push, or list the files with `--dry-run`, and print the result; `usage` shows how to use the commit.
+    """Push and print the result, or only list the files with `--dry-run`; `usage` shows how to use the commit.
 
     Raises:
         PublishError: Nothing was published.

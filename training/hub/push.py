@@ -1,4 +1,4 @@
-"""Push: files -> the content of a repo on the Hugging Face Hub, in one commit."""
+"""Push: makes files the content of a repo on the Hugging Face Hub, in one commit."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _validate(readme: str, kind: str) -> None:
 
 
 def _is_same(present: RepoFile, content: bytes) -> bool:
-    """Compare by SHA-256, or for a file outside LFS by git's blob hash."""
+    """Compare by SHA-256 or, for a file outside LFS, by git's blob hash."""
     if present.lfs:
         return present.lfs.sha256 == hashlib.sha256(content).hexdigest()
     return present.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -1,6 +1,6 @@
-"""Augmentation: a random affine warp, blur, light, noise and erasing for every image of a batch.
+"""Augmentation: randomly warps, blurs, relights and erases each image of a batch, and adds noise.
 
-It is plain NumPy and OpenCV on the CPU, so it is the same with every Keras backend and never part of a model.
+It uses NumPy and OpenCV on the CPU, so it is the same with every Keras backend and never part of a model.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def make_targets(
 ) -> Targets:
     """Make each head's targets, float32 `(N, 7)`; a row is all zeros where nothing is known.
 
-    Soft targets are mixed in with weight `distill`. For the FER+ head of images without votes, they are the targets.
+    Soft targets are mixed in with weight `distill`. For images without votes, they are the FER+ head's only targets.
     """
     onehot = np.eye(len(LABELS), dtype=np.float32)[split.labels]
     targets = {"fer2013": onehot * (1 - smoothing) + smoothing / len(LABELS), "ferplus": split.votes}

@@ -51,7 +51,7 @@ class CallbackState(keras.callbacks.Callback):
 
 
 class TimeLeft(keras.callbacks.Callback):
-    """Prints after each epoch of phase `name` how long the run will take to `last_epoch` if no phase ends early."""
+    """Prints after each epoch of phase `name` how long the run needs until `last_epoch` if no phase ends early."""
 
     def __init__(self, name: str, last_epoch: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Distillation: soft targets, which are trained networks' predictions for a training split (Hinton et al. 2015)."""
+"""Distillation: soft targets, the predictions of trained networks for a training split (Hinton et al. 2015)."""
 
 from __future__ import annotations
 

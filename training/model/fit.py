@@ -1,4 +1,4 @@
-"""Fit: one phase of a recipe, resumable after any epoch."""
+"""Fit: trains one phase of a recipe, resumable after any epoch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fit_phase(
     seed: int,
     soft_targets: Targets | None = None,
 ) -> None:
-    """Train phase `index` of a recipe, from its last finished epoch if it was interrupted."""
+    """Train phase `index` of a recipe; if it was interrupted, continue after its last finished epoch."""
     phase = recipe[index]
     first = epochs_done(run.state(index - 1)) if index else 0
     done = epochs_done(run.state(index)) or first

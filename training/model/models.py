@@ -1,4 +1,4 @@
-"""The networks: grayscale faces, 0 to 255, to seven logits from each of two heads. Any Keras 3 backend."""
+"""The networks: map grayscale faces, 0 to 255, to seven logits from each of two heads, on any Keras 3 backend."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ def start_from(model: keras.Model, other: keras.Model) -> None:
 def fuse_normalization(model: keras.Model) -> None:
     """Train batch normalization with TensorFlow's fused kernel, if that is the backend: steps take a third less time.
 
-    Keras computes a bfloat16 layer's moments in float32, in many passes. A saved model holds ordinary Keras layers.
+    Keras itself computes a bfloat16 layer's moments in float32, in many passes. A saved model holds ordinary Keras
+    layers.
     """
     if keras.backend.backend() != "tensorflow":
         return

@@ -21,12 +21,12 @@ class Phase:
         learning_rate: Peak learning rate.
         schedule: "cosine" (linear warm-up, then to zero; Loshchilov & Hutter 2017) or "plateau" (ReduceLROnPlateau).
         warmup: Epochs of warm-up, for "cosine".
-        weight_decay: Decoupled, on kernels only.
+        weight_decay: Decoupled weight decay, of kernels only.
         ema: Momentum of the exponential moving average of the weights; 0 for none.
-        label_smoothing: For the FER2013 label.
+        label_smoothing: Label smoothing of the FER2013 label.
         ferplus_share: Weight of the FER+ head in the loss, 0 to 1.
         class_weight_power: Rare labels get a larger weight in the FER2013 loss: frequency to the power of minus this.
-            0 weights every image the same, 1 every emotion.
+            0 weights all images equally, 1 all emotions.
         distill: Weight of the soft targets, 0 to 1 (Hinton et al. 2015).
         mixup: Parameter of the Beta distribution for mixup; 0 for none.
         cutmix: Parameter of the Beta distribution for CutMix; 0 for none.
@@ -98,7 +98,7 @@ _RESNET = Phase(
     augmentation=Augmentation(rotation=12, zoom=(0.88, 1.15), shift=0.08, erase=0.15),
     network={"enlarged": 64, "weights": None, "dropout": 0.1},
 )
-_RESNET_AGAIN = replace(  # already trained, it does not underfit under stronger augmentation
+_RESNET_AGAIN = replace(  # it is already trained, so it does not underfit with stronger augmentation
     _RESNET,
     epochs=16,
     learning_rate=8e-4,

@@ -39,7 +39,7 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """The settings, and what the run was made from."""
+        """The settings, data and versions of the run."""
         return self.path / "run.json"
 
     def state(self, phase: int) -> Path:
@@ -82,7 +82,7 @@ class RunFolder:
         """
         before, last = self.read(), self.saved_states()[-1]
         require_same(before, run)
-        # A killed process never recorded its time: it ran from its start, when run.json was written, to its last epoch.
+        # A killed process did not record its time: it ran from its start, when run.json was written, to its last epoch.
         ran = (last / "training_metadata.json").stat().st_mtime - self.record.stat().st_mtime
         run["seconds"] = before["seconds"] + max(0.0, ran)
         run["resumed"] = [*before["resumed"], {"from_epoch": epochs_done(last), "phases": before["phases"]}]
@@ -129,6 +129,6 @@ def fingerprint(splits: dict[str, Split]) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file that a killed process leaves old or new, but never cut off."""
+    """Write a file so that a killed process leaves the old or the new content, never part of it."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,1 +1,1 @@
-"""What evaluation produces: metrics, plots, tables and model cards."""
+"""Reports: metrics, plots, tables and model cards."""

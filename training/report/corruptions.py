@@ -1,4 +1,4 @@
-"""Corruptions: crops degraded as cameras and detectors do it, at set strengths, and the accuracy on them."""
+"""Corruptions: degrade crops as cameras and detectors do, at set strengths, and measure the accuracy on them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ CORRUPTIONS = {
 
 
 def corrupt(images: np.ndarray, seed: int = 0) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Yield each corruption's name and strength with the corrupted images, uint8 `(N, S, S)`, the same for a seed."""
+    """Yield each corruption's name and strength with the corrupted images, uint8 `(N, S, S)`, determined by `seed`."""
     for name, corruption in CORRUPTIONS.items():
         for strength in corruption.strengths:
             rng = np.random.default_rng(seed)

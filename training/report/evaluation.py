@@ -33,14 +33,14 @@ def probabilities(classifier: EmotionClassifier, images: np.ndarray) -> np.ndarr
 
 
 def best_truth(split: Split) -> tuple[np.ndarray, str]:
-    """Return the labels to judge the served output by and their name: FER+'s, `(N,)` with -1 for none, if any."""
+    """Return the labels `(N,)`, -1 for none, to judge the served output by, and their name: FER+'s if there are any."""
     if np.any(split.ferplus_labels >= 0):
         return split.ferplus_labels, "FER+'s majority"
     return split.labels, "the dataset's labels"
 
 
 class SplitEvaluation:
-    """The outputs of a classifier on one split, and what is measured and plotted of them."""
+    """The outputs of a classifier on one split, and their metrics and plots."""
 
     def __init__(self, classifier: EmotionClassifier, split: Split, dedup_mask: np.ndarray | None = None) -> None:
         """Run the classifier on the images and on their mirror images.
@@ -57,7 +57,7 @@ class SplitEvaluation:
         self.temperature = {head: classifier.checkpoint.temperature[HEADS[head]] for head in self.logits}
 
     def metrics(self) -> dict[str, Any]:
-        """Measure both outputs against the dataset's labels, and the served one against FER+'s if there are any."""
+        """Measure both outputs against the dataset's labels, and the served output against FER+'s if there are any."""
         heads = sorted(self.logits)
         found: dict[str, Any] = {
             "fer2013": {

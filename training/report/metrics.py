@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 from deepfer.face import LABELS, is_unclear
 
 ECE_BINS = 15
-RESAMPLES = 10_000  # of the bootstrap
+RESAMPLES = 10_000  # bootstrap samples
 
 
 def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -55,16 +55,16 @@ def measure(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 
 def unclear(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
-    """Measure what `Face.unclear` says of served probabilities.
+    """Measure how often served probabilities are unclear (`Face.unclear`), and how often they are right.
 
     Args:
         probabilities: float `(N, 7)`.
         truth: int `(N,)`, indices into `LABELS`.
 
     Returns:
-        "share": of the faces that are unclear. "first_right" and "first_or_second_right": how often the most probable
-        emotion, and either of the two most probable, is the truth among them. "rest_right": how often the most probable
-        one is among the others. Null for an empty group.
+        "share": the share of faces that are unclear. "first_right" and "first_or_second_right": how often, among these,
+        the most probable emotion, or either of the two most probable, is the truth. "rest_right": how often, among the
+        other faces, the most probable emotion is the truth. None for an empty group.
     """
     flagged = np.array([is_unclear(row) for row in probabilities.tolist()], bool)
     first_right = probabilities.argmax(axis=1) == truth

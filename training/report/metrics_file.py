@@ -1,4 +1,4 @@
-"""Metrics file: `metrics.json`, whose figures all belong to one model file and one dataset."""
+"""Metrics file: `metrics.json`. All its figures belong to one model file and one dataset."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(path: Path, dataset: str) -> dict[str, Any]:
     """Read `metrics.json`, or return an empty dict if there is none.
 
     Raises:
-        DataError: It is about a dataset with another name, or is not JSON.
+        DataError: The file is about a dataset with another name, or is not JSON.
         OSError: The folder is not writable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def read(path: Path, dataset: str) -> dict[str, Any]:
 
 
 def is_same(metrics: dict[str, Any], subject: dict[str, Any]) -> bool:
-    """Return whether figures are about the same model file and data: a split in common, and none that differs."""
+    """Return whether figures are about the same model file and data: they share splits, none of which differs."""
     before, now = metrics.get("split_sha256", {}), subject["split_sha256"]
     common = before.keys() & now.keys()
     same_data = bool(common) and all(before[name] == now[name] for name in common)

@@ -41,7 +41,7 @@ def render(folder: Path, source: str | None = None) -> str:
         temperature=config["temperature"]["logits"],
         results=accuracy(folder),
         last_split=_last_split(splits),
-        chosen="Chosen on validation; test measured once." if "test" in splits else "Chosen on validation.",
+        chosen="All choices were made on validation" + ("; test was measured once." if "test" in splits else "."),
         outputs=outputs,
         truth="the FER+ majority" if splits[_last_split(splits)]["ferplus"] else own,
         per_class=per_class(folder),
@@ -78,7 +78,7 @@ def accuracy(folder: Path) -> str:
 
 
 def per_class(folder: Path) -> str:
-    """Table: each label of the served output on the last split, against the FER+ majority where there is one."""
+    """Table: each label of the served output on the last split, against the FER+ majority if there is one."""
     splits = read_metrics(folder)["splits"]
     split = splits[_last_split(splits)]
     measured = (split["ferplus"] or split["fer2013"])["served"]["per_class"]
@@ -102,7 +102,7 @@ def calibration(folder: Path) -> str:
 
 
 def unclear(folder: Path) -> str:
-    """Table: how often the served output is unclear and how often it is right then, on each split measured."""
+    """Table: how often the served output is unclear, and how often it is then right, on each split measured."""
     rows = [
         (
             output, split, percent(m["share"]), percent(m["first_right"]), percent(m["first_or_second_right"]),
@@ -125,7 +125,7 @@ def unclear(folder: Path) -> str:
 
 
 def held_out(config: dict[str, Any]) -> str:
-    """How the heads were calibrated and their cross-validated accuracy; "" if they were not."""
+    """How the heads were calibrated, and their cross-validated accuracy; "" if they were not calibrated."""
     found = config.get("calibration")
     if not found:
         return ""
@@ -135,7 +135,7 @@ def held_out(config: dict[str, Any]) -> str:
     )
     return (
         "Before the heads were blended, each head's logits were scaled and biased per emotion on its own validation "
-        "labels (bias-corrected temperature scaling, Alexandari et al. 2020); both are part of the file. Ten-fold "
+        "labels (bias-corrected temperature scaling, Alexandari et al. 2020); this is part of the file. Ten-fold "
         f"cross-validated accuracy on validation: {right}.\n"
     )
 
@@ -193,7 +193,7 @@ def explanation(folder: Path) -> str:
         return NOT_MEASURED
     return (
         f"Over {m['images']} validation images, painting over the hottest quarter of the map lowers the label's "
-        f"probability by {100 * m['hottest_quarter']:.1f} points; painting over the coldest quarter, by "
+        f"probability by {100 * m['hottest_quarter']:.1f} points; painting over the coldest quarter lowers it by "
         f"{100 * m['coldest_quarter']:.1f}."
     )
 
@@ -215,7 +215,7 @@ def training(m: dict[str, Any]) -> str:
     """Where training started, how long it took, on what device, and whether it was resumed, in a few sentences."""
     phases = m.get("phases", [m])
     epochs = [phase["epochs"] for phase in phases]
-    text = f"{' + '.join(map(str, epochs))} epochs in {m['seconds'] / 60:.0f} minutes on {m['device']}."
+    text = f"{' + '.join(map(str, epochs))} epochs took {m['seconds'] / 60:.0f} minutes on {m['device']}."
     if start := m.get("init"):
         text += f" It started from {start['source']} (sha256 {start['sha256']})."
     elif "weights" in phases[0]:
@@ -224,7 +224,7 @@ def training(m: dict[str, Any]) -> str:
     if teachers := m.get("teachers"):
         text += f" It was distilled from the soft targets in {teachers['file']} (sha256 {teachers['sha256']})."
     for part in m.get("resumed", []):
-        text += f" It was interrupted and resumed after epoch {part['from_epoch']}"
+        text += f" Training was interrupted and resumed after epoch {part['from_epoch']}"
         planned = [phase["epochs"] for phase in part.get("phases", [part.get("before")])]
         changed = [f"its schedule was {' + '.join(map(str, planned))} epochs"] if planned != epochs else []
         if before := part.get("teachers"):
@@ -265,7 +265,7 @@ def _is_fer2013(dataset: str) -> bool:
 
 
 def _again(model: str, config: dict[str, Any]) -> str:
-    """The command that trains such a model."""
+    """The command that trains a model like this one."""
     if config.get("recipe") == "default":
         return f"make train-{model} DATASET=path/or/hub-id"
     start = config["training"].get("init")

@@ -1,4 +1,4 @@
-"""Pipeline: the accuracy after detection and alignment, on pasted crops or on a dataset's own photos."""
+"""Pipeline: measures accuracy after detection and alignment, on pasted crops or on a dataset's own photos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.report.evaluation import best_truth, probabilities
 
 MAX_IMAGES = 800
 ANGLES = (0, 15, 30, 45)  # degrees, either way
-SAMPLED = 20  # images that decide whether a dataset holds photos or crops
+SAMPLED = 20  # images checked to decide whether a dataset holds photos or crops
 
 
 def paste_into_scene(image: np.ndarray, angle: float, rng: np.random.Generator) -> np.ndarray:
@@ -67,8 +67,8 @@ def evaluate_photos(
 ) -> dict[str, Any] | None:
     """Measure the served output on a dataset's own photos: whole, and after detection and alignment.
 
-    Only the largest face counts; a missed face counts as an error. Returns None if the images are crops, too small to
-    search for faces.
+    Only the largest face counts; a missed face counts as an error. Returns None if the images are too small to search
+    for faces, because they are crops.
     """
     every = [(images, row) for images in splits for row in range(len(images))]
     chosen = [every[i] for i in np.random.default_rng(seed).permutation(len(every))[:MAX_IMAGES]]

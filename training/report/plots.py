@@ -1,4 +1,4 @@
-"""Plots: learning curve, confusion matrix, ROC, reliability and robustness, in one style, without faces."""
+"""Plots: learning curve, confusion matrix, ROC, reliability and robustness, in one style. They show no faces."""
 
 from __future__ import annotations
 
