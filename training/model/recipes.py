@@ -79,13 +79,6 @@ _CNN_WIDE = replace(  # a wider network, initialized from the narrower one
     augmentation=replace(_CNN_LONG.augmentation, rotation=20.0, zoom=(0.8, 1.25), shift=0.12),
     network={**_CNN.network, "widths": (48, 112, 224)},
 )
-_CNN_TEACHER = replace(  # a member of an ensemble: from scratch, on the labels alone, brighter and darker
-    _CNN_WIDE,
-    epochs=60,
-    warmup=2.0,
-    distill=0.0,
-    augmentation=replace(_CNN_WIDE.augmentation, brightness=0.3, contrast=0.5),
-)
 
 # Without ImageNet weights, and within the time of two CPU cores: mostly soft targets, little augmentation.
 _RESNET = Phase(
@@ -147,7 +140,6 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             replace(_CNN, epochs=10, learning_rate=3e-4, warmup=0.5, ema=0.99, patience=5, network=_CNN_WIDE.network),
         ),
         "seed": (replace(_SEED, network={"widths": (32, 64, 128), "blocks": 1, "stem": 16}),),
-        "teacher": (_CNN_TEACHER,),
         "smoke": (replace(_SMOKE, network={"widths": (8, 16, 24), "blocks": 1, "stem": 8}),),
     },
     "resnet50v2": {
