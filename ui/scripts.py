@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+TRANSLATE = Path(__file__).parent / "languages" / "translate.js"
+
 
 def bundle(paths: Iterable[Path], start: str) -> str:
-    """Modules without their imports and exports, and a line that starts them."""
-    modules = [path.read_text(encoding="utf-8") for path in sorted(paths)]
+    """Modules without their imports and exports, after what they translate with, and a line that starts them."""
+    modules = [path.read_text(encoding="utf-8") for path in (TRANSLATE, *sorted(paths))]
     code = re.sub(r"^(import .*\n|export )", "", "\n".join(modules), flags=re.MULTILINE)
     return f"{code}\n{start}"

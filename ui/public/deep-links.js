@@ -35,6 +35,15 @@ function showWhenComplete() {
   settle.observe(document.body, { childList: true, subtree: true });
 }
 
+// A link to the page in another language keeps the tab and whatever else the address says.
+addEventListener("click", ({ target }) => {
+  const link = target.closest?.("a[hreflang]");
+  if (!link) return;
+  const there = new URL(location.href);
+  there.searchParams.set("lang", link.lang);
+  link.href = there.href;
+});
+
 const start = new MutationObserver(() => {
   if (!selected()) return;
   start.disconnect();
