@@ -26,14 +26,14 @@ SOURCES = (
     ("ui/*/*.js", "javascript", SCRIPTS),
 )
 WIDTH = 120
-HEADER = r'''# Translations of the page. Written by people; python -m ui.catalogues adds and removes messages.
+HEADER = r"""# Translations of the page. Written by people; python -m ui.catalogues adds and removes messages.
 msgid ""
 msgstr ""
 "Language: {language}\n"
 "Plural-Forms: {plural_forms}\n"
 "Content-Type: text/plain; charset=utf-8\n"
 
-'''
+"""
 
 
 def collect() -> Catalog:

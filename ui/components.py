@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepfer.drawing import STYLES
 from deepfer.result import Result, VideoResult
-from ui.emotions import emotion, verdict
+from ui.emotions import emotion, heading, verdict
 from ui.language import _, decimal, explain, percent, translate, translate_count
 
 DETECTORS = {"deepfer": "DeepFER", "yunet": "YuNet", "haar": "Haar cascade"}
@@ -71,5 +71,10 @@ _TEMPLATES = Environment(
 _TEMPLATES.install_gettext_callables(translate, translate_count, newstyle=True)  # type: ignore[attr-defined]
 _TEMPLATES.globals["STYLES"] = STYLES
 _TEMPLATES.filters |= {"percent": percent, "decimal": decimal, "time": format_time, "clock": format_clock}
-_TEMPLATES.filters |= {"emotion": emotion, "verdict": verdict, "explain": explain, "translated": translate}
-_TEMPLATES.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
+_TEMPLATES.filters |= {
+    "emotion": emotion,
+    "verdict": verdict,
+    "heading": heading,
+    "explain": explain,
+    "translated": translate,
+}

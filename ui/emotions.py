@@ -16,6 +16,12 @@ def verdict(face: Face) -> str:
     return unclear(face.emotion or "", face.runner_up or "")
 
 
+def heading(face: Face) -> str:
+    """The verdict as a heading: a question begins with a capital."""
+    text = verdict(face)
+    return text[:1].upper() + text[1:] if face.unclear else text
+
+
 def unclear(first: str, second: str) -> str:
     """The two emotions that a face may show."""
     return _("unclear: %(first)s or %(second)s?", first=emotion(first), second=emotion(second))

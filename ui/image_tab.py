@@ -16,7 +16,7 @@ from deepfer.limits import MAX_FILE_BYTES
 from ui.components import render
 from ui.cores import usable_cores
 from ui.jpeg import encode_jpeg
-from ui.language import _, explain, label, of_request, speaking, static
+from ui.language import _, label, of_request, speaking, static
 from ui.limits import MAX_PHOTOS
 from ui.photo_analysis import analyze, failed
 from ui.photo_examples import examples
@@ -113,7 +113,7 @@ class _Handlers:
         try:
             return view(analyze(self._recognizer, record))
         except (ImageError, StorageFull) as error:
-            return PhotoView(failed(self._recognizer, record, error), error=explain(error))
+            return PhotoView(failed(self._recognizer, record, error))
 
     def recognize_image(self, image: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
         """Find every face in an image and estimate its emotion.

@@ -24,6 +24,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
 from deepfer.text import Message
+from ui.limits import MAX_LANGUAGE_CHARS
 
 Item = TypeVar("Item")
 
@@ -40,7 +41,6 @@ LANGUAGES = {
     "zh-CN": "简体中文",
 }
 FOLDER = Path(__file__).parent / "languages"
-MAX_HEADER = 400  # characters of Accept-Language that are read; a browser with five languages sends about 60
 TRADITIONAL = {"hant", "tw", "hk", "mo"}  # Chinese whose readers would not choose the simplified script
 RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?")
 
@@ -58,7 +58,7 @@ def chosen(asked: str | None, accepted: str | None) -> str:
     if asked in LANGUAGES:
         return str(asked)
     weights: dict[str, float] = {}
-    for part in (accepted or "")[:MAX_HEADER].split(","):
+    for part in (accepted or "")[:MAX_LANGUAGE_CHARS].split(","):
         found = RANGE.fullmatch(part)
         language = found and _offered(found[1])
         if found and language:
@@ -101,7 +101,7 @@ def steps_in(language: str, steps: Generator[Item]) -> Generator[Item]:
 
 def translate(message: str) -> str:
     """A message in the spoken language, with its placeholders."""
-    return _translations(spoken()).gettext(message)
+    return _translations(spoken()).gettext(message) if message else ""  # gettext has a catalogue's header under ""
 
 
 def translate_count(singular: str, plural: str, num: int) -> str:
@@ -150,7 +150,9 @@ def label(message: str, **values: Any) -> str:
 
 
 def in_language(value: Any) -> Any:
-    """A copy of JSON values with every `static` text in the spoken language."""
+    """A copy of JSON values with every `static` text in the spoken language; in English, the values themselves."""
+    if spoken() == ENGLISH:
+        return value
     if isinstance(value, str):
         return _made(value, spoken()) if value in _static else value
     if isinstance(value, dict):

@@ -18,7 +18,7 @@ from deepfer.table import header, to_csv
 from ui.components import Download, data_uri, facts, render
 from ui.emotions import emotion, verdict
 from ui.jpeg import encode_jpeg, jpeg_uri
-from ui.language import _, ngettext, percent
+from ui.language import _, explain, ngettext, percent
 from ui.photo_analysis import PhotoAnalysis
 from ui.uploads import store
 
@@ -33,7 +33,6 @@ class PhotoView:
 
     Attributes:
         result: Its result.
-        error: Why it could not be processed, in the spoken language, or "".
         shown: The URL of the photo, relative to the page.
         annotated: The link to the photo with its faces drawn onto it, or None if it could not be read.
         thumbnail: A small copy as a data URI.
@@ -42,7 +41,6 @@ class PhotoView:
     """
 
     result: Result
-    error: str = ""
     shown: str = ""
     annotated: Download | None = None
     thumbnail: str = ""
@@ -90,7 +88,7 @@ def view(analysis: PhotoAnalysis) -> PhotoView:
         for face, crop, cells in itertools.zip_longest(result.faces, analysis.crops, analysis.maps)
     ]
     link = Download(_("Annotated photo"), name, file_url(annotated))
-    return PhotoView(result, "", file_url(stored), link, thumbnail, cards, analysis.seconds)
+    return PhotoView(result, file_url(stored), link, thumbnail, cards, analysis.seconds)
 
 
 def results_html(photos: Sequence[PhotoView]) -> str:
@@ -98,7 +96,7 @@ def results_html(photos: Sequence[PhotoView]) -> str:
     results = [photo.result for photo in photos]
     several = len(photos) > 1
     if not several and results[0].error:
-        return render("error.html", title=_("This photo could not be processed"), message=photos[0].error)
+        return render("error.html", title=_("This photo could not be processed"), message=explain(results[0].error))
     stem = "photos" if several else Path(results[0].path).stem
     objects: Any = [result.to_dict() for result in results] if several else results[0].to_dict()
     csv = header() + "".join(to_csv(result.rows()) for result in results)

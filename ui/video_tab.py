@@ -58,7 +58,12 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         video.postprocess = output.postprocess = lambda value: None if value is None else FileData(path=value)
         files = sorted(EXAMPLES.glob("*.mp4"))
         gr.Examples(
-            list(map(str, files)), video, cache_examples=False, api_visibility="private", elem_id="clip-examples"
+            list(map(str, files)),
+            video,
+            label=label("Examples"),
+            cache_examples=False,
+            api_visibility="private",
+            elem_id="clip-examples",
         )
         gr.HTML(
             static(lambda: render("video_alert.html")),

@@ -17,7 +17,7 @@ function openLinkedTab() {
 function linkSelectedTab() {
   const id = selected();
   if (!id || id === (linked() || tabs()[0].dataset.tabId)) return;
-  history.pushState(null, "", `#${id}`);
+  history.pushState(null, "", `${location.search}#${id}`); // the page has a <base>, so a hash alone would drop the rest
   if (window.parent !== window) window.parent.postMessage({ hash: location.hash }, SPACES);
 }
 
