@@ -25,6 +25,7 @@ SOURCES = (
     ("ui/templates/*.html", "jinja2.ext:babel_extract", PYTHON),
     ("ui/*/*.js", "javascript", SCRIPTS),
 )
+OPTIONS = {"parse_template_string": True}  # `${t("…")}` in JavaScript
 WIDTH = 120
 HEADER = r"""# Translations of the page. Written by people; python -m ui.catalogues adds and removes messages.
 msgid ""
@@ -42,7 +43,7 @@ def collect() -> Catalog:
     for pattern, method, keywords in SOURCES:
         for path in sorted(ROOT.glob(pattern)):
             place = path.relative_to(ROOT).as_posix()
-            for line, message, _comments, _context in extract_from_file(method, path, keywords):
+            for line, message, _comments, _context in extract_from_file(method, path, keywords, options=OPTIONS):
                 catalogue.add(message, None, [(place, line)])
     return catalogue
 

@@ -139,7 +139,7 @@ def _share_or_none(value: Any) -> float | None:
 def _count(value: Any) -> int:
     if not (isinstance(value, int) and 0 <= value < 10**12):
         raise ValueError("expected a count")
-    return value
+    return int(value)
 
 
 def _text(value: Any) -> str:

@@ -166,9 +166,9 @@ def script_messages() -> dict[str, str | list[str]]:
     return {} if catalogue is None else dict(_script_messages(catalogue))
 
 
-def percent(share: float, digits: int = 0) -> str:
+def percent(share: float | None, digits: int = 0) -> str:
     """A share from 0 to 1 as "93%" or "93 %"; whole percentages are "<1%" and ">99%" unless 0% and 100% are exact."""
-    value, language = 100 * share, spoken()
+    value, language = 100 * (share or 0), spoken()
     if not digits and 0 < value < 0.5:
         return f"<{_percent(1, 0, language)}"
     if not digits and 99.5 <= value < 100:

@@ -62,7 +62,7 @@ class PhotoView:
         faces = self.result.faces
         if not faces:
             return _("No face found")
-        said = [verdict(face) if face.unclear else f"{verdict(face)} {percent(face.confidence or 0)}" for face in faces]
+        said = [verdict(face) if face.unclear else f"{verdict(face)} {percent(face.confidence)}" for face in faces]
         text = ", ".join(said) if len(faces) < CROWD else self.tally
         return ngettext("%(num)s face: %(faces)s", "%(num)s faces: %(faces)s", len(faces), faces=text)
 

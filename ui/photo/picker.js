@@ -110,12 +110,14 @@ export class Picker {
         const { path } = await this.upload(file);
         records.push(record(path, file));
       } catch {
-        if (number === this.choice) this.fail(t("{name} could not be sent. Check your connection and try again.", values));
+        const reason = t("{name} could not be sent. Check your connection and try again.", values);
+        if (number === this.choice) this.fail(reason);
         return;
       }
       if (number !== this.choice) return; // something else was chosen meanwhile
     }
-    this.recognize(records, chosen.length > 1 ? plural(chosen.length, "{count} photo", "{count} photos") : chosen[0].name);
+    const count = chosen.length;
+    this.recognize(records, count > 1 ? plural(count, "{count} photo", "{count} photos") : chosen[0].name);
   }
 
   show(button) {

@@ -56,7 +56,8 @@ function personCard(person, palette) {
   card.innerHTML =
     '<h3><span class="cam-number"></span> <span></span></h3><div class="cam-chart" role="img"></div><ul></ul>';
   card.querySelector(".cam-number").textContent = person.id;
-  card.querySelector("h3 > :last-child").textContent = `${t("Face {id}", { id: person.id })} · ${duration(person.total)}`;
+  const name = t("Face {id}", { id: person.id });
+  card.querySelector("h3 > :last-child").textContent = `${name} · ${duration(person.total)}`;
   const parts = personParts(person, palette);
   const longestFirst = [...parts].sort((a, b) => b.seconds - a.seconds);
   const chart = card.querySelector(".cam-chart");
