@@ -347,6 +347,9 @@ def test_a_visitor_changes_the_language_and_keeps_the_tab(
         page.wait_for_selector("html[lang=de]")
         assert page.url.endswith("?lang=de#video")
         page.wait_for_selector("[role=tab][aria-selected=true]:text('Video')")
+        page.get_by_role("button", name="Beispiel: gezeichnet").click()
+        page.wait_for_selector("#clip-overview h2:text('2 Gesichter verfolgt')", timeout=60_000)
+        assert page.locator("#clip label").first.inner_text() == "Ihr Video"
         assert not page.context.cookies()
         # What the server answers and what the scripts say is in that language, too.
         page.get_by_role("tab", name="Foto").click()

@@ -57,7 +57,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         # gr.update or gr.skip for these components, which would replace them by an ordinary gr.Video.
         video.postprocess = output.postprocess = lambda value: None if value is None else FileData(path=value)
         files = sorted(EXAMPLES.glob("*.mp4"))
-        gr.Examples(
+        chooser = gr.Examples(
             list(map(str, files)),
             video,
             label=label("Examples"),
@@ -65,6 +65,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
             api_visibility="private",
             elem_id="clip-examples",
         )
+        del chooser.input_component_props[0]["label"]  # choosing an example would bring back the English one
         gr.HTML(
             static(lambda: render("video_alert.html")),
             js_on_load=bundle(SCRIPTS.glob("*.js"), "new VideoTab({ element, props });"),
