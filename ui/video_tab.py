@@ -18,7 +18,7 @@ from deepfer.result import VideoResult
 from deepfer.video import Progress
 from deepfer.video_writer import video_suffix
 from ui.components import Download, facts, format_time, render
-from ui.language import _, explain, label, ngettext, of_request, speaking, static, steps_in
+from ui.language import _, decimal, explain, label, of_request, speaking, static, steps_in
 from ui.limits import MAX_VIDEO_LINE
 from ui.line import POLL_S, Line, Place
 from ui.person_card import PersonCard
@@ -220,15 +220,12 @@ class _Handlers:
 
 def empty_html() -> str:
     """What the page shows before there is a video."""
-    minutes = round(MAX_VIDEO_S / 60)
-    return render(
-        "note.html",
-        text=ngettext(
-            "Add a video of up to %(num)s minute. Each face will get a number and a timeline here.",
-            "Add a video of up to %(num)s minutes. Each face will get a number and a timeline here.",
-            minutes,
-        ),
+    minutes = MAX_VIDEO_S / 60
+    text = _(
+        "Add a video of up to %(minutes)s minutes. Each face will get a number and a timeline here.",
+        minutes=decimal(minutes, 0 if minutes.is_integer() else 1),
     )
+    return render("note.html", text=text)
 
 
 def _wait(place: Place) -> Iterator[Waiting]:
