@@ -12,7 +12,7 @@ YUNET ?= $(or $(DEEPFER_YUNET),../shared/models/face_detection_yunet_2023mar.onn
 NODE := $(shell command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))' && echo yes)
 NODE_MODULES = $(if $(NODE),node_modules/.package-lock.json)
 
-.PHONY: app test coverage lint format docs results benchmark notebooks train-cnn train-resnet50v2 train-detector finetune publish space clean
+.PHONY: app test coverage lint format languages docs results benchmark notebooks train-cnn train-resnet50v2 train-detector finetune publish space clean
 
 app: .venv/app  ## serve the page on http://127.0.0.1:7860
 	$(PY) app.py
@@ -35,6 +35,9 @@ lint: .venv/test $(NODE_MODULES)  ## style, types, prose
 format: .venv/test
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+languages: .venv/app  ## bring the catalogues of translations in ui/languages up to date with the code
+	$(PY) -m ui.catalogues
 
 docs: .venv/docs  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

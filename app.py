@@ -11,6 +11,7 @@ from deepfer import DeepFERError, EmotionRecognizer, LimitError
 from deepfer.arguments import bounded_int
 from deepfer.checkpoint import DEFAULT
 from deepfer.limits import check_limits
+from deepfer.text import Message
 from ui.folder import open_folder, start_cleaner
 from ui.limits import MAX_SESSIONS, MAX_UPLOAD_BYTES, MAX_WAITING, UPLOAD_AGE_S
 
@@ -31,6 +32,7 @@ except ValueError as error:  # from a numeric setting such as GRADIO_SERVER_PORT
 from ui.components import render
 from ui.document import ICON, set_head
 from ui.image_tab import image_tab
+from ui.language import LANGUAGES, N_, explain, in_language, label, spoken, static
 from ui.memory import start_heap_trimmer
 from ui.model_tab import model_tab
 from ui.server import guard
@@ -40,12 +42,10 @@ from ui.video_tab import video_tab
 from ui.webcam_tab import webcam_tab
 
 TITLE = "DeepFER"
-DESCRIPTION = (
+UNAVAILABLE = N_("The requested model, %(model)s, is unavailable: %(reason)s.")
+DESCRIPTION = label(
     "Upload a photo, use your webcam or add a video: DeepFER finds the faces and estimates which of seven emotions "
     "each one shows."
-)
-PRIVACY = (
-    f"Privacy: uploads are used only to produce your result, and deleted after about {UPLOAD_AGE_S / 60:.0f} minutes."
 )
 
 
@@ -82,29 +82,39 @@ def check_host(host: str) -> None:
         probe.bind(address)
 
 
-def load_recognizer(source: str | None, revision: str | None) -> tuple[EmotionRecognizer, str | None]:
+def load_recognizer(source: str | None, revision: str | None) -> tuple[EmotionRecognizer, Message | None]:
     """Load the requested model or, if it is unavailable, the embedded one, with a warning that says why."""
     if source is None and revision is None:
         return EmotionRecognizer.from_pretrained(), None
     try:
         return EmotionRecognizer.from_pretrained(source, revision=revision), None
     except (DeepFERError, ValueError) as error:
-        warning = f"The requested model, {source or DEFAULT}, is unavailable: {error}."
-        return EmotionRecognizer.from_pretrained(), warning
+        text = Message(UNAVAILABLE, model=source or DEFAULT, reason=str(error))
+        return EmotionRecognizer.from_pretrained(), text
 
 
-def build_page(recognizer: EmotionRecognizer, warning: str | None = None) -> gr.Blocks:
+def header() -> str:
+    """The page's name and what it does."""
+    return render("header.html", title=TITLE, description=in_language(DESCRIPTION))
+
+
+def footer() -> str:
+    """What happens to uploads, and the languages to choose from."""
+    return render("footer.html", minutes=round(UPLOAD_AGE_S / 60), languages=LANGUAGES, current=spoken())
+
+
+def build_page(recognizer: EmotionRecognizer, warning: Message | None = None) -> gr.Blocks:
     """Build the page; `warning` is shown above the tabs."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.HTML(render("header.html", title=TITLE, description=DESCRIPTION), apply_default_css=False)
+        gr.HTML(static(header), apply_default_css=False)
         if warning:
-            gr.HTML(render("warning.html", message=warning), apply_default_css=False)
+            gr.HTML(static(lambda: render("warning.html", message=explain(warning))), apply_default_css=False)
         with gr.Tabs() as tabs:
             photo = image_tab(recognizer)
             webcam_tab(recognizer, tabs, photo)
             video_tab(recognizer)
             model_tab(recognizer)
-        gr.HTML(f'<footer class="fer-footer">{PRIVACY}</footer>', apply_default_css=False, elem_id="privacy")
+        gr.HTML(static(footer), apply_default_css=False, elem_id="privacy")
     return page.queue(max_size=MAX_WAITING, api_open=False)  # with an open API, anyone could skip the queue
 
 

@@ -1,8 +1,18 @@
 """The errors that DeepFER expects, each with a message of one line. Any other exception is a bug."""
 
+from deepfer.text import Message
+
 
 class DeepFERError(Exception):
-    """Base class of all expected errors."""
+    """Base class of all expected errors.
+
+    Args:
+        message: What is wrong; with values, it has a %(name)s for each of them. The first of `args` is a `Message`.
+        values: The values.
+    """
+
+    def __init__(self, message: str = "", **values: object) -> None:
+        super().__init__(message if isinstance(message, Message) else Message(message, **values))
 
 
 class ImageError(DeepFERError):

@@ -105,11 +105,11 @@ def as_rgb(image: ImageSource) -> np.ndarray:
         return read_image(image)
     if isinstance(image, Image.Image):
         if image.width * image.height > MAX_PIXELS:
-            raise ImageError(_too_large("image", image.size))
+            raise _too_large("image", image.size)
         try:
             image.load()  # Pillow may only have opened the file
         except _DAMAGE as error:
-            raise ImageError(f"image: damaged or truncated ({first_line(error)})") from error
+            raise _damaged("image", error) from error
         return _to_array(_upright(image))
     check_image(image)
     return image
@@ -165,13 +165,14 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
             # Checked before opening: opening a FIFO waits for a writer forever, and some devices never end.
             mode = os.stat(source).st_mode
             if stat.S_ISDIR(mode):
-                raise ImageError(f"{name}: a folder, not an image")
+                raise ImageError("%(name)s: a folder, not an image", name=name)
             if not stat.S_ISREG(mode):
-                raise ImageError(f"{name}: not a regular file")
+                raise ImageError("%(name)s: not a regular file", name=name)
             with open(source, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-            raise ImageError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError("%(name)s: %(reason)s", name=name, reason=reason) from error
     elif not hasattr(source, "read"):
         raise TypeError(f"expected a path, a file's bytes or an open binary file; got {type(source).__name__}")
     else:
@@ -179,9 +180,9 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
         name = printable(label) if isinstance(label, str) else "image"
         data = source.read(MAX_FILE_BYTES + 1)
     if not data:
-        raise ImageError(f"{name}: the file is empty")
+        raise ImageError("%(name)s: the file is empty", name=name)
     if len(data) > MAX_FILE_BYTES:
-        raise ImageError(f"{name}: larger than {MAX_FILE_BYTES / 1e6:g} MB")
+        raise ImageError("%(name)s: larger than %(limit)g MB", name=name, limit=MAX_FILE_BYTES / 1e6)
     return name, data
 
 
@@ -199,29 +200,57 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
             image = open_heic(data) if heic else Image.open(BudgetedFile(data), formats=FORMATS)
             width, height = image.size
             if max_side and max(width, height) > max_side:
-                raise ImageError(f"{name}: wider or higher than {max_side} pixels ({width}x{height})")
+                raise ImageError(
+                    "%(name)s: wider or higher than %(limit)d pixels (%(width)dx%(height)d)",
+                    name=name,
+                    limit=max_side,
+                    width=width,
+                    height=height,
+                )
             if width * height > MAX_PIXELS:
-                raise ImageError(_too_large(name, image.size))
+                raise _too_large(name, image.size)
             if _tile_pixels(image) > MAX_PIXELS:
-                raise ImageError(f"{_too_large(name)} in a tile")
+                raise ImageError(
+                    "%(name)s: more than %(limit)g megapixels in a tile", name=name, limit=MAX_PIXELS / 1e6
+                )
             seconds = decoding_s(image, data, scans)
             if seconds > max_decode_s:
                 raise ImageError(
-                    f"{name}: would take about {seconds:.2g} s to decode ({width}x{height} {image.format}); "
-                    "make it smaller, or save it as a plain JPEG"
+                    "%(name)s: would take about %(seconds).2g s to decode (%(width)dx%(height)d %(format)s); "
+                    "make it smaller, or save it as a plain JPEG",
+                    name=name,
+                    seconds=seconds,
+                    width=width,
+                    height=height,
+                    format=image.format,
                 )
             image.load()
             return image if heic else _upright(image)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image of a supported format ({FORMAT_NAMES}), or truncated") from error
+        raise ImageError(
+            "%(name)s: not an image of a supported format (%(formats)s), or truncated", name=name, formats=FORMAT_NAMES
+        ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(_too_large(name)) from error
+        raise _too_large(name) from error
     except _DAMAGE as error:
-        raise ImageError(f"{name}: damaged or truncated ({first_line(error)})") from error
+        raise _damaged(name, error) from error
 
 
-def _too_large(name: str, size: tuple[int, int] | None = None) -> str:
-    return f"{name}: more than {MAX_PIXELS / 1e6:g} megapixels" + (f" ({size[0]}x{size[1]})" if size else "")
+def _too_large(name: str, size: tuple[int, int] | None = None) -> ImageError:
+    limit = MAX_PIXELS / 1e6
+    if size is None:
+        return ImageError("%(name)s: more than %(limit)g megapixels", name=name, limit=limit)
+    return ImageError(
+        "%(name)s: more than %(limit)g megapixels (%(width)dx%(height)d)",
+        name=name,
+        limit=limit,
+        width=size[0],
+        height=size[1],
+    )
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    return ImageError("%(name)s: damaged or truncated (%(reason)s)", name=name, reason=first_line(error))
 
 
 def _upright(image: Image.Image) -> Image.Image:

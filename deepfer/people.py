@@ -8,6 +8,7 @@ import numpy as np
 from deepfer.face import LABELS, Box, Face, area
 from deepfer.limits import MAX_VIDEO_PEOPLE
 from deepfer.result import Person
+from deepfer.text import Message
 
 MIN_SEEN_S = 0.5  # people visible for less are left out of the summary
 MAX_AGE_S = 1.0  # people out of sight for longer get a new number
@@ -44,7 +45,7 @@ class PeopleCounter:
             assert face.track_id is not None
             self._present.setdefault(face.track_id, _Track(time_s)).add(face, time_s, until_s, rgb)
 
-    def summary(self, duration_s: float) -> tuple[list[Person], str | None]:
+    def summary(self, duration_s: float) -> tuple[list[Person], Message | None]:
         """Finish.
 
         Args:
@@ -58,7 +59,10 @@ class PeopleCounter:
         self._present.clear()
         if len(self._left) > self._limit:
             self._drop()
-        warning = f"only the {self._limit:,} people visible for longest are listed" if self._dropped else None
+        warning = None
+        if self._dropped:
+            count = format(self._limit, ",")
+            warning = Message("only the %(count)s people visible for longest are listed", count=count)
         return sorted(self._left, key=lambda person: (person.first_s, person.track_id)), warning
 
     def _drop(self) -> None:

@@ -186,7 +186,7 @@ class VideoResult:
         fps: Frames per second; the usual rate if it varies.
         frames: The number of frames that were read.
         people: Those visible for half a second or more, in order of appearance; shorter tracks are seldom faces.
-        warning: Why the result is incomplete (the video is damaged or too long, or its sound was lost), or None.
+        warnings: Why the result is incomplete: the video is damaged or too long, or its sound was lost.
     """
 
     path: str
@@ -199,8 +199,13 @@ class VideoResult:
     fps: float
     frames: int
     people: list[Person]
-    warning: str | None = None
+    warnings: tuple[str, ...] = ()
     error: None = None
+
+    @property
+    def warning(self) -> str | None:
+        """The warnings in one line, or None."""
+        return "; ".join(self.warnings) or None
 
     @property
     def count(self) -> int:

@@ -3,6 +3,24 @@
 from pathlib import Path
 
 
+class Message(str):
+    """An English message that remembers what it was made of, so that the page can translate it.
+
+    Attributes:
+        template: The message, with a %(name)s for each value.
+        values: The values.
+    """
+
+    template: str
+    values: dict[str, object]
+
+    def __new__(cls, template: str, **values: object) -> "Message":
+        """Fill in the template; without values, it is taken as it is."""
+        message = super().__new__(cls, template % values if values else template)
+        message.template, message.values = template, values
+        return message
+
+
 def printable(name: str | Path) -> str:
     """A file name as one line: unchanged, or quoted and escaped if it contains control characters."""
     return str(name) if str(name).isprintable() else ascii(str(name))

@@ -101,7 +101,7 @@ def recognize_video(
                 reported = now
                 yield Progress(time_s, reader.claimed_s, _left_s(now - start, time_s, reader.claimed_s))
         if previous is None:
-            raise VideoError(f"{reader.name}: no frame can be read")
+            raise VideoError("%(name)s: no frame can be read", name=reader.name)
         duration_s = previous[0] + 1 / reader.rate
         people.add(previous[0], previous[1], duration_s, previous[2])
         listed, warning = people.summary(duration_s)
@@ -116,7 +116,7 @@ def recognize_video(
         reader.rate,
         reader.read,
         listed,
-        "; ".join(filter(None, warnings)) or None,
+        tuple(filter(None, warnings)),
     )
     yield Progress(duration_s, duration_s, 0.0, result)
 

@@ -20,7 +20,7 @@ from deepfer.limits import (
     MAX_VIDEO_S,
 )
 from deepfer.mp4 import has_index, video_s
-from deepfer.text import printable
+from deepfer.text import Message, printable
 
 # A folder is searched for these. A file given by name is checked by its content.
 SUFFIXES = (
@@ -41,7 +41,7 @@ _SIGNATURES: tuple[tuple[int, bytes], ...] = (
 TS_PACKET = 188  # bytes
 HEAD_BYTES = 2 * TS_PACKET + 1  # read from a file to detect its format
 FORMATS = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, Ogg"
-LARGEST = f"{MAX_VIDEO_FRAME_PIXELS / 1e6:.3g} megapixels"
+LARGEST = MAX_VIDEO_FRAME_PIXELS / 1e6  # megapixels
 
 PREVIEW = 30  # frames from which the usual frame rate is measured
 
@@ -65,7 +65,7 @@ class VideoReader:
         self._capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise VideoError(
-                f"{self.name}: no readable video: it has only sound or an unsupported codec, or is damaged"
+                "%(name)s: no readable video: it has only sound or an unsupported codec, or is damaged", name=self.name
             )
         width, height = self._get(cv2.CAP_PROP_FRAME_WIDTH), self._get(cv2.CAP_PROP_FRAME_HEIGHT)
         shape = self._get(cv2.CAP_PROP_SAR_NUM) / max(self._get(cv2.CAP_PROP_SAR_DEN), 1.0)
@@ -74,11 +74,12 @@ class VideoReader:
             self.original = round(width), round(height * shape)
         else:
             self.original = round(width * shape), round(height)
-        pixels, size = self.original[0] * self.original[1], f"{self.original[0]}x{self.original[1]}"
+        pixels = self.original[0] * self.original[1]
+        facts = {"name": self.name, "size": f"{self.original[0]}x{self.original[1]}"}
         if max(pixels, width * height) > MAX_VIDEO_FRAME_PIXELS:
-            raise VideoError(f"{self.name}: frames of more than {LARGEST} ({size})")
+            raise VideoError("%(name)s: frames of more than %(limit).3g megapixels (%(size)s)", **facts, limit=LARGEST)
         if min(self.original) < 16:
-            raise VideoError(f"{self.name}: smaller than 16 pixels ({size})")
+            raise VideoError("%(name)s: smaller than 16 pixels (%(size)s)", **facts)
         self.width, self.height = self.original
         if pixels > MAX_VIDEO_PIXELS:
             scale = (MAX_VIDEO_PIXELS / pixels) ** 0.5
@@ -87,12 +88,22 @@ class VideoReader:
         frames = self._get(cv2.CAP_PROP_FRAME_COUNT)
         self._max_frames = min(MAX_VIDEO_FRAMES, int(MAX_VIDEO_DECODED_PIXELS / (width * height)))
         if frames > self._max_frames:
-            raise VideoError(f"{self.name}: more than {self._max_frames:,} frames of {size} ({frames:,.0f})")
+            raise VideoError(
+                "%(name)s: more than %(limit)s frames of %(size)s (%(frames)s)",
+                **facts,
+                limit=format(self._max_frames, ","),
+                frames=format(frames, ",.0f"),
+            )
         # Some frames may be hidden by an edit list; the track may last longer than its frames.
         lengths = [frames / claimed_rate if claimed_rate else 0.0, _track_s(path) or 0.0]
         self.claimed_s = min((length for length in lengths if length > 0), default=None)
         if self.claimed_s and self.claimed_s > MAX_VIDEO_S:
-            raise VideoError(f"{self.name}: longer than {MAX_VIDEO_S / 60:.3g} minutes ({self.claimed_s / 60:.1f})")
+            raise VideoError(
+                "%(name)s: longer than %(limit).3g minutes (%(minutes).1f)",
+                name=self.name,
+                limit=MAX_VIDEO_S / 60,
+                minutes=self.claimed_s / 60,
+            )
         self.rate = _usual_rate(path, claimed_rate)
         self.read = 0
         self._too_long = False
@@ -126,12 +137,16 @@ class VideoReader:
                 bgr = cv2.resize(bgr, (self.width, self.height), interpolation=cv2.INTER_AREA)
             yield time_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
-    def warning(self, duration_s: float) -> str | None:
+    def warning(self, duration_s: float) -> Message | None:
         """Why only `duration_s` seconds could be read, or None if that is all."""
         if self._too_long:
-            return f"only the first {duration_s / 60:.3g} minutes were read"
+            return Message("only the first %(minutes).3g minutes were read", minutes=duration_s / 60)
         if self.claimed_s and duration_s < 0.95 * self.claimed_s - 0.5:
-            return f"truncated or damaged: {duration_s:.1f} of {self.claimed_s:.1f} s could be read"
+            return Message(
+                "truncated or damaged: %(read).1f of %(length).1f s could be read",
+                read=duration_s,
+                length=self.claimed_s,
+            )
         return None
 
 
@@ -158,9 +173,9 @@ def _checked_file(source: str | Path, name: str) -> str:
     try:
         mode = os.stat(source).st_mode  # checked first: opening a FIFO waits for a writer forever
         if stat.S_ISDIR(mode):
-            raise VideoError(f"{name}: a folder, not a video")
+            raise VideoError("%(name)s: a folder, not a video", name=name)
         if not stat.S_ISREG(mode):
-            raise VideoError(f"{name}: not a regular file")
+            raise VideoError("%(name)s: not a regular file", name=name)
         with open(source, "rb") as file:
             head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
@@ -168,17 +183,18 @@ def _checked_file(source: str | Path, name: str) -> str:
         path = os.path.abspath(source)
         path.encode()
     except UnicodeEncodeError as error:
-        raise VideoError(f"{name}: its name is not valid text; rename it") from error
+        raise VideoError("%(name)s: its name is not valid text; rename it", name=name) from error
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-        raise VideoError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError("%(name)s: %(reason)s", name=name, reason=reason) from error
     if not size:
-        raise VideoError(f"{name}: the file is empty")
+        raise VideoError("%(name)s: the file is empty", name=name)
     if size > MAX_VIDEO_BYTES:
-        raise VideoError(f"{name}: larger than {MAX_VIDEO_BYTES / 1e9:g} GB")
+        raise VideoError("%(name)s: larger than %(limit)g GB", name=name, limit=MAX_VIDEO_BYTES / 1e9)
     if not any(head[at:].startswith(start) for at, start in _SIGNATURES) and not _is_transport_stream(head):
-        raise VideoError(f"{name}: not a video of a supported format ({FORMATS})")
+        raise VideoError("%(name)s: not a video of a supported format (%(formats)s)", name=name, formats=FORMATS)
     if not complete:
-        raise VideoError(f"{name}: truncated MP4: the index (moov) is missing")
+        raise VideoError("%(name)s: truncated MP4: the index (moov) is missing", name=name)
     return path
 
 

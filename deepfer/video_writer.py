@@ -18,6 +18,7 @@ import numpy as np
 from deepfer.atomic import temporary_sibling
 from deepfer.errors import VideoError
 from deepfer.limits import MAX_VIDEO_PIXELS
+from deepfer.text import Message
 
 H264_FPS, VP8_FPS = 60.0, 30.0  # maximum frame rates
 # OpenCV has no speed setting for VP8, so frames are downscaled to encode faster than the video plays.
@@ -97,7 +98,7 @@ class VideoWriter:
         self._repeat_until(time_s)
         self._frame = rgb
 
-    def finish(self, duration_s: float, source: str | Path) -> str | None:
+    def finish(self, duration_s: float, source: str | Path) -> Message | None:
         """Write the last frame, add the sound of the video `source` if ffmpeg is installed, and rename the file.
 
         Returns:
@@ -110,12 +111,12 @@ class VideoWriter:
         self._close()
         if self._failed or not self._encoder.succeeded(self._count):
             raise self._error()
-        warning = None if self._add_sound(duration_s, source) else "its sound could not be kept"
+        warning = None if self._add_sound(duration_s, source) else Message("its sound could not be kept")
         self._temporary.replace(self._path)
         return warning
 
     def _error(self) -> VideoError:
-        return VideoError(f"{self._path}: cannot be encoded: {self._encoder.error()}")
+        return VideoError("%(name)s: cannot be encoded: %(reason)s", name=self._path, reason=self._encoder.error())
 
     def _repeat_until(self, time_s: float) -> None:
         """Write the current frame as often as it takes to reach `time_s`."""

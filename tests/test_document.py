@@ -87,11 +87,14 @@ def test_icons_come_in_no_other_size(server: AppServer) -> None:
         assert httpx.get(server.url + path).status_code == 404
 
 
-def test_the_language_is_that_of_the_words(browser: Any, url: str) -> None:
-    with visit(browser, url, locale="de-DE") as page:
+@pytest.mark.parametrize(
+    ("locale", "language", "words"), [("de-AT", "de", "Über API verwenden"), ("nl-NL", "en", "Use via API")]
+)
+def test_gradios_own_words_are_in_the_language(browser: Any, url: str, locale: str, language: str, words: str) -> None:
+    with visit(browser, url, locale=locale) as page:
         page.wait_for_selector("footer button")
-        assert page.evaluate("document.documentElement.lang") == "en"
-        assert "Use via API" in page.locator("footer").last.inner_text()
+        assert page.evaluate("document.documentElement.lang") == language
+        assert words in page.locator("footer").last.inner_text()
 
 
 def test_an_address_opens_its_tab_and_back_returns(page: Any) -> None:

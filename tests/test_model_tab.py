@@ -66,7 +66,7 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:
     tab = page.get_by_role("tabpanel").filter(has=page.locator(".fer-models")).inner_text()
     assert "does not know what a person feels" in tab
     assert "Nobody has measured how well these models work by age, sex or skin colour" in tab
-    assert "disgust rests on 22 photos" in tab
+    assert "The figure for “disgust” rests on 22 photos." in tab
     page.set_viewport_size({"width": 320, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     right = page.locator(".fer-confusion").first.bounding_box()

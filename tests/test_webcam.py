@@ -376,7 +376,7 @@ def test_one_of_several_faces_is_followed(playwright: Any, server: AppServer, tm
         assert number != followed
         other.click()
         page.wait_for_selector(f"#webcam .cam-main:text('Face {number}')")
-        assert page.locator("#webcam figcaption").inner_text() == f"Last 30 seconds of face {number}"
+        assert page.locator("#webcam figcaption").inner_text() == f"Last 30 seconds · Face {number}"
         chosen = set()
         box = page.locator("#webcam .cam-boxes").bounding_box()
         for x in (200, 450):  # a click on each face, in the mirrored video

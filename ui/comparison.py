@@ -13,13 +13,13 @@ import numpy as np
 
 from deepfer import LABELS, EmotionClassifier, EmotionRecognizer, Face, ImageError
 from deepfer.checkpoint import Checkpoint
-from ui.components import counted, render
+from ui.components import render
 from ui.cores import usable_cores
 from ui.jpeg import jpeg_uri
+from ui.language import _, explain, label, of_request, speaking, static
 from ui.uploads import read_upload
 
 EXAMPLE = Path(__file__).parent / "examples" / "astronaut.jpg"
-EMPTY = '<p class="fer-note">Add a photo or try the example: each model labels its faces here.</p>'
 MAX_FACES = 8  # shown, largest first: a comparison needs no crowd
 THUMBNAIL = 56  # pixels, as in model.css
 
@@ -80,29 +80,30 @@ def add_comparison(comparison: Comparison, titles: Sequence[str]) -> None:
         titles: The models' names in words.
     """
 
-    def compare(photo: dict[str, Any] | None) -> str:
-        if photo is None:
-            return EMPTY
-        try:
-            _, rgb = read_upload(photo)
-        except ImageError as error:
-            return render("error.html", title="This photo could not be processed", message=str(error))
-        return comparison_html(rgb, comparison.answers(rgb), titles)
+    def compare(photo: dict[str, Any] | None, request: gr.Request) -> str:
+        with speaking(of_request(request)):
+            if photo is None:
+                return empty_html()
+            try:
+                rgb = read_upload(photo)[1]
+            except ImageError as error:
+                return render("error.html", title=_("This photo could not be processed"), message=explain(error))
+            return comparison_html(rgb, comparison.answers(rgb), titles)
 
-    gr.HTML('<h2 class="fer-heading">Try the models on one photo</h2>', apply_default_css=False)
+    gr.HTML(static(lambda: render("heading.html", text=_("Try the models on one photo"))), apply_default_css=False)
     with gr.Row():
         with gr.Column(scale=1, min_width=240):
             photo = gr.Image(
-                label="Photo to compare on",
+                label=label("Photo to compare on"),
                 sources=["upload"],
                 height=220,
-                placeholder="Drop a photo here\n- or -\nClick to choose one",
+                placeholder=label("Drop a photo here\n- or -\nClick to choose one"),
                 buttons=[],
                 elem_id="compared",
             )
-            example = gr.Button("Use the astronaut example", size="sm", elem_id="compared-example")
+            example = gr.Button(label("Use the astronaut example"), size="sm", elem_id="compared-example")
         with gr.Column(scale=2, min_width=300):
-            output = gr.HTML(EMPTY, apply_default_css=False, elem_id="comparison")
+            output = gr.HTML(static(empty_html), apply_default_css=False, elem_id="comparison")
     example.click(lambda: str(EXAMPLE), None, photo, show_progress="hidden", api_visibility="private")
     photo.change(
         compare,
@@ -115,6 +116,11 @@ def add_comparison(comparison: Comparison, titles: Sequence[str]) -> None:
     )
 
 
+def empty_html() -> str:
+    """What the page shows before there is a photo."""
+    return render("note.html", text=_("Add a photo or try the example: each model labels its faces here."))
+
+
 def comparison_html(rgb: np.ndarray, answers: Sequence[Answer], titles: Sequence[str]) -> str:
     """A table with a row for each face and a column for each model."""
     rows = list(zip(*(answer.faces for answer in answers), strict=True))
@@ -125,7 +131,6 @@ def comparison_html(rgb: np.ndarray, answers: Sequence[Answer], titles: Sequence
         faces=faces,
         titles=titles,
         milliseconds=[1000 * answer.seconds for answer in answers],
-        found=counted(len(faces), "face"),
         differing=differing,
     )
 

@@ -1,4 +1,7 @@
-"""Components: the HTML that the tabs show, rendered from `ui/templates` with every value escaped."""
+"""Components: the HTML that the tabs show, rendered from `ui/templates` with every value escaped.
+
+It is made in the language that `ui.language` speaks.
+"""
 
 import base64
 from pathlib import Path
@@ -8,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepfer.drawing import STYLES
 from deepfer.result import Result, VideoResult
-from deepfer.text import format_percent
+from ui.emotions import emotion, heading, verdict
+from ui.language import _, decimal, explain, percent, translate, translate_count
 
 DETECTORS = {"deepfer": "DeepFER", "yunet": "YuNet", "haar": "Haar cascade"}
 
@@ -39,13 +43,13 @@ def data_uri(media_type: str, content: bytes) -> str:
 def facts(result: Result | VideoResult) -> dict[str, str]:
     """The detector and the model behind a result, the latter with its commit on the Hub: "user/faces @ 0123abcd"."""
     commit = f" @ {result.revision[:8]}" if result.revision else ""
-    return {"Detector": DETECTORS.get(result.detector, result.detector), "Model": result.model + commit}
+    return {_("Detector"): DETECTORS.get(result.detector, result.detector), _("Model"): result.model + commit}
 
 
 def format_time(seconds: float) -> str:
     """A time as a person reads it: "8.4 s" or "2:05"."""
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
+        return _("%(seconds)s s", seconds=decimal(seconds, 1))
     return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
 
 
@@ -56,21 +60,21 @@ def format_clock(seconds: float) -> str:
     return minutes if whole < 3600 else f"{whole // 3600}:{minutes:0>5}"
 
 
-def counted(count: int, singular: str, plural: str | None = None) -> str:
-    """A number with its noun: "1 face" or "2 faces"."""
-    return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
-
-
-def _percent(share: float, digits: int = 0) -> str:
-    return f"{100 * share:.{digits}f}%" if digits else format_percent(share)
-
-
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    extensions=["jinja2.ext.i18n"],
 )
+_TEMPLATES.install_gettext_callables(translate, translate_count, newstyle=True)  # type: ignore[attr-defined]
 _TEMPLATES.globals["STYLES"] = STYLES
-_TEMPLATES.filters |= {"percent": _percent, "time": format_time, "clock": format_clock, "counted": counted}
+_TEMPLATES.filters |= {"percent": percent, "decimal": decimal, "time": format_time, "clock": format_clock}
+_TEMPLATES.filters |= {
+    "emotion": emotion,
+    "verdict": verdict,
+    "heading": heading,
+    "explain": explain,
+    "translated": translate,
+}

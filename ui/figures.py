@@ -5,12 +5,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepfer import LABELS
-from deepfer.text import printable
+from deepfer.text import Message, printable
+from ui.language import N_
 
 # The first of these splits that was measured is shown.
-SPLITS = {"test": "the test split of {}", "all": "the whole of {}", "validation": "the validation split of {}"}
-VOTES = "the emotion that most human raters chose; photos without a clear choice are left out"
-OWN_LABELS = "the dataset's own labels"
+SPLITS = {
+    "test": N_("the test split of %(dataset)s"),
+    "all": N_("the whole of %(dataset)s"),
+    "validation": N_("the validation split of %(dataset)s"),
+}
+VOTES = N_("the emotion that most human raters chose; photos without a clear choice are left out")
+OWN_LABELS = N_("the dataset's own labels")
+# What training.report.corruptions calls them. A model of one's own may have others, which stay as they are.
+CORRUPTIONS = (
+    N_("unchanged"),
+    N_("blur"),
+    N_("noise"),
+    N_("dark"),
+    N_("bright"),
+    N_("low resolution"),
+    N_("occlusion"),
+    N_("rotation"),
+    N_("shifted crop"),
+    N_("loose crop"),
+    N_("tight crop"),
+)
 MAX_CORRUPTIONS = 24  # shown on the page
 
 
@@ -20,7 +39,7 @@ class Figures:
 
     Attributes:
         images: The number of images.
-        source: Where the images come from, in words.
+        source: Where the images come from, in words that can be translated.
         truth: What the predictions are compared with, in words.
         accuracy: A share from 0 to 1, like all accuracies here.
         interval: The 95% confidence interval of the accuracy.
@@ -35,7 +54,7 @@ class Figures:
     """
 
     images: int
-    source: str
+    source: Message
     truth: str
     accuracy: float
     interval: tuple[float, float]
@@ -73,7 +92,7 @@ def read_figures(metrics: Mapping[str, Any]) -> Figures:
         robustness = metrics.get("robustness") or {"images": 0, "changes": {}, "accuracy": 0.0}
         return Figures(
             images=_count(served["n"]),
-            source=SPLITS[split].format(printable(_text(metrics["dataset"]))),
+            source=Message(SPLITS[split], dataset=printable(_text(metrics["dataset"]))),
             truth=VOTES if by_votes else OWN_LABELS,
             accuracy=_share(served["accuracy"]),
             interval=(_share(low), _share(high)),
@@ -104,7 +123,7 @@ def _corruptions(robustness: Mapping[str, Any]) -> dict[str, float]:
         printable(_text(name)): _share(change["strengths"][-1]["accuracy"])
         for name, change in list(robustness["changes"].items())[:MAX_CORRUPTIONS]
     }
-    return {"unchanged": unchanged, **strongest} if strongest else {}
+    return {CORRUPTIONS[0]: unchanged, **strongest} if strongest else {}
 
 
 def _share(value: Any) -> float:
@@ -120,7 +139,7 @@ def _share_or_none(value: Any) -> float | None:
 def _count(value: Any) -> int:
     if not (isinstance(value, int) and 0 <= value < 10**12):
         raise ValueError("expected a count")
-    return value
+    return int(value)
 
 
 def _text(value: Any) -> str:

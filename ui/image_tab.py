@@ -16,6 +16,7 @@ from deepfer.limits import MAX_FILE_BYTES
 from ui.components import render
 from ui.cores import usable_cores
 from ui.jpeg import encode_jpeg
+from ui.language import _, label, of_request, speaking, static
 from ui.limits import MAX_PHOTOS
 from ui.photo_analysis import analyze, failed
 from ui.photo_examples import examples
@@ -25,13 +26,17 @@ from ui.uploads import store
 from ui.usage import StorageFull
 
 PAGE = Path(__file__).parent / "photo"
-EMPTY = '<p class="fer-note">Add a photo or try an example. Each face will appear here, largest first.</p>'
 # What the chooser offers. Some systems know no type for the files that are listed by suffix.
 ACCEPT = "image/*,.heic,.heif,.avif,.jp2,.tif,.tiff,.ppm,.pgm"
 UNNAMED = {"DIB", "PPM", "JPEG2000"}  # formats that no visitor would look for
 ASK = '() => [document.querySelector("#picture").picker.ask()]'
 ANSWERED = '() => document.querySelector("#picture").picker.answered()'
 UNANSWERED = '() => document.querySelector("#picture").picker.unanswered()'
+
+
+def empty_html() -> str:
+    """What the page shows before there is a photo."""
+    return render("note.html", text=_("Add a photo or try an example. Each face will appear here, largest first."))
 
 
 def image_tab(recognizer: EmotionRecognizer) -> gr.HTML:
@@ -41,9 +46,10 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.HTML:
         The component that takes photos: its value may be set to Gradio's record of an uploaded file.
     """
     handlers = _Handlers(recognizer)
-    with gr.Tab("Photo", id="image"):
+    offered = examples()
+    with gr.Tab(label("Photo"), id="image"):
         picker = gr.HTML(
-            html_template=render("image_picker.html", accept=ACCEPT, examples=examples()),
+            html_template=static(lambda: render("image_picker.html", accept=ACCEPT, examples=offered)),
             css_template=(PAGE / "picker.css").read_text(encoding="utf-8"),
             js_on_load=bundle([PAGE / "picker.js"], "new Picker({ element, props, trigger, upload, watch });"),
             apply_default_css=False,
@@ -53,7 +59,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.HTML:
             formats=", ".join(name for name in FORMAT_NAMES.split(", ") if name not in UNNAMED),
         )
         results = gr.HTML(
-            EMPTY,
+            static(empty_html),
             css_template=(PAGE / "results.css").read_text(encoding="utf-8"),
             js_on_load=bundle([PAGE / "linked.js"], "new Linked({ element, watch });"),
             apply_default_css=False,
@@ -82,9 +88,13 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.HTML:
         )
         running.success(None, js=ANSWERED, api_visibility="private")
         running.failure(None, js=UNANSWERED, api_visibility="private")
-        picker.clear(None, None, results, js=f"() => {json.dumps(EMPTY)}", api_visibility="private")
+        picker.clear(None, None, results, js=static(_clear_script), api_visibility="private")
         gr.on([], handlers.recognize_image, image, [output, faces], api_name="recognize_image", **options)
     return picker
+
+
+def _clear_script() -> str:
+    return f"() => {json.dumps(empty_html())}"
 
 
 class _Handlers:
@@ -93,10 +103,11 @@ class _Handlers:
     def __init__(self, recognizer: EmotionRecognizer) -> None:
         self._recognizer = recognizer
 
-    def show(self, chosen: list[dict[str, Any]] | dict[str, Any] | None) -> str:
+    def show(self, chosen: list[dict[str, Any]] | dict[str, Any] | None, request: gr.Request | None = None) -> str:
         """Return what the page shows for one or several photos."""
         records = [chosen] if isinstance(chosen, dict) else chosen or []
-        return results_html([self._view(record) for record in records]) if records else EMPTY
+        with speaking(of_request(request)):
+            return results_html([self._view(record) for record in records]) if records else empty_html()
 
     def _view(self, record: dict[str, Any]) -> PhotoView:
         try:

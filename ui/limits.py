@@ -16,6 +16,8 @@ MAX_CLIENT_VISITORS = limit("MAX_CLIENT_VISITORS", 16)
 VISITOR_SILENCE_S = limit("VISITOR_SILENCE_S", 60.0)
 # A frame that waits longer is dropped: its result would show where the face was, not where it is.
 VISITOR_WAIT_S = limit("VISITOR_WAIT_S", 0.3)
+# Characters of the header Accept-Language that are read. A browser with five languages sends about 60.
+MAX_LANGUAGE_CHARS = limit("MAX_LANGUAGE_CHARS", 400)
 # The bytes of an upload: four minutes of a phone's 1080p video.
 MAX_UPLOAD_BYTES = limit("MAX_UPLOAD_BYTES", 500_000_000)
 # The bytes of any other request's body. A webcam frame as text has at most half of this.

@@ -43,7 +43,9 @@ class Line:
         with self._changed:
             self._drop_silent()
             if len(self._seen) >= self._limit:
-                raise LineFull(f"{len(self._seen)} videos are waiting already. Please try again in a few minutes.")
+                raise LineFull(
+                    "%(count)d videos are waiting already. Please try again in a few minutes.", count=len(self._seen)
+                )
             self._seen[place] = time.monotonic()
         try:
             yield place

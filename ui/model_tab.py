@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import gradio as gr
 
@@ -11,17 +12,18 @@ from deepfer.checkpoint import EMBEDDED, METRICS, Checkpoint, embedded_models, m
 from ui.comparison import Comparison, add_comparison
 from ui.components import DETECTORS, render
 from ui.figures import Figures, read_figures
+from ui.language import N_, _, decimal, label, percent, static
 
 CARD = "README.md"
 FEW = 100  # images; a figure that rests on fewer is a rough one
 TITLES = {"cnn": "Custom CNN", "resnet50v2": "ResNet50V2"}
 DESCRIPTIONS = {
-    "cnn": "A small network designed for this task. It is the default: faster, and better at rare emotions.",
-    "resnet50v2": "A well-known, larger network, trained from scratch on the same photos.",
+    "cnn": N_("A small network designed for this task. It is the default: faster, and better at rare emotions."),
+    "resnet50v2": N_("A well-known, larger network, trained from scratch on the same photos."),
 }
 DATA = {
-    "FER2013 (photos)": "https://arxiv.org/abs/1307.0414",
-    "FER+ (labels by ten people)": "https://arxiv.org/abs/1608.01041",
+    N_("FER2013 (photos)"): "https://arxiv.org/abs/1307.0414",
+    N_("FER+ (labels by ten people)"): "https://arxiv.org/abs/1608.01041",
 }
 HUB = "https://huggingface.co"
 
@@ -34,16 +36,20 @@ def model_tab(recognizer: EmotionRecognizer) -> None:
     checkpoints = [served, *(read(path, path.name) for path in embedded_models() if path != served.folder)]
     titles = [title(checkpoint) for checkpoint in checkpoints]
     known = [figures_or_reason(checkpoint) for checkpoint in checkpoints]  # once: one on the Hub is downloaded
-    with gr.Tab("Model", id="model"):
-        gr.HTML(render("models.html", titles=titles, measures=measures(checkpoints, known)), apply_default_css=False)
+    with gr.Tab(label("Model"), id="model"):
+        gr.HTML(
+            static(lambda: render("models.html", titles=titles, measures=measures(checkpoints, known))),
+            apply_default_css=False,
+        )
         add_comparison(Comparison(recognizer, checkpoints[1:]), titles)
         for checkpoint, name, figures in zip(checkpoints, titles, known, strict=True):
-            with gr.Accordion(f"{name}: all figures", open=checkpoint is served):
-                gr.HTML(model_html(checkpoint, recognizer.detector_name, figures), apply_default_css=False)
+            with gr.Accordion(label("%(model)s: all figures", model=name), open=checkpoint is served):
+                shown = partial(model_html, checkpoint, recognizer.detector_name, figures)
+                gr.HTML(static(shown), apply_default_css=False)
             if checkpoint.folder.parent == EMBEDDED:
-                with gr.Accordion(f"{name}: model card", open=False):
-                    gr.Markdown(card(checkpoint), elem_classes="fer-model-card")
-        gr.HTML(render("model_use.html", data=DATA, code=code_address()), apply_default_css=False)
+                with gr.Accordion(label("%(model)s: model card", model=name), open=False):
+                    gr.Markdown(f'<div lang="en">\n\n{card(checkpoint)}\n\n</div>', elem_classes="fer-model-card")
+        gr.HTML(static(lambda: render("model_use.html", data=DATA, code=code_address())), apply_default_css=False)
 
 
 def title(checkpoint: Checkpoint) -> str:
@@ -60,13 +66,13 @@ def measures(checkpoints: Sequence[Checkpoint], known: Sequence[Known]) -> dict[
     """The measures by which the models differ, in words, with each model's figure."""
 
     def shown(figure: Callable[[Figures], str]) -> list[str]:
-        return [figure(found) if found else "unknown" for found, _ in known]
+        return [figure(found) if found else _("unknown") for found, _reason in known]
 
     return {
-        "Accuracy": shown(lambda found: f"{100 * found.accuracy:.1f}%"),
-        "Average accuracy across emotions": shown(lambda found: f"{100 * found.balanced:.1f}%"),
-        "Calibration error": shown(lambda found: f"{100 * found.ece:.1f} points"),
-        "File size": [f"{size_mb(checkpoint):.1f} MB" for checkpoint in checkpoints],
+        _("Accuracy"): shown(lambda found: percent(found.accuracy, 1)),
+        _("Average accuracy across emotions"): shown(lambda found: percent(found.balanced, 1)),
+        _("Calibration error"): shown(lambda found: _("%(number)s points", number=decimal(100 * found.ece, 1))),
+        _("File size"): [f"{decimal(size_mb(checkpoint), 1)} MB" for checkpoint in checkpoints],
     }
 
 
@@ -96,19 +102,20 @@ def figures_or_reason(checkpoint: Checkpoint) -> Known:
 def model_html(checkpoint: Checkpoint, detector: str, known: Known | None = None) -> str:
     """One model's figures, which are read here unless `known`."""
     figures, unknown = known or figures_or_reason(checkpoint)
-    size = checkpoint.input_size
+    gray = checkpoint.channels == 1
+    size = f"{checkpoint.input_size} \N{MULTIPLICATION SIGN} {checkpoint.input_size}"
     facts = {
-        "File": f"{size_mb(checkpoint):.1f} MB",
-        "Input": f"{size} \N{MULTIPLICATION SIGN} {size} pixels, {'gray' if checkpoint.channels == 1 else 'colour'}",
-        "Detector": DETECTORS.get(detector, detector),
+        _("File"): f"{decimal(size_mb(checkpoint), 1)} MB",
+        _("Input"): _("%(size)s pixels, gray", size=size) if gray else _("%(size)s pixels, colour", size=size),
+        _("Detector"): DETECTORS.get(detector, detector),
     }
     if checkpoint.revision:
-        facts["Commit"] = checkpoint.revision[:8]
+        facts[_("Commit")] = checkpoint.revision[:8]
     embedded = checkpoint.folder.parent == EMBEDDED
     return render(
         "model.html",
         name=title(checkpoint),
-        description=DESCRIPTIONS.get(checkpoint.name, "") if embedded else "",
+        description=_(DESCRIPTIONS[checkpoint.name]) if embedded and checkpoint.name in DESCRIPTIONS else "",
         card=f"{HUB}/{checkpoint.name}/blob/{checkpoint.revision}/{CARD}" if checkpoint.revision else None,
         facts=facts,
         figures=figures,

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from deepfer.face import ranking
 from deepfer.result import Person
-from deepfer.text import format_percent
+from ui.emotions import emotion, unclear
 from ui.jpeg import jpeg_uri
+from ui.language import _, percent
 from ui.timeline import Timeline, build_timeline
 
 PORTRAIT_QUALITY = 85  # of a JPEG, which then has about 4 KB
@@ -35,11 +37,14 @@ class PersonCard(NamedTuple):
         timeline = build_timeline(person, duration_s)
         portrait_uri = jpeg_uri(person.portrait, PORTRAIT_QUALITY) if person.portrait is not None else None
         if not person.unclear:
-            share = format_percent(person.seconds[person.emotion] / person.seen_s)
-            return cls(person, timeline, f"{person.emotion} most often", f"{share} of the time", False, portrait_uri)
+            share = percent(person.seconds[person.emotion] / person.seen_s)
+            title = _("%(emotion)s most often", emotion=emotion(person.emotion))
+            return cls(person, timeline, title, _("%(share)s of the time", share=share), False, portrait_uri)
         first, second = sorted(person.seconds, key=lambda label: -person.seconds[label])[:2]
         if not person.seconds[second]:  # the same emotion all the time, but never plainly
-            return cls(person, timeline, person.label, "", True, portrait_uri)
-        shares = [format_percent(person.seconds[label] / person.seen_s) for label in (first, second)]
-        text = f"{first} {shares[0]}, {second} {shares[1]} of the time"
-        return cls(person, timeline, f"mixed: {first} and {second}", text, True, portrait_uri)
+            return cls(person, timeline, unclear(*ranking(person.probabilities)[:2]), "", True, portrait_uri)
+        shares = ", ".join(
+            f"{emotion(label)} {percent(person.seconds[label] / person.seen_s)}" for label in (first, second)
+        )
+        title = _("mixed: %(first)s and %(second)s", first=emotion(first), second=emotion(second))
+        return cls(person, timeline, title, _("%(share)s of the time", share=shares), True, portrait_uri)

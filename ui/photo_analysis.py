@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deepfer import LABELS, EmotionRecognizer, draw_faces
+from deepfer import LABELS, DeepFERError, EmotionRecognizer, draw_faces
 from deepfer.result import Result
 from ui.uploads import read_upload
 
@@ -65,9 +65,9 @@ def analyze(recognizer: EmotionRecognizer, upload: dict[str, Any]) -> PhotoAnaly
     return PhotoAnalysis(result, _shrink(rgb), crops, maps, seconds)
 
 
-def failed(recognizer: EmotionRecognizer, upload: dict[str, Any], error: Exception) -> Result:
-    """The result of a photo that could not be processed."""
-    return Result(Path(upload.get("path") or "photo").name, *recognizer.provenance, error=str(error))
+def failed(recognizer: EmotionRecognizer, upload: dict[str, Any], error: DeepFERError) -> Result:
+    """The result of a photo that could not be processed. Its error is a `Message`, which `explain` translates."""
+    return Result(Path(upload.get("path") or "photo").name, *recognizer.provenance, error=error.args[0])
 
 
 def _shrink(rgb: np.ndarray) -> np.ndarray:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import cv2
 
 from deepfer import LABELS, read_image
+from ui.emotions import emotion
 from ui.jpeg import jpeg_uri
+from ui.language import _
 from ui.photo_view import file_url
 from ui.uploads import store
 
@@ -29,6 +31,11 @@ class Example(NamedTuple):
     path: str
     url: str
     thumbnail: str
+
+    @property
+    def shown_name(self) -> str:
+        """What it shows, in the spoken language."""
+        return {"astronaut": _("astronaut"), "group": _("group")}.get(self.name) or emotion(self.name)
 
 
 def examples() -> list[Example]:

@@ -15,9 +15,10 @@ import numpy as np
 from deepfer import Face
 from deepfer.result import Result
 from deepfer.table import header, to_csv
-from deepfer.text import format_percent
-from ui.components import Download, counted, data_uri, facts, render
+from ui.components import Download, data_uri, facts, render
+from ui.emotions import emotion, verdict
 from ui.jpeg import encode_jpeg, jpeg_uri
+from ui.language import _, explain, ngettext, percent
 from ui.photo_analysis import PhotoAnalysis
 from ui.uploads import store
 
@@ -52,16 +53,18 @@ class PhotoView:
         counts = Counter("unclear" if face.unclear else face.emotion for face in self.result.faces)
         clear = [item for item in counts.most_common() if item[0] != "unclear"]
         rest = [("unclear", counts["unclear"])] if counts["unclear"] else []
-        return ", ".join(f"{count} {label}" for label, count in clear + rest)
+        named = [(emotion(label or ""), count) for label, count in clear + rest]
+        return ", ".join(_("%(count)s %(emotion)s", count=count, emotion=name) for name, count in named)
 
     @property
     def summary(self) -> str:
         """The faces in one line: "2 faces: happy 91%, unclear: sad or neutral?"."""
         faces = self.result.faces
         if not faces:
-            return "No face found"
-        said = [face.label if face.unclear else f"{face.emotion} {format_percent(face.confidence)}" for face in faces]
-        return f"{counted(len(faces), 'face')}: {', '.join(said) if len(faces) < CROWD else self.tally}"
+            return _("No face found")
+        said = [verdict(face) if face.unclear else f"{verdict(face)} {percent(face.confidence)}" for face in faces]
+        text = ", ".join(said) if len(faces) < CROWD else self.tally
+        return ngettext("%(num)s face: %(faces)s", "%(num)s faces: %(faces)s", len(faces), faces=text)
 
 
 def view(analysis: PhotoAnalysis) -> PhotoView:
@@ -84,7 +87,7 @@ def view(analysis: PhotoAnalysis) -> PhotoView:
         }
         for face, crop, cells in itertools.zip_longest(result.faces, analysis.crops, analysis.maps)
     ]
-    link = Download("Annotated photo", name, file_url(annotated))
+    link = Download(_("Annotated photo"), name, file_url(annotated))
     return PhotoView(result, file_url(stored), link, thumbnail, cards, analysis.seconds)
 
 
@@ -93,13 +96,13 @@ def results_html(photos: Sequence[PhotoView]) -> str:
     results = [photo.result for photo in photos]
     several = len(photos) > 1
     if not several and results[0].error:
-        return render("error.html", title="This photo could not be processed", message=results[0].error)
+        return render("error.html", title=_("This photo could not be processed"), message=explain(results[0].error))
     stem = "photos" if several else Path(results[0].path).stem
     objects: Any = [result.to_dict() for result in results] if several else results[0].to_dict()
     csv = header() + "".join(to_csv(result.rows()) for result in results)
-    details = facts(results[0]) | {"Time": f"{1000 * sum(photo.seconds for photo in photos):.0f} ms"}
+    details = facts(results[0]) | {_("Time"): f"{1000 * sum(photo.seconds for photo in photos):.0f} ms"}
     if not several:
-        details["Size"] = f"{results[0].width} \N{MULTIPLICATION SIGN} {results[0].height}"
+        details[_("Size")] = f"{results[0].width} \N{MULTIPLICATION SIGN} {results[0].height}"
     return render(
         "image_results.html",
         photos=photos,

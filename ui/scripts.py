@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+TRANSLATE = Path(__file__).parent / "languages" / "translate.js"
+
 
 def bundle(paths: Iterable[Path], start: str) -> str:
-    """The modules without their imports and exports, followed by a line that starts them."""
-    modules = [path.read_text(encoding="utf-8") for path in sorted(paths)]
+    """The code that translates, the modules without their imports and exports, and a line that starts them."""
+    modules = [path.read_text(encoding="utf-8") for path in (TRANSLATE, *sorted(paths))]
     code = re.sub(r"^(import .*\n|export )", "", "\n".join(modules), flags=re.MULTILINE)
     return f"{code}\n{start}"

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from gradio.utils import get_upload_folder
 
-from deepfer import ImageError, read_image
+from deepfer import ImageError, VideoError, read_image
+from deepfer.text import printable
 from ui.folder import SPARED
 from ui.usage import USAGE
 
@@ -65,7 +66,13 @@ def read_upload(record: dict[str, Any]) -> tuple[str, np.ndarray]:
     try:
         return path.name, read_image(path)
     except ImageError as error:
-        raise ImageError(str(error).replace(str(path), path.name)) from error
+        raise named(error, path) from error
+
+
+def named(error: ImageError | VideoError, path: Path) -> ImageError | VideoError:
+    """The same error about a file, which names it without its folder."""
+    message = error.args[0]
+    return type(error)(message.template, **message.values | {"name": printable(path.name)})
 
 
 def borrow(path: Path, folder: Path) -> Path:

@@ -5,7 +5,7 @@ The browser's part is in `ui/video/`: it lets the timelines seek, and keeps quie
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,28 +18,17 @@ from deepfer.result import VideoResult
 from deepfer.video import Progress
 from deepfer.video_writer import video_suffix
 from ui.components import Download, facts, format_time, render
+from ui.language import _, decimal, explain, label, of_request, speaking, static, steps_in
 from ui.limits import MAX_VIDEO_LINE
 from ui.line import POLL_S, Line, Place
 from ui.person_card import PersonCard
 from ui.scripts import bundle
 from ui.timeline import ticks
-from ui.uploads import borrow, delete, uploaded_path
+from ui.uploads import borrow, delete, named, uploaded_path
 from ui.usage import USAGE
 
-EMPTY = (
-    f'<p class="fer-note">Add a video of up to {MAX_VIDEO_S / 60:.3g} minutes. Each face will get a number and a '
-    "timeline here.</p>"
-)
 EXAMPLES = Path(__file__).parent / "examples"
-CREDIT = "Example: drawn for DeepFER."
 SCRIPTS = Path(__file__).parent / "video"
-# What the scripts say. {name} is the visitor's name for a file.
-WORDS = {
-    "wrong": "{name} is not a video we can open. Try MP4, MOV, WebM, MKV or AVI.",
-    "several": "Please add one video at a time.",
-    "preview": "Your browser has no preview of this kind of video. It is processed all the same.",
-}
-GONE = "This video is no longer on the server, which deletes uploads after a while. Upload it again."
 FOCUS = '() => document.querySelector("#clip-alert").dispatchEvent(new Event("focus-chooser", { bubbles: true }))'
 MAX_PEOPLE = 12  # shown on the page, longest on screen first; the table and the JSON have everyone
 
@@ -47,18 +36,18 @@ MAX_PEOPLE = 12  # shown on the page, longest on screen first; the table and the
 def video_tab(recognizer: EmotionRecognizer) -> None:
     """Add the tab to the surrounding `gr.Tabs`, and the endpoint `/recognize_video`."""
     handlers = _Handlers(recognizer)
-    with gr.Tab("Video", id="video"):
+    with gr.Tab(label("Video"), id="video"):
         with gr.Row(equal_height=True):
             with gr.Column():
                 video = gr.Video(
-                    label="Your video",
+                    label=label("Your video"),
                     sources=["upload", "webcam"],
                     height="var(--fer-picture-height)",
                     elem_id="clip",
                 )
             with gr.Column():
                 output = gr.Video(
-                    label="Faces found",
+                    label=label("Faces found"),
                     height="var(--fer-picture-height)",
                     interactive=False,
                     buttons=["download"],
@@ -68,20 +57,25 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         # gr.update or gr.skip for these components, which would replace them by an ordinary gr.Video.
         video.postprocess = output.postprocess = lambda value: None if value is None else FileData(path=value)
         files = sorted(EXAMPLES.glob("*.mp4"))
-        gr.Examples(
-            list(map(str, files)), video, cache_examples=False, api_visibility="private", elem_id="clip-examples"
+        chooser = gr.Examples(
+            list(map(str, files)),
+            video,
+            label=label("Examples"),
+            cache_examples=False,
+            api_visibility="private",
+            elem_id="clip-examples",
         )
+        del chooser.input_component_props[0]["label"]  # choosing an example would bring back the English one
         gr.HTML(
-            render("video_alert.html", credit=CREDIT),
+            static(lambda: render("video_alert.html")),
             js_on_load=bundle(SCRIPTS.glob("*.js"), "new VideoTab({ element, props });"),
-            words=WORDS,
-            examples=[f"Example: {path.stem}" for path in files],
+            examples=[label("Example: drawn")],
             apply_default_css=False,
             elem_id="clip-alert",
         )
-        overview = gr.HTML(EMPTY, apply_default_css=False, elem_id="clip-overview")
-        cancel = gr.Button("Cancel", elem_id="clip-cancel")  # video.css shows it during progress
-        table = gr.DownloadButton("All faces in all frames (CSV)", visible=False, elem_id="clip-table")
+        overview = gr.HTML(static(empty_html), apply_default_css=False, elem_id="clip-overview")
+        cancel = gr.Button(label("Cancel"), elem_id="clip-cancel")  # video.css shows it during progress
+        table = gr.DownloadButton(label("All faces in all frames (CSV)"), visible=False, elem_id="clip-table")
         people = gr.HTML(apply_default_css=False, elem_id="people")
         file = gr.File(visible=False, label="Table")  # the endpoint's second and third results
         details = gr.JSON(visible=False, label="People")
@@ -104,7 +98,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         )
         # The message comes in a step of its own: a late progress report can overwrite what a cancelling event returns.
         video.clear(None, cancels=running, api_visibility="private").then(
-            lambda: EMPTY, outputs=overview, show_progress="hidden", queue=False, api_visibility="private"
+            handlers.empty, outputs=overview, show_progress="hidden", queue=False, api_visibility="private"
         )
         cancel.click(None, cancels=running, api_visibility="private").then(
             handlers.cancel,
@@ -144,15 +138,26 @@ class _Handlers:
             for waiting in _wait(place):
                 yield waiting, annotated, table
             if not video.exists():  # after a long wait
-                raise VideoError(GONE)
+                raise VideoError(
+                    "This video is no longer on the server, which deletes uploads after a while. Upload it again."
+                )
             try:
                 for progress in recognize_video(self._recognizer, video, video=annotated, table=table):
                     place.ahead()  # keeps the place
                     yield progress, annotated, table
             except VideoError as error:
-                raise VideoError(str(error).replace(str(video), path.name)) from error
+                raise named(error, path) from error
 
-    def show(self, upload: dict[str, Any] | None) -> Iterator[tuple[Any, ...]]:
+    def empty(self, request: gr.Request) -> str:
+        """Return what the page shows before there is a video."""
+        with speaking(of_request(request)):
+            return empty_html()
+
+    def show(self, upload: dict[str, Any] | None, request: gr.Request | None = None) -> Iterator[tuple[Any, ...]]:
+        """Yield what the page shows for a video, in its visitor's language."""
+        yield from steps_in(of_request(request), self._show(upload))
+
+    def _show(self, upload: dict[str, Any] | None) -> Generator[tuple[Any, ...]]:
         """Yield what the page shows for a video: the annotated video, progress or overview, the people, the table."""
         no_table = gr.update(value=None, visible=False)
         if upload is None:  # the overview then says why
@@ -169,12 +174,13 @@ class _Handlers:
                 download = gr.update(value=str(table), visible=True)
                 yield str(annotated), overview_html(result, name), people_html(result), download
         except DeepFERError as error:
-            message = render("error.html", title="This video could not be processed", message=str(error))
+            message = render("error.html", title=_("This video could not be processed"), message=explain(error))
             yield None, message, "", no_table
 
-    def cancel(self, upload: dict[str, Any] | None) -> tuple[Any, ...]:
+    def cancel(self, upload: dict[str, Any] | None, request: gr.Request | None = None) -> tuple[Any, ...]:
         """Delete the video that was sent; return what the page shows then, and None as the chosen video."""
-        message = render("video_cancelled.html", deleted=upload is not None and delete(upload))
+        with speaking(of_request(request)):
+            message = render("video_cancelled.html", deleted=upload is not None and delete(upload))
         return None, None, message, "", gr.update(visible=False)
 
     def recognize_video(self, clip: dict[str, Any] | None) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
@@ -212,6 +218,16 @@ class _Handlers:
             raise gr.Error(str(error), print_exception=False) from error
 
 
+def empty_html() -> str:
+    """What the page shows before there is a video."""
+    minutes = MAX_VIDEO_S / 60
+    text = _(
+        "Add a video of up to %(minutes)s minutes. Each face will get a number and a timeline here.",
+        minutes=decimal(minutes, 0 if minutes.is_integer() else 1),
+    )
+    return render("note.html", text=text)
+
+
 def _wait(place: Place) -> Iterator[Waiting]:
     """Yield the place about twice per second until it is the first one."""
     wait_s = 0.0
@@ -239,7 +255,7 @@ def overview_html(result: VideoResult, name: str) -> str:
         "video_overview.html",
         result=result,
         max_people=MAX_PEOPLE,
-        facts=facts(result) | {"Video": size},
+        facts=facts(result) | {_("Video"): size},
         downloads=[Download.of("JSON", f"{Path(name).stem}.json", "application/json", text)],
     )
 

@@ -17,8 +17,10 @@ import numpy as np
 from deepfer import EmotionRecognizer, Face, ImageError, read_image
 from deepfer.drawing import STYLES
 from ui.client import client_address
+from ui.components import render
 from ui.cores import usable_cores
 from ui.frames import Busy, FrameScheduler, Visitor
+from ui.language import explain, label, of_request, speaking, static
 from ui.limits import MAX_FRAME_BYTES, MAX_FRAME_DECODE_S, MAX_FRAME_SIDE
 from ui.scripts import bundle
 
@@ -62,14 +64,15 @@ def webcam_tab(recognizer: EmotionRecognizer, tabs: gr.Tabs, photo: gr.HTML) -> 
             if faces:
                 scheduler.found_face(token, visitor)
         except ImageError as error:
-            return {"error": str(error)}
+            with speaking(of_request(request)):
+                return {"error": explain(error)}
         except Busy:
             return {"busy": True}
         return {"late": True} if faces is None else {"faces": [face.to_dict() for face in faces]}
 
-    with gr.Tab("Webcam", id="webcam"):
+    with gr.Tab(label("Webcam"), id="webcam"):
         camera = gr.HTML(
-            html_template=(PAGE / "webcam.html").read_text(encoding="utf-8"),
+            html_template=static(lambda: render("webcam.html")),
             css_template=(PAGE / "webcam.css").read_text(encoding="utf-8"),
             js_on_load=script(),
             apply_default_css=False,
@@ -96,7 +99,7 @@ def parse_message(message: Any) -> tuple[str, float, str]:
     if not isinstance(frame, str):
         raise ImageError("frame must be a JPEG in base64")
     if len(frame) > 4 * math.ceil(MAX_FRAME_BYTES / 3):
-        raise ImageError(f"frame must not exceed {MAX_FRAME_BYTES // 1000} KB")
+        raise ImageError("frame must not exceed %(limit)d KB", limit=MAX_FRAME_BYTES // 1000)
     return token, time_s, frame
 
 

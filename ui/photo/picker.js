@@ -1,6 +1,8 @@
 // Takes photos however a visitor sends them (chosen, dropped, pasted, an example, a webcam snapshot), uploads them and
 // has them recognized. Every choice gets an answer in words: its photos, a message, or both.
 
+import { decimal, plural, t } from "../languages/translate.js";
+
 const OTHER = /^(?!image\/|application\/octet-stream)./; // media types that are surely no photo's
 
 export class Picker {
@@ -49,7 +51,7 @@ export class Picker {
       over(-depth);
       const files = [...event.dataTransfer.files];
       if (files.length) this.choose(files);
-      else this.warn(["That was not a file. Save the photo first, then drop its file here."]);
+      else this.warn([t("That was not a file. Save the photo first, then drop its file here.")]);
     });
   }
 
@@ -61,18 +63,20 @@ export class Picker {
       const blobs = await Promise.all(found.map(([item, type]) => item.getType(type)));
       const files = blobs.map((blob) => new File([blob], `pasted.${blob.type.slice(6)}`, { type: blob.type }));
       if (files.length) this.choose(files);
-      else this.warn(["There is no image on the clipboard."]);
+      else this.warn([t("There is no image on the clipboard.")]);
     } catch {
-      this.warn(["The browser did not let the page read the clipboard. Try Ctrl+V instead."]);
+      this.warn([t("The browser did not let the page read the clipboard. Try Ctrl+V instead.")]);
     }
   }
 
   // What is wrong with a file, as far as the browser knows before sending it.
   fault(file) {
-    const { formats, max_bytes: limit } = this.props;
-    if (file.type.startsWith("video/")) return `${file.name} is a video. Open it in the Video tab.`;
-    if (OTHER.test(file.type)) return `${file.name} is not an image that we can open. Try ${formats}.`;
-    if (file.size > limit) return `${file.name} is too large. The limit is ${limit / 1e6} MB.`;
+    const { formats, max_bytes: bytes } = this.props;
+    const { name } = file;
+    if (file.type.startsWith("video/")) return t("{name} is a video. Open it in the Video tab.", { name });
+    if (OTHER.test(file.type)) return t("{name} is not an image that we can open. Try {formats}.", { name, formats });
+    const limit = decimal(bytes / 1e6);
+    if (file.size > bytes) return t("{name} is too large. The limit is {limit} MB.", { name, limit });
     return null;
   }
 
@@ -82,25 +86,38 @@ export class Picker {
     const chosen = photos.slice(0, this.props.max_photos);
     if (photos.length > chosen.length) {
       const left = photos.slice(chosen.length).map((file) => file.name);
-      const names = left.length > 3 ? `${left.slice(0, 3).join(", ")} and ${left.length - 3} more` : left.join(", ");
-      warnings.push(`At most ${chosen.length} photos are taken at a time. Left out: ${names}.`);
+      const some = left.slice(0, 3).join(", ");
+      const more = left.length - 3;
+      const names = more > 0 ? plural(more, "{some} and {count} more", "{some} and {count} more", { some }) : some;
+      warnings.push(
+        plural(
+          chosen.length,
+          "At most {count} photo is taken at a time. Left out: {names}.",
+          "At most {count} photos are taken at a time. Left out: {names}.",
+          { names },
+        ),
+      );
     }
     if (!chosen.length) return this.warn(warnings);
     const number = this.begin(warnings);
     const records = [];
     for (const file of chosen) {
-      const rank = chosen.length > 1 ? ` (${records.length + 1} of ${chosen.length})` : "";
-      this.say(`Sending ${file.name}${rank}…`);
+      const values = { name: file.name, number: records.length + 1, total: chosen.length };
+      this.say(
+        chosen.length > 1 ? t("Sending {name} ({number} of {total})…", values) : t("Sending {name}…", values),
+      );
       try {
         const { path } = await this.upload(file);
         records.push(record(path, file));
       } catch {
-        if (number === this.choice) this.fail(`${file.name} could not be sent. Check your connection and try again.`);
+        const reason = t("{name} could not be sent. Check your connection and try again.", values);
+        if (number === this.choice) this.fail(reason);
         return;
       }
       if (number !== this.choice) return; // something else was chosen meanwhile
     }
-    this.recognize(records, chosen.length > 1 ? `${chosen.length} photos` : chosen[0].name);
+    const count = chosen.length;
+    this.recognize(records, count > 1 ? plural(count, "{count} photo", "{count} photos") : chosen[0].name);
   }
 
   show(button) {
@@ -113,7 +130,7 @@ export class Picker {
   receive(value) {
     if (!value) return;
     this.begin([]);
-    this.recognize([value], "the snapshot");
+    this.recognize([value], t("the snapshot"));
   }
 
   // Mark the last results as old; from here on, nothing but an answer or a failure ends this choice.
@@ -127,7 +144,7 @@ export class Picker {
 
   recognize(records, name) {
     this.records = records;
-    this.say(`Looking for faces in ${name}…`);
+    this.say(t("Looking for faces in {name}…", { name }));
     this.trigger("recognize");
   }
 
@@ -144,7 +161,7 @@ export class Picker {
   }
 
   unanswered() {
-    if (this.asked === this.choice) this.fail("The server did not answer. Try again in a moment.");
+    if (this.asked === this.choice) this.fail(t("The server did not answer. Try again in a moment."));
   }
 
   fail(reason) {

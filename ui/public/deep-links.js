@@ -17,7 +17,7 @@ function openLinkedTab() {
 function linkSelectedTab() {
   const id = selected();
   if (!id || id === (linked() || tabs()[0].dataset.tabId)) return;
-  history.pushState(null, "", `#${id}`);
+  history.pushState(null, "", `${location.search}#${id}`); // the page has a <base>, so a hash alone would drop the rest
   if (window.parent !== window) window.parent.postMessage({ hash: location.hash }, SPACES);
 }
 
@@ -34,6 +34,15 @@ function showWhenComplete() {
   }
   settle.observe(document.body, { childList: true, subtree: true });
 }
+
+// A link to the page in another language keeps the tab and whatever else the address says.
+addEventListener("click", ({ target }) => {
+  const link = target.closest?.("a[hreflang]");
+  if (!link) return;
+  const there = new URL(location.href);
+  there.searchParams.set("lang", link.lang);
+  link.href = there.href;
+});
 
 const start = new MutationObserver(() => {
   if (!selected()) return;

@@ -1,14 +1,15 @@
 // The video tab: messages about files, previews that cannot be played, and timelines that seek in the result.
 
+import { t } from "../languages/translate.js";
 import { fault } from "./files.js";
 import { Timelines } from "./timelines.js";
 
+const NO_PREVIEW = t("Your browser has no preview of this kind of video. It is processed all the same.");
 const LEFT_BUTTON = 1; // in MouseEvent.buttons
 
 export class VideoTab {
   // The arguments are those that Gradio passes to a gr.HTML component's script.
   constructor({ element, props }) {
-    this.words = props.words;
     this.examples = props.examples;
     this.root = element.closest("[role=tabpanel]");
     this.alert = element.querySelector("[role=alert]");
@@ -33,7 +34,7 @@ export class VideoTab {
   checkFiles() {
     const check = (event, files) => {
       if (!this.chooser?.contains(event.target)) return;
-      const text = files?.length ? fault([...files], this.words) : "";
+      const text = files?.length ? fault([...files]) : "";
       this.say(text);
       if (!text) return;
       event.preventDefault();
@@ -57,7 +58,7 @@ export class VideoTab {
     on(["error"], (event) => this.unplayable(event));
     on(["loadedmetadata"], ({ target }) => {
       // Of a codec that it lacks, a browser may play the sound alone.
-      if (this.chooser?.contains(target)) this.hint(target.videoWidth ? "" : this.words.preview);
+      if (this.chooser?.contains(target)) this.hint(target.videoWidth ? "" : NO_PREVIEW);
     });
     on(["play"], ({ target }) => target === this.timelines.video() && this.timelines.follow());
     on(["timeupdate", "seeking", "loadedmetadata"], ({ target }) => {
@@ -69,7 +70,7 @@ export class VideoTab {
   unplayable(event) {
     if (!this.chooser?.contains(event.target)) return;
     event.stopPropagation();
-    this.hint(this.words.preview);
+    this.hint(NO_PREVIEW);
   }
 
   hint(text) {

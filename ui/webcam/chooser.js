@@ -1,5 +1,7 @@
 // Buttons that choose which of several faces the panel and the timeline follow.
 
+import { t } from "../languages/translate.js";
+
 export class Chooser {
   // place: where the buttons go; choose(id): called when one is clicked.
   constructor(place, palette, choose) {
@@ -27,7 +29,7 @@ export class Chooser {
     button.type = "button";
     button.value = id;
     button.textContent = id;
-    button.ariaLabel = `Follow face ${id}`;
+    button.ariaLabel = t("Follow face {id}", { id });
     button.style.setProperty("--c", this.palette.person(id));
     button.addEventListener("click", () => this.choose(id));
     return button;

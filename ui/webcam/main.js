@@ -1,6 +1,7 @@
 // The webcam tab: the camera's video plays by itself; small frames of it go to the server, two or three in flight at a
 // time, and boxes with the answers are drawn over it. This module connects the others.
 
+import { t } from "../languages/translate.js";
 import { Camera } from "./camera.js";
 import { FrameGrabber } from "./jpeg.js";
 import { Meter } from "./meter.js";
@@ -95,7 +96,7 @@ export class Webcam {
     this.stage.set("idle", words);
     this.clear();
     this.summary.show(this.session);
-    this.speaker.say(`The camera is off. ${this.find("title").textContent}`);
+    this.speaker.say(t("The camera is off. {summary}", { summary: this.find("title").textContent }));
   }
 
   starting() {
@@ -156,7 +157,7 @@ export class Webcam {
   reconnect(error) {
     if (this.stage.state !== "reconnecting") this.stage.set("reconnecting");
     const silent = navigator.onLine ? NOTES.reconnecting : NOTES.offline;
-    this.stage.note("connection", error ? `The server rejected this frame: ${error}` : silent);
+    this.stage.note("connection", error ? t("The server rejected this frame: {error}", { error }) : silent);
   }
 
   tick() {

@@ -56,7 +56,7 @@ function drawTag(pen, face, box, { tags, width, height, palette }) {
   pen.font = font(size, 700);
   pen.textBaseline = "middle";
   const number = String(face.track_id);
-  const words = face.unclear ? capitalized(faceLabel(face)) : `${face.emotion} ${percent(face.confidence)}`;
+  const words = face.unclear ? capitalized(faceLabel(face)) : `${faceLabel(face)} ${percent(face.confidence)}`;
   const gap = 0.45 * size;
   const tagHeight = 1.75 * size;
   const numberWidth = Math.max(tagHeight, pen.measureText(number).width + 2 * gap);

@@ -1,7 +1,8 @@
 // The figures beside and below the video: the main face's probabilities, the speed and the delay.
 
+import { decimal, t } from "../languages/translate.js";
 import { percent } from "./format.js";
-import { capitalized, faceLabel } from "./label.js";
+import { capitalized, emotionName, faceLabel } from "./label.js";
 
 export class Panel {
   constructor(find, palette) {
@@ -12,8 +13,8 @@ export class Panel {
 
   // face: null where there is none; `empty` is the title then.
   showFace(face, empty) {
-    this.find("main").textContent = face ? `Face ${face.track_id}` : empty;
-    this.find("who").textContent = face ? ` of face ${face.track_id}` : "";
+    this.find("main").textContent = face ? t("Face {id}", { id: face.track_id }) : empty;
+    this.find("who").textContent = face ? ` · ${t("Face {id}", { id: face.track_id })}` : "";
     this.find("emotion").textContent = face ? capitalized(faceLabel(face)) : "";
     this.find("face").classList.toggle("cam-unclear", Boolean(face?.unclear));
     for (const [label, row] of this.rows) {
@@ -25,8 +26,8 @@ export class Panel {
   }
 
   showReadout({ rate, delay }, faces) {
-    this.find("fps").textContent = `${rate.toFixed(rate < 9.95 ? 1 : 0)} fps`;
-    this.find("lag").textContent = delay ? `${Math.round(delay)} ms` : "–";
+    this.find("fps").textContent = t("{rate} fps", { rate: decimal(rate, rate < 9.95 ? 1 : 0) });
+    this.find("lag").textContent = delay ? t("{delay} ms", { delay: Math.round(delay) }) : "–";
     this.find("faces").textContent = faces;
   }
 
@@ -41,7 +42,7 @@ function makeRow({ label, emoji, colour }) {
     '<th scope="row"><span class="fer-emoji" aria-hidden="true"></span> <span></span></th>' +
     '<td><span class="cam-meter"></span></td><td></td>';
   row.querySelector(".fer-emoji").textContent = emoji;
-  row.querySelector("th > :last-child").textContent = label;
+  row.querySelector("th > :last-child").textContent = emotionName(label);
   row.querySelector(".cam-meter").style.setProperty("--c", colour);
   return row;
 }

@@ -1,5 +1,8 @@
 // Words for screen readers: what happens, and the main face's emotion once it is steady.
 
+import { t } from "../languages/translate.js";
+import { emotionName } from "./label.js";
+
 const STEADY_MS = 2000; // an emotion is spoken when it has lasted this long
 const PAUSE_MS = 6000; // minimum time between two spoken emotions
 
@@ -22,8 +25,8 @@ export class Speaker {
 
   follow(face, faces) {
     const now = this.clock.now();
-    const name = faces > 1 ? `Face ${face?.track_id}: ` : "";
-    const emotion = face ? `${name}${face.unclear ? "unclear" : face.emotion}` : "";
+    let emotion = face ? emotionName(face.unclear ? "unclear" : face.emotion) : "";
+    if (face && faces > 1) emotion = t("Face {id}: {emotion}", { id: face.track_id, emotion });
     if (emotion !== this.emotion) {
       this.emotion = emotion;
       this.since = now;

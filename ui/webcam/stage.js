@@ -1,34 +1,36 @@
 // The state of the tab, and the words that cover the video or lie over it.
 
+import { t } from "../languages/translate.js";
+
 export const WORDS = {
   idle: [
-    "Your camera's video will appear here, with the emotion that each face shows.",
-    "Small frames are sent to the server, analysed in memory and never saved.",
+    t("Your camera's video will appear here, with the emotion that each face shows."),
+    t("Small frames are sent to the server, analysed in memory and never saved."),
   ],
-  stopped: ["Camera off", "You can start it again at any time."],
-  left: ["Camera off", "It was switched off because you left this tab. Start it again with one click."],
-  asking: ["Waiting for the camera…", "If your browser asks, allow this page to use it."],
+  stopped: [t("Camera off"), t("You can start it again at any time.")],
+  left: [t("Camera off"), t("It was switched off because you left this tab. Start it again with one click.")],
+  asking: [t("Waiting for the camera…"), t("If your browser asks, allow this page to use it.")],
   insecure: [
-    "This page can't use a camera.",
-    "Browsers allow cameras only on addresses that start with https:// and on http://localhost.",
+    t("This page can't use a camera."),
+    t("Browsers allow cameras only on addresses that start with https:// and on http://localhost."),
   ],
   denied: [
-    "Camera access is blocked.",
-    "Click the camera icon in the address bar and allow it; the camera will start automatically.",
+    t("Camera access is blocked."),
+    t("Click the camera icon in the address bar and allow it; the camera will start automatically."),
   ],
-  forbidden: ["Camera access is turned off for this page.", "If another page embeds it, open it in its own tab."],
-  missing: ["No camera was found.", "Plug one in or turn it on; it will start automatically."],
-  unplugged: ["The camera was disconnected.", "Plug it back in; it will start automatically."],
-  used: ["Another program or page is using the camera.", "Close it; the camera will start automatically."],
-  broken: ["The camera didn't start.", "Try again, or use another camera."],
+  forbidden: [t("Camera access is turned off for this page."), t("If another page embeds it, open it in its own tab.")],
+  missing: [t("No camera was found."), t("Plug one in or turn it on; it will start automatically.")],
+  unplugged: [t("The camera was disconnected."), t("Plug it back in; it will start automatically.")],
+  used: [t("Another program or page is using the camera."), t("Close it; the camera will start automatically.")],
+  broken: [t("The camera didn't start."), t("Try again, or use another camera.")],
 };
 export const NOTES = {
-  reconnecting: "Reconnecting: the server isn't responding.",
-  offline: "Reconnecting: this device is offline.",
-  busy: "It's busy right now. Your results will resume shortly.",
-  muted: "The camera sends no video. Is its cover closed?",
-  faceless: "No face found. Face the camera, come closer, and turn on a light.",
-  unsent: "The snapshot wasn't sent: the server isn't responding.",
+  reconnecting: t("Reconnecting: the server isn't responding."),
+  offline: t("Reconnecting: this device is offline."),
+  busy: t("It's busy right now. Your results will resume shortly."),
+  muted: t("The camera sends no video. Is its cover closed?"),
+  faceless: t("No face found. Face the camera, come closer, and turn on a light."),
+  unsent: t("The snapshot wasn't sent: the server isn't responding."),
 };
 
 export class Stage {
@@ -52,7 +54,7 @@ export class Stage {
     this.find("words").textContent = title;
     this.find("hint").textContent = hint;
     this.find("cover").hidden = !title;
-    this.find("toggle").textContent = this.running ? "Stop camera" : "Start camera";
+    this.find("toggle").textContent = this.running ? t("Stop camera") : t("Start camera");
     this.find("snapshot").disabled = Boolean(title);
     if (title && state !== "idle") this.speaker.say(`${title} ${hint}`);
   }

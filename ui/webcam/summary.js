@@ -1,6 +1,8 @@
 // The summary of a session: a card for each person, and the CSV files.
 
+import { plural, t } from "../languages/translate.js";
 import { duration, percent, stamp } from "./format.js";
+import { emotionName } from "./label.js";
 
 const BRIEF_S = 1; // faces in view for less than this are only counted
 const UNCLEAR = { label: "unclear", colour: "var(--line)", emoji: "?" };
@@ -20,14 +22,17 @@ export class Summary {
     const people = session.people;
     const known = people.filter((person) => person.total >= BRIEF_S);
     const brief = people.length - known.length;
-    const count = known.length === 1 ? "1 face tracked" : `${known.length} faces tracked`;
+    const time = duration(session.seconds);
     this.find("summary").hidden = false;
     this.find("title").textContent = known.length
-      ? `${count} in ${duration(session.seconds)}`
-      : "No face was in view for a second or more";
+      ? plural(known.length, "{count} face tracked in {time}", "{count} faces tracked in {time}", { time })
+      : t("No face was in view for a second or more");
     this.find("rest").hidden = !brief || !known.length;
-    const rest = brief === 1 ? "1 more face was" : `${brief} more faces were`;
-    this.find("rest").textContent = `${rest} in view for less than a second.`;
+    this.find("rest").textContent = plural(
+      brief,
+      "{count} more face was in view for less than a second.",
+      "{count} more faces were in view for less than a second.",
+    );
     this.find("people").replaceChildren(...known.map((person) => personCard(person, this.palette)));
     this.offerFiles(session, people.length > 0);
   }
@@ -39,8 +44,8 @@ export class Summary {
     if (!any) return;
     const date = stamp(session.date);
     place.append(
-      fileLink("Summary CSV", `webcam-summary-${date}.csv`, session.summaryCsv()),
-      fileLink("Timeline CSV", `webcam-timeline-${date}.csv`, session.timelineCsv()),
+      fileLink(t("Summary CSV"), `webcam-summary-${date}.csv`, session.summaryCsv()),
+      fileLink(t("Timeline CSV"), `webcam-timeline-${date}.csv`, session.timelineCsv()),
     );
   }
 }
@@ -51,7 +56,8 @@ function personCard(person, palette) {
   card.innerHTML =
     '<h3><span class="cam-number"></span> <span></span></h3><div class="cam-chart" role="img"></div><ul></ul>';
   card.querySelector(".cam-number").textContent = person.id;
-  card.querySelector("h3 > :last-child").textContent = `Face ${person.id} · ${duration(person.total)}`;
+  const name = t("Face {id}", { id: person.id });
+  card.querySelector("h3 > :last-child").textContent = `${name} · ${duration(person.total)}`;
   const parts = personParts(person, palette);
   const longestFirst = [...parts].sort((a, b) => b.seconds - a.seconds);
   const chart = card.querySelector(".cam-chart");
@@ -74,7 +80,7 @@ export function personParts(person, palette) {
     .map((part) => ({ ...part, share: part.seconds / person.total }));
 }
 
-const partText = ({ label, seconds, share }) => `${label} ${duration(seconds)}, ${percent(share)}`;
+const partText = ({ label, seconds, share }) => `${emotionName(label)} ${duration(seconds)}, ${percent(share)}`;
 
 function chartPart(part) {
   const place = document.createElement("span");
@@ -90,7 +96,7 @@ function listPart({ label, colour, emoji, seconds, share }) {
   const line = document.createElement("li");
   line.style.setProperty("--c", colour);
   line.innerHTML = '<span class="fer-emoji" aria-hidden="true"></span> <span></span> <b></b> <span></span>';
-  [emoji, label, duration(seconds), percent(share)].forEach((text, i) => {
+  [emoji, emotionName(label), duration(seconds), percent(share)].forEach((text, i) => {
     line.children[i].textContent = text;
   });
   return line;

@@ -1,7 +1,9 @@
 // The main face's probabilities, stacked over the last 30 seconds. The newest are at the right, beside the names of the
 // emotions that have room for one.
 
+import { t } from "../languages/translate.js";
 import { drawEmoji, fit, font } from "./canvas.js";
+import { emotionName } from "./label.js";
 import { INK } from "./palette.js";
 import { HISTORY_S } from "./results.js";
 
@@ -62,7 +64,7 @@ function drawAxis({ pen, height, width }, colour) {
     const x = width * (1 - seconds / HISTORY_S);
     pen.fillRect(Math.min(x, width - 1), height, 1, 5);
     pen.textAlign = seconds === HISTORY_S ? "left" : "center";
-    pen.fillText(seconds ? `\u2212${seconds} s` : "now", x + (seconds === HISTORY_S ? 3 : 0), height + 11);
+    pen.fillText(seconds ? t("−{seconds} s", { seconds }) : t("now"), x + (seconds === HISTORY_S ? 3 : 0), height + 11);
   }
 }
 
@@ -77,7 +79,7 @@ function drawNames({ pen, palette, height, width }, face, colour) {
     floor += share;
     if (height * share < 15) continue;
     pen.font = font(13, 400);
-    pen.fillText(label, width + 29, y);
+    pen.fillText(emotionName(label), width + 29, y);
     drawEmoji(pen, emoji, width + 8, y, 13);
   }
 }

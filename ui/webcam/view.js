@@ -1,5 +1,6 @@
 // What is drawn from the results: the boxes over the video, the panel, the timeline and the figures.
 
+import { t } from "../languages/translate.js";
 import { Chooser } from "./chooser.js";
 import { drawBoxes, faceAt } from "./overlay.js";
 import { Panel } from "./panel.js";
@@ -20,7 +21,7 @@ export class View {
     this.root.dataset.faces = faces.length;
     this.root.dataset.emotion = main?.emotion ?? "";
     this.drawBoxes();
-    this.panel.showFace(main, live ? "No face in view" : "Main face");
+    this.panel.showFace(main, live ? t("No face in view") : t("Main face"));
     this.chooser.show(faces, main);
     if (!this.calm.matches) this.drawTimeline(); // else from time to time
   }
