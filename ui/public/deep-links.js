@@ -2,7 +2,8 @@
 // Gradio draws the tabs later and may choose one itself, so they are observed.
 
 const TABS = '[role="tablist"] [data-tab-id]';
-const QUIET_MS = 150; // without a change, the content counts as complete
+const QUIET_MS = 150; // without a change, and idle after that, the content counts as complete
+const IDLE_MS = 1000; // at most, of waiting for a busy browser
 const SPACES = "https://huggingface.co"; // shows each Space in a frame, and its address to the visitor
 
 const linked = () => decodeURIComponent(location.hash.slice(1));
@@ -24,10 +25,18 @@ function linkSelectedTab() {
 // head.html hides the tabs' content until it is complete, so that nothing jumps.
 function showWhenComplete() {
   let quiet;
+  let changes = 0;
   const settle = new MutationObserver(() => {
+    changes += 1;
     clearTimeout(quiet);
-    if (document.querySelector('[role="tabpanel"] :is(input, button)')) quiet = setTimeout(show, QUIET_MS);
+    if (document.querySelector('[role="tabpanel"] :is(input, button)')) quiet = setTimeout(whenIdle, QUIET_MS);
   });
+  // A busy browser may have been unable to change anything meanwhile.
+  function whenIdle() {
+    const before = changes;
+    const idle = window.requestIdleCallback ?? ((callback) => setTimeout(callback)); // Safari has none
+    idle(() => before === changes && show(), { timeout: IDLE_MS });
+  }
   function show() {
     settle.disconnect();
     document.documentElement.dataset.settled = "";
