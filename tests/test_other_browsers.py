@@ -89,9 +89,11 @@ def display() -> Iterator[str]:
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x1100x24"]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as screen:
         os.close(write)
-        with os.fdopen(read) as number:
-            yield f":{number.readline().strip()}"
-        screen.terminate()
+        try:
+            with os.fdopen(read) as number:
+                yield f":{number.readline().strip()}"
+        finally:
+            screen.terminate()
 
 
 @contextmanager
