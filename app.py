@@ -29,10 +29,12 @@ except ValueError as error:  # from a numeric setting such as GRADIO_SERVER_PORT
         raise
     sys.exit(f"error: a GRADIO_ environment variable is invalid: {error}")
 
+from ui.api_page import set_api_page
 from ui.components import render
 from ui.document import ICON, set_head
 from ui.image_tab import image_tab
 from ui.language import LANGUAGES, N_, explain, in_language, label, spoken, static
+from ui.mcp_server import MCP_INSTALLED, set_mcp_server
 from ui.memory import start_heap_trimmer
 from ui.model_tab import model_tab
 from ui.server import guard
@@ -125,6 +127,8 @@ if warning:
     print(f"{warning} Using the built-in model.", file=sys.stderr)
 demo = build_page(recognizer, warning)
 set_head(TITLE, DESCRIPTION)
+set_api_page()
+set_mcp_server()
 limit_uploads()
 guard()
 start_cleaner(folder)
@@ -146,6 +150,7 @@ if __name__ == "__main__":
             max_file_size=MAX_UPLOAD_BYTES,
             state_session_capacity=MAX_SESSIONS,
             run_history=False,  # it would keep visitors' images in their browser
+            mcp_server=MCP_INSTALLED,
             ssr_mode=False,  # gains nothing here and needs Node
         )
     except OSError as error:  # unknown host, or the port is taken

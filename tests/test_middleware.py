@@ -17,7 +17,9 @@ from reverse_proxy import proxied
 
 from benchmarks.harness.app_server import ROOT, AppServer, serve
 from benchmarks.harness.chromium import chromium, playing
+from ui.addresses import EXAMPLES
 from ui.document import PUBLIC
+from ui.mcp_server import MCP_INSTALLED, MCP_ROUTES
 from ui.middleware import ROUTES, UPLOAD
 
 ASTRONAUT = ROOT / "ui" / "examples" / "astronaut.jpg"
@@ -58,21 +60,27 @@ INSTALLED = """
 import gradio as gr
 from gradio.routes import App
 
-def show(routes):
+def show(routes, prefix=""):
     for route in routes:
         if included := getattr(route, "original_router", None):
-            show(included.routes)
+            show(included.routes, prefix)
+        elif mounted := getattr(route, "routes", None):
+            show(mounted, prefix + route.path)
         else:
             for method in getattr(route, "methods", None) or ["MOUNT"]:
-                print(method, route.path)
+                print(method, prefix + route.path)
 
 with gr.Blocks() as demo:
     gr.Textbox()
-show(App.create_app(demo).routes)
+show(App.create_app(demo, mcp_server=MCP).routes)
 """  # run in a process of its own, because Gradio leaves an event loop open
 # Our own files. Gradio has the route of the manifest, too.
 OWN_ROUTES = {("GET", f"/{path.name}") for path in PUBLIC.iterdir()} - {("GET", "/manifest.json")}
-OPEN_ROUTES = {(method, path) for path, methods in ROUTES.items() for method in methods}
+OWN_ROUTES |= {("GET", path) for path in EXAMPLES}
+OPEN_ROUTES = {(method, path) for path, methods in ROUTES.items() for method in methods if path not in MCP_ROUTES}
+# Those of Gradio's own MCP server, which McpServer replaces: it has another transport, too.
+OPEN_MCP_ROUTES = {(method, path) for path, methods in MCP_ROUTES.items() for method in methods}
+GRADIOS_MCP_ROUTES = {f"/gradio_api/mcp{path}" for path in ("", "/schema", "/sse", "/messages")}
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +102,29 @@ def join(server: AppServer, headers: dict[str, str]) -> int:
     return ask(server, "POST", "/gradio_api/reset", json={"event_id": "none"}, headers=headers).status_code
 
 
-def test_every_gradio_route_is_reviewed() -> None:
+@pytest.mark.parametrize("with_mcp", [False, True], ids=["without", "with"])
+def test_every_gradio_route_is_reviewed(with_mcp: bool, leave_out: Callable[[str], NoReturn]) -> None:
     """A route added by a new version of Gradio is closed, and this fails until it is listed here or in `ROUTES`."""
-    done = subprocess.run([sys.executable, "-c", INSTALLED], capture_output=True, text=True, check=True, timeout=60)
+    if with_mcp and not MCP_INSTALLED:
+        leave_out("the MCP server: pip install -r ui/requirements-mcp.txt")
+    code = INSTALLED.replace("MCP", str(with_mcp))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     installed = {(method, path) for line in done.stdout.splitlines() for method, path in [line.split(" ")]}
     assert ("POST", "/gradio_api/process_recording") in installed
-    assert installed - OPEN_ROUTES - CLOSED_ROUTES == set()
-    assert OPEN_ROUTES - installed == OWN_ROUTES
+    added = {path for _, path in installed if path.startswith("/gradio_api/mcp")}
+    assert added == (GRADIOS_MCP_ROUTES if with_mcp else set())
+    decided = {(method, path) for method, path in installed if path not in added}
+    assert decided - OPEN_ROUTES - CLOSED_ROUTES == set()
+    assert OPEN_ROUTES - decided == OWN_ROUTES
     assert not OPEN_ROUTES & CLOSED_ROUTES
+
+
+def test_the_mcp_server_is_open_if_it_is_installed(server: AppServer) -> None:
+    for path in sorted(MCP_ROUTES):
+        for method in ("GET", "POST", "DELETE", "HEAD"):
+            answer = ask(server, method, path, json={} if method == "POST" else None)
+            opened = MCP_INSTALLED and (method, path) in OPEN_MCP_ROUTES
+            assert (answer.status_code != 404) == opened, (method, path)
 
 
 def test_closed_routes_are_not_found(server: AppServer) -> None:
@@ -122,7 +145,9 @@ def test_closed_routes_are_not_found(server: AppServer) -> None:
         ("GET", "/nothing"),
         ("GET", "//config"),
         ("POST", "/gradio_api/upload/"),
-        ("POST", "/gradio_api/mcp/"),
+        ("GET", "/gradio_api/mcp/sse"),
+        ("POST", "/gradio_api/mcp/messages/"),
+        ("GET", "/examples/group.jpg"),
         ("GET", "/gradio_api/file=/etc/hostname"),
         ("GET", "/gradio_api/file=ui/examples/astronaut.jpg"),
         ("GET", "/gradio_api/file=https://example.org/"),

@@ -14,6 +14,7 @@ import deepfer
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
     "page": ["requirements.txt"],
+    "mcp": ["ui/requirements-mcp.txt"],
     "annotate": ["deepfer/annotate/requirements.txt"],
     "scale": ["deepfer/annotate/requirements.txt", "deepfer/annotate/requirements-ray.txt"],
     "train": ["training/requirements.txt"],

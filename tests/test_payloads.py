@@ -101,6 +101,7 @@ def test_a_list_of_photos_is_checked(server: AppServer, uploaded: str) -> None:
         b'{"data": [NaN]}',
         b'{"data": ["\\ud800"]}',
         b"{}",
+        b'{"data": ' + b"[" * 500 + b"]" * 500 + b"}",
         b'{"data": 5}',
         b'{"data": []}',
         b'{"data": [null], "session_hash": 5}',

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
+from ui.addresses import EXAMPLES
 from ui.components import render
 from ui.language import LANGUAGES, in_language, of_request, script_messages, speaking, spoken
 
@@ -83,8 +84,9 @@ def set_head(title: str, description: str) -> None:
 
 
 def add_public_files(app: App) -> None:
-    """Serve the files of `ui/public` from the page's root, before Gradio's own routes. `ROUTES` must list them, too."""
-    app.router.routes[:0] = [Route(f"/{path.name}", _endpoint(path)) for path in sorted(PUBLIC.iterdir())]
+    """Serve the files of `ui/public` and the API page's examples, before Gradio's routes. `ROUTES` lists them, too."""
+    files = {f"/{path.name}": path for path in sorted(PUBLIC.iterdir())} | EXAMPLES
+    app.router.routes[:0] = [Route(name, _endpoint(path)) for name, path in files.items()]
 
 
 def _endpoint(path: Path) -> Callable[[object], FileResponse]:

@@ -13,6 +13,7 @@ import gradio as gr
 from deepfer import EmotionRecognizer, ImageError
 from deepfer.image_io import FORMAT_NAMES
 from deepfer.limits import MAX_FILE_BYTES
+from ui.api_page import set_example
 from ui.components import render
 from ui.cores import usable_cores
 from ui.jpeg import encode_jpeg
@@ -66,6 +67,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.HTML:
             elem_id="results",
         )
         image = gr.Image(visible=False, label="Your photo", format="jpeg")  # the endpoint's argument and results
+        set_example(image, "/examples/astronaut.jpg")
         output = gr.Image(visible=False, label="Faces found", format="jpeg")
         faces = gr.JSON(visible=False, label="Faces")
 

@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 from gradio.routes import App
 from starlette.routing import compile_path
 
+from ui.addresses import EXAMPLES, requested_hosts
 from ui.limits import MAX_CLIENT_REQUESTS
+from ui.mcp_server import MCP_INSTALLED, MCP_ROUTES
 from ui.uploads import is_stored
 
 JSON = "application/json"
@@ -26,9 +28,8 @@ MULTIPART = "multipart/form-data"
 UPLOAD = "/gradio_api/upload"
 FILE = "/gradio_api/file={path_or_url:path}"
 
-# The methods of each route and, for POST, the type of the body. Beware when adding a feature: MCP needs
-# /gradio_api/mcp, and its tools fetch URLs. /pwa_icon/{size} scales an image to any requested size, so it stays closed:
-# our manifest.json names the icons of ui/public.
+# The methods of each route and, for POST, the type of the body. /pwa_icon/{size} scales an image to any requested size,
+# so it stays closed: our manifest.json names the icons of ui/public.
 ROUTES: dict[str, dict[str, str | None]] = {
     "/": {"GET": None, "HEAD": None},  # HEAD: Gradio checks at the start that its page responds
     "/config": {"GET": None},
@@ -41,6 +42,7 @@ ROUTES: dict[str, dict[str, str | None]] = {
     "/names.js": {"GET": None},
     "/robots.txt": {"GET": None},
     "/theme.css": {"GET": None},
+    **{path: {"GET": None} for path in EXAMPLES},
     "/assets/{path:path}": {"GET": None},
     "/static/{path:path}": {"GET": None},
     "/gradio_api/app_id": {"GET": None},
@@ -61,6 +63,8 @@ ROUTES: dict[str, dict[str, str | None]] = {
     "/gradio_api/upload_progress": {"GET": None},
     FILE: {"GET": None},
 }
+if MCP_INSTALLED:
+    ROUTES |= MCP_ROUTES
 _PATTERNS = {template: compile_path(template)[0] for template in ROUTES}
 
 SPACES = "https://huggingface.co"  # shows each Space in a frame
@@ -126,7 +130,7 @@ class Gate:
         if scope["type"] != "http":  # the page has no websockets
             await send({"type": "websocket.close"})
             return
-        path, headers = self._route_path(scope), _headers(scope)
+        path, headers = self._route_path(scope), headers_of(scope)
         matches = (t for t, pattern in _PATTERNS.items() if scope["method"] in ROUTES[t] and pattern.match(path))
         template = next(matches, None)
         added = [(name.encode(), value.encode()) for name, value in self._response_headers(template).items()]
@@ -172,7 +176,7 @@ class Gate:
         IP addresses pass: a page loaded from one is served from that very address.
         """
         known = self._names | self._configured | self._own_names()
-        for host in [headers.get("host", ""), *_forwarded(headers)]:
+        for host in requested_hosts(headers):
             name = _hostname(host)
             if name not in known and not _is_address(name):
                 raise Refused(421, f"Unknown host name {name[:80]!r}. To serve it, add it to DEEPFER_HOSTS.")
@@ -193,7 +197,7 @@ class Gate:
         if origin is None:
             return True
         scheme, _, authority = origin.lower().partition("://")
-        hosts = {_without_default_port(host, scheme) for host in [headers["host"].lower(), *_forwarded(headers)]}
+        hosts = {_without_default_port(host, scheme) for host in requested_hosts(headers)}
         names = self._configured | self._own_names()
         return _without_default_port(authority, scheme) in hosts or _hostname(authority) in names - {""}
 
@@ -222,18 +226,13 @@ class Gate:
         return headers | {"content-security-policy": "; ".join(map(" ".join, policy.items()))}
 
 
-def _headers(scope: dict[str, Any]) -> dict[str, str]:
+def headers_of(scope: dict[str, Any]) -> dict[str, str]:
     """The request's headers by name; the values of a repeated one are joined by commas."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     return headers
-
-
-def _forwarded(headers: dict[str, str]) -> list[str]:
-    """The hosts that proxies say the client requested."""
-    return [host.strip().lower() for host in headers.get("x-forwarded-host", "").split(",") if host.strip()]
 
 
 def _listed(variable: str) -> set[str]:

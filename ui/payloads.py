@@ -18,9 +18,11 @@ from gradio.routes import App
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
+from ui.addresses import own_path
 from ui.limits import MAX_PHOTOS
-from ui.middleware import UPLOAD, Refused
+from ui.middleware import UPLOAD, Refused, headers_of
 from ui.uploads import is_stored
+from ui.usage import StorageFull
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FILE_DATA = {"_type": "gradio.FileData"}  # marks the record of an uploaded file
@@ -46,8 +48,9 @@ class PayloadValidator:
         else:
             body = await _read(receive)
             if body is not None:
-                self._check(scope["deepfer.route"], scope["path"].rpartition("/")[2], _parse(body))
-                await self._app(scope, _replay(body, receive), send)
+                value = _parse(body)
+                self._check(scope["deepfer.route"], scope["path"].rpartition("/")[2], value, headers_of(scope))
+                await self._app(scope, _replay(_serialize(value), receive), send)
 
     async def _upload(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Let Gradio read a multipart body. Its 500 is not sent, so that the error can be answered with a 400."""
@@ -66,13 +69,14 @@ class PayloadValidator:
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(400, "The upload must be multipart/form-data with files named 'files'.") from error
 
-    def _check(self, route: str, name: str, body: dict[str, Any]) -> None:
-        """Refuse a body that the page's functions cannot take.
+    def _check(self, route: str, name: str, body: dict[str, Any], headers: dict[str, str]) -> None:
+        """Refuse a body that the page's functions cannot take, and replace this page's URLs in it by paths.
 
         Args:
             route: The route, as in `ROUTES`.
             name: The last part of the request's path.
             body: The JSON object.
+            headers: The request's headers, by name in lower case.
 
         Raises:
             Refused: The body is invalid.
@@ -98,14 +102,14 @@ class PayloadValidator:
                 if body.keys() != set(parameters):
                     raise Refused(400, f"The arguments must be: {', '.join(parameters)}.")
                 data = [body[parameter] for parameter in parameters]
-            _check_data(endpoints[0], data)
+            _check_data(endpoints[0], data, headers)
         elif "/queue/join" in route or "/run/" in route:
             fn_index = body.get("fn_index")
             function = blocks.fns.get(fn_index) if _is_integer(fn_index) else None
             # Functions that use the queue are called by /queue/join, all others by /run/.
             if function is None or function.fn is None or function.queue == ("/run/" in route) or body.get("batched"):
                 raise Refused(404, "There is no such function.")
-            _check_data(function, body.get("data"))
+            _check_data(function, body.get("data"), headers)
 
 
 async def _read(receive: Any) -> bytes | None:
@@ -131,6 +135,14 @@ def _parse(body: bytes) -> dict[str, Any]:
     return value
 
 
+def _serialize(value: dict[str, Any]) -> bytes:
+    """The inverse of `_parse`; orjson reads deeper nesting than it writes."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise Refused(400, "The body is nested too deeply.") from error
+
+
 def _replay(body: bytes, receive: Any) -> Any:
     """A `receive` that returns the body in one message, then whatever comes next."""
     replayed = False
@@ -149,15 +161,15 @@ def _is_integer(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_data(function: BlockFunction, data: Any) -> None:
+def _check_data(function: BlockFunction, data: Any, headers: dict[str, str]) -> None:
     """Refuse values that a function of the page cannot take."""
     if not isinstance(data, list) or len(data) < len(function.inputs):
         raise Refused(400, f"data must be a list of {len(function.inputs)} values, one for each input.")
     for block, value in zip(function.inputs, data, strict=False):
-        _check_value(block, value)
+        _check_value(block, value, headers)
 
 
-def _check_value(block: Block, value: Any) -> None:
+def _check_value(block: Block, value: Any, headers: dict[str, str]) -> None:
     """Refuse anything but uploaded files or, for the examples, the index of one."""
     if isinstance(block, gr.Dataset):
         if not (_is_integer(value) and 0 <= value < len(block.samples)):
@@ -169,16 +181,20 @@ def _check_value(block: Block, value: Any) -> None:
         if len(value) > MAX_PHOTOS:
             raise Refused(400, f"At most {MAX_PHOTOS} photos are taken at a time.")
         for record in value:
-            _check_file(record)
+            _check_file(record, headers)
         return
-    _check_file(value)
+    _check_file(value, headers)
 
 
-def _check_file(value: Any) -> None:
-    """Refuse anything but Gradio's record of an uploaded file."""
+def _check_file(value: Any, headers: dict[str, str]) -> None:
+    """Refuse anything but Gradio's record of an uploaded file, whose path may be a URL of this page."""
     if not isinstance(value, dict) or value.get("meta") != FILE_DATA or value.get("is_stream"):
         raise Refused(400, f"A file must be an object with path and meta, which is {FILE_DATA}.")
-    if not (isinstance(value.get("path"), str) and is_stored(value["path"])):
+    try:
+        value["path"] = own_path(str(value.get("path")), headers)
+    except StorageFull as error:
+        raise Refused(507, str(error)) from error
+    if not is_stored(value["path"]):
         raise Refused(400, "Upload the file and send the path that the upload returned. No other path or URL is read.")
     try:
         FileData.model_validate(value)

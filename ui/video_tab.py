@@ -17,6 +17,7 @@ from deepfer.limits import MAX_VIDEO_S
 from deepfer.result import VideoResult
 from deepfer.video import Progress
 from deepfer.video_writer import video_suffix
+from ui.api_page import set_example
 from ui.components import Download, facts, format_time, render
 from ui.language import _, decimal, explain, label, of_request, speaking, static, steps_in
 from ui.limits import MAX_VIDEO_LINE
@@ -56,6 +57,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
         # Pass files on as they are: gr.Video would run ffprobe on them, and fail without one. Handlers must not return
         # gr.update or gr.skip for these components, which would replace them by an ordinary gr.Video.
         video.postprocess = output.postprocess = lambda value: None if value is None else FileData(path=value)
+        set_example(video, "/examples/drawn.mp4")
         files = sorted(EXAMPLES.glob("*.mp4"))
         chooser = gr.Examples(
             list(map(str, files)),
