@@ -30,7 +30,7 @@ from deepfer.video import recognize_video
 Rows = list[dict[str, Any]]
 
 WAITS_S = (1.0, 4.0)  # before reading a remote file again; a file system's own retries come first
-COPY_BYTES = 1 << 20  # of a video, copied at a time
+COPY_BYTES = 1 << 20  # of a stream, read at a time
 
 
 def prepare(checkpoint: Checkpoint, detector: str, filesystem: Any) -> Callable[[Item], Rows]:
@@ -84,7 +84,7 @@ def _recognize_image(recognizer: EmotionRecognizer, filesystem: Any, item: Item)
         source = item.data
     else:
         remote, path = _remote(filesystem, item)
-        source = _again(lambda: remote.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
+        source = _again(lambda: _download(remote, path))
     try:
         rgb = read_image(source)
     except ImageError as error:
@@ -131,6 +131,17 @@ def _remote(filesystem: Any, item: Item) -> tuple[Any, str]:
 
     found, path = url_to_fs(item.location)
     return found, str(path)
+
+
+def _download(filesystem: Any, path: str) -> bytes:
+    """A file's bytes, of a longer one only so many that it is refused."""
+    if "http" not in filesystem.protocol:
+        return bytes(filesystem.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
+    data = bytearray()  # a web server may ignore a range
+    with filesystem.open(path, "rb", block_size=0, size=1) as file:  # as a stream, without asking for its size first
+        while len(data) <= MAX_FILE_BYTES and (more := file.read(COPY_BYTES)):
+            data += more
+    return bytes(data)
 
 
 def _fetch(filesystem: Any, path: str, copy: Path) -> None:
