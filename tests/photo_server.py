@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
@@ -15,6 +16,7 @@ class PhotoServer(ThreadingHTTPServer):
     def __init__(self, photo: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.photo = photo.read_bytes()
+        self.endless = b""  # what is sent again and again, instead of the photo
         self.asked: Counter[str] = Counter()
         self.lock = Lock()
 
@@ -39,9 +41,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.asked[self.path] += 1
         time.sleep(DELAY_S)
         self.send_response(200)
-        self.send_header("Content-Length", str(len(self.server.photo)))
+        if not self.server.endless:
+            self.send_header("Content-Length", str(len(self.server.photo)))
         self.end_headers()
-        self.wfile.write(self.server.photo)
+        with suppress(ConnectionError):
+            while self.server.endless:
+                self.wfile.write(self.server.endless)
+            self.wfile.write(self.server.photo)
+
+    do_HEAD = do_GET
 
     def log_message(self, *_: object) -> None:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Files:
     names: Sequence[str]
     root: str = ""
     filesystem: Any = None
-    errors: Mapping[int, str] | None = None
+    errors: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,7 +43,7 @@ class Files:
         name = self.names[number]
         location = name if "://" in name else os.path.join(self.root, name)
         is_video = os.path.splitext(name)[1].lower() in video_reader.SUFFIXES
-        return Item(as_id(name), is_video, location, error=(self.errors or {}).get(number))
+        return Item(as_id(name), is_video, location, error=self.errors.get(number))
 
     def item_id(self, number: int) -> str:
         """As in `Source`."""

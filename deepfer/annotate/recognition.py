@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import time
@@ -10,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 
@@ -134,22 +135,26 @@ def _remote(filesystem: Any, item: Item) -> tuple[Any, str]:
 
 
 def _download(filesystem: Any, path: str) -> bytes:
-    """A file's bytes, of a longer one only so many that it is refused."""
+    """The bytes of an image, of one that is too large only enough for `read_image` to refuse it."""
     if "http" not in filesystem.protocol:
         return bytes(filesystem.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
-    data = bytearray()  # a web server may ignore a range
-    with filesystem.open(path, "rb", block_size=0, size=1) as file:  # as a stream, without asking for its size first
-        while len(data) <= MAX_FILE_BYTES and (more := file.read(COPY_BYTES)):
-            data += more
-    return bytes(data)
+    data = io.BytesIO()  # a web server may ignore a range
+    _copy(filesystem, path, data, MAX_FILE_BYTES)
+    return data.getvalue()
 
 
 def _fetch(filesystem: Any, path: str, copy: Path) -> None:
-    with filesystem.open(path, "rb") as file, open(copy, "wb") as target:
-        while data := file.read(COPY_BYTES):
+    """Copy a video, of one that is too large only enough for `recognize_video` to refuse it."""
+    with open(copy, "wb") as target:
+        _copy(filesystem, path, target, MAX_VIDEO_BYTES)
+
+
+def _copy(filesystem: Any, path: str, target: BinaryIO, limit: int) -> None:
+    # HTTP as a stream, without asking for the size first.
+    options = {"block_size": 0, "size": 1} if "http" in filesystem.protocol else {}
+    with filesystem.open(path, "rb", **options) as file:
+        while target.tell() <= limit and (data := file.read(COPY_BYTES)):
             target.write(data)
-            if target.tell() > MAX_VIDEO_BYTES:
-                raise VideoError(f"larger than {MAX_VIDEO_BYTES / 1e9:g} GB")
 
 
 def _again(read: Callable[[], Any]) -> Any:
@@ -157,7 +162,7 @@ def _again(read: Callable[[], Any]) -> Any:
     for wait_s in WAITS_S:
         try:
             return read()
-        except (FileNotFoundError, PermissionError, VideoError):
+        except (FileNotFoundError, PermissionError):
             raise
         except Exception:  # each file system has errors of its own
             time.sleep(wait_s)
