@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from benchmarks.annotate.processes import memory_mb, workers_of
 from benchmarks.annotate.throughput import command, finish, shards_in, start
 
-LOOK_S = 2.0  # between two samples of memory: reading it takes a while
+LOOK_S = 0.05  # between two looks at the finished shards
+SAMPLE_S = 2.0  # between two samples of memory: reading it takes a while
 TELL_S = 30.0  # between two printed lines
 
 
@@ -36,9 +37,9 @@ def measure(source: Path, inputs: int, chunk: int, workers: int) -> dict[str, An
         words = command(source, out, "--chunk", chunk, "--workers", workers)
         process = start(words)
         _watch(process, out, total // 3, memory, begun)
-        workers_of(process.pid)[0].kill()
+        _workers(process)[0].kill()
         _watch(process, out, 2 * total // 3, memory, begun)
-        left = workers_of(process.pid)
+        left = _workers(process)
         process.send_signal(signal.SIGKILL)
         process.wait()
         psutil.wait_procs(left, timeout=60)
@@ -69,15 +70,22 @@ def measure(source: Path, inputs: int, chunk: int, workers: int) -> dict[str, An
 
 def _watch(process: subprocess.Popen, out: Path, shards: int, memory: list[tuple[float, float]], begun: float) -> None:
     """Sample memory until there are so many shards."""
-    told = -TELL_S
+    sampled = told = -TELL_S
     while (count := len(shards_in(out))) < shards and process.poll() is None:
-        at, used = time.perf_counter() - begun, memory_mb(process.pid)
-        if workers_of(process.pid):  # else it is only starting or ending
-            memory.append((at, used))
+        time.sleep(LOOK_S)
+        if (at := time.perf_counter() - begun) - sampled < SAMPLE_S or not workers_of(process.pid):
+            continue
+        sampled, used = at, memory_mb(process.pid)
+        memory.append((at, used))
         if at - told >= TELL_S:
             print(f"{at:6.0f} s  {count} shards  {used:.0f} MB", flush=True)
             told = at
-        time.sleep(LOOK_S)
+
+
+def _workers(process: subprocess.Popen) -> list[psutil.Process]:
+    if found := workers_of(process.pid):
+        return found
+    raise RuntimeError("the run ended before it could be killed: give it more inputs")
 
 
 def _mark_unread(source: Path) -> None:

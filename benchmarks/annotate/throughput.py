@@ -7,6 +7,7 @@ others use, too; processor time per photo and the workers' idle time say how it 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import statistics
 import subprocess
@@ -54,8 +55,8 @@ def turns(source: Path, photos: int, workers: list[int], repeats: int) -> dict[s
     for _ in range(repeats):
         alone = one_run(source, photos, "local", 1)
         runs.setdefault("local 1", []).append(alone)
-        for count in workers:
-            for engine in engines:
+        for engine, count in itertools.product(engines, workers):
+            if (engine, count) != ("local", 1):
                 run = one_run(source, photos, engine, count)
                 run["share"] = run["per_second"] / (count * alone["per_second"])
                 run["calculated_share"] = min(1 - run["idle"], alone["worker_ms"] / run["all_ms"])
