@@ -14,7 +14,7 @@ CORES = (2, 64, 1000)  # for which a million photos are calculated
 def throughput(result: dict[str, Any]) -> str:
     """Photos per second by engine and workers, and the processor time behind them."""
     head = (
-        "Photos", "Engine, workers", "photos/s", "of one worker's rate times their number", "workers idle",
+        "Photos", "Engine, workers", "photos/s", "workers idle",
         "ms of processor time per photo: workers", "other processes", "share of one core's rate, calculated", "MB",
     )  # fmt: skip
     rows = []
@@ -23,15 +23,16 @@ def throughput(result: dict[str, Any]) -> str:
             rows.append(
                 (
                     _photos(size), name.replace(" ", ", "), f"{run['per_second']:.1f}",
-                    f"{run['share']:.0%}" if "share" in run else "–", f"{run['idle']:.0%}", f"{run['worker_ms']:.1f}",
+                    f"{run['idle']:.0%}", f"{run['worker_ms']:.1f}",
                     f"{run['all_ms'] - run['worker_ms']:.1f}",
                     f"{run['calculated_share']:.0%}" if "calculated_share" in run else "–", f"{run['memory_mb']:.0f}",
                 )
             )  # fmt: skip
     note = (
-        f"{result['processor']}, Python {result['python']}. Medians. Other programs ran on the machine (load "
-        f"{result['load']:.0f}), which slows two workers more than one. So the last share is calculated from processor "
-        "time: one worker's, of all that the run takes, less the time in which workers wait for a photo."
+        f"{result['processor']}, Python {result['python']}; medians. Other programs ran on the machine (load "
+        f"{result['load']:.0f}): the photos per second say little, and an idle one takes less processor time. The "
+        "share of one core's rate times their number is calculated: a single worker's processor time, divided by all "
+        "that the run takes, or the share of time in which workers are not idle, whichever is less."
     )
     return f"{table(head, rows)}\n\n{note}"
 

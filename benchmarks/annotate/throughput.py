@@ -19,7 +19,6 @@ from pathlib import Path
 
 from benchmarks.annotate.processes import memory_mb, usage
 from benchmarks.peers.environments import ROOT
-from deepfer.annotate.shards import read_summary
 
 CHUNKS = 15  # in a run
 LOOK_S = 0.05  # between two looks at the finished shards
@@ -93,8 +92,6 @@ def one_run(source: Path, photos: int, engine: str, workers: int) -> dict[str, f
         after, to_s = usage(process.pid), time.perf_counter()
         memory = memory_mb(process.pid)
         finish(process)
-        summary = read_summary(shards_in(out))
-        size = sum(path.stat().st_size for path in shards_in(out))
     done, wall = (last - first) * chunk, to_s - from_s
     used = {pid: one.cpu_s - before[pid].cpu_s for pid, one in after.items() if pid in before}
     working = [pid for pid in used if after[pid].is_worker]
@@ -109,5 +106,4 @@ def one_run(source: Path, photos: int, engine: str, workers: int) -> dict[str, f
         "all_ms": 1000 * sum(used.values()) / done,
         "idle": max(0.0, 1 - busy / free),
         "memory_mb": memory,
-        "bytes_per_face": size / max(summary.faces, 1),
     }
