@@ -14,25 +14,25 @@ CORES = (2, 64, 1000)  # for which a million photos are calculated
 def throughput(result: dict[str, Any]) -> str:
     """Photos per second by engine and workers, and the processor time behind them."""
     head = (
-        "Photos", "Engine, workers", "photos/s", "workers idle",
-        "ms of processor time per photo: workers", "other processes", "share of one core's rate, calculated", "MB",
+        "Photos", "Engine, workers", "runs", "photos/s", "workers idle", "a worker's ms of processor time per photo",
+        "cores for other processes", "share of one core's rate, calculated", "MB",
     )  # fmt: skip
     rows = []
     for size, runs in result["throughput"].items():
         for name, run in runs.items():
             rows.append(
                 (
-                    _photos(size), name.replace(" ", ", "), f"{run['per_second']:.1f}",
+                    _photos(size), name.replace(" ", ", "), run["runs"], f"{run['per_second']:.1f}",
                     f"{run['idle']:.0%}", f"{run['worker_ms']:.1f}",
-                    f"{run['all_ms'] - run['worker_ms']:.1f}",
+                    f"{run['other_cores']:.2f}",
                     f"{run['calculated_share']:.0%}" if "calculated_share" in run else "–", f"{run['memory_mb']:.0f}",
                 )
             )  # fmt: skip
     note = (
         f"{result['processor']}, Python {result['python']}; medians. Other programs ran on the machine (load "
         f"{result['load']:.0f}): the photos per second say little, and an idle one takes less processor time. The "
-        "share of one core's rate times their number is calculated: a single worker's processor time, divided by all "
-        "that the run takes, or the share of time in which workers are not idle, whichever is less."
+        "share of one core's rate times their number is calculated: a single worker's processor time per photo, "
+        "relative to this run's, times the share of the cores that neither idle workers nor other processes take."
     )
     return f"{table(head, rows)}\n\n{note}"
 
@@ -116,7 +116,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 def _rate(run: dict[str, float]) -> float:
     """Photos per second and core, if every core has a worker, and nothing but the run to do."""
-    return 1000 * min(1 - run["idle"], run["worker_ms"] / run["all_ms"]) / run["worker_ms"]
+    return 1000 * (1 - run["lost"]) / run["worker_ms"]
 
 
 def _cluster(runs: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -58,13 +58,13 @@ def turns(source: Path, photos: int, workers: list[int], repeats: int) -> dict[s
             if (engine, count) != ("local", 1):
                 run = one_run(source, photos, engine, count)
                 run["share"] = run["per_second"] / (count * alone["per_second"])
-                run["calculated_share"] = min(1 - run["idle"], alone["worker_ms"] / run["all_ms"])
+                run["calculated_share"] = min(1.0, alone["worker_ms"] / run["worker_ms"]) * (1 - run["lost"])
                 runs.setdefault(f"{engine} {count}", []).append(run)
     return {name: _median(taken) for name, taken in runs.items()}
 
 
 def _median(runs: list[dict[str, float]]) -> dict[str, float]:
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    return {"runs": len(runs), **{key: statistics.median(run[key] for run in runs) for key in runs[0]}}
 
 
 def one_run(source: Path, photos: int, engine: str, workers: int) -> dict[str, float]:
@@ -72,7 +72,9 @@ def one_run(source: Path, photos: int, engine: str, workers: int) -> dict[str, f
 
     Returns:
         `per_second`: photos per second; `worker_ms` and `all_ms`: processor time per photo of the workers and of all
-        processes; `idle`: the share of their time in which workers wait for the next photo, not for a processor.
+        processes; `idle`: the share of their time in which workers wait for the next photo, not for a processor;
+        `other_cores`: processor time per second of the other processes; `lost`: the share of as many cores as there
+        are workers that this or the idle time takes, whichever is more.
     """
     chunk = max(1, photos // CHUNKS)
     total = -(-photos // chunk)
@@ -99,11 +101,15 @@ def one_run(source: Path, photos: int, engine: str, workers: int) -> dict[str, f
         wall - after[pid].main_queue_s + before[pid].main_queue_s for pid in working
     )  # with a processor, or idle
     busy = sum(after[pid].main_cpu_s - before[pid].main_cpu_s for pid in working)
+    idle = max(0.0, 1 - busy / free)
+    other_cores = (sum(used.values()) - sum(used[pid] for pid in working)) / wall
     return {
         "start_s": from_s - begun,
         "per_second": done / wall,
         "worker_ms": 1000 * sum(used[pid] for pid in working) / done,
         "all_ms": 1000 * sum(used.values()) / done,
-        "idle": max(0.0, 1 - busy / free),
+        "idle": idle,
+        "other_cores": other_cores,
+        "lost": max(idle, other_cores / workers),
         "memory_mb": memory,
     }
