@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import breakdown, detection, endpoint, growth, speed, video, webcam
+from benchmarks.annotate import tables as annotate
 from benchmarks.peers import tables as peers
 from deepfer.checkpoint import DETECTOR, EMBEDDED, METRICS, MODEL, embedded_models, read_config, read_metrics
 from training.detector import card as detector_card
@@ -22,7 +23,7 @@ from training.report.markdown import percent, table
 from training.report.model_card import with_interval
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/benchmarks.md")
+PAGES = ("README.md", "docs/annotate.md", "docs/benchmarks.md")
 SEED = ROOT / "training" / "checkpoints" / "seed"  # metrics of the original project's recipe; its model is not kept
 SEED_NAME = "(a plain `cnn`, recipe `seed`)"
 CNN = EMBEDDED / "cnn"
@@ -104,6 +105,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "peers": measured("peers", peers.markdown, "DeepFER and other libraries: time, memory, size and accuracy"),
     "peer-summary": measured("peers", peers.summary),
     "breakdown": measured("breakdown", breakdown.markdown, "Time of each step for a video frame and for photos"),
+    "annotate-throughput": measured("annotate", annotate.throughput),
+    "annotate-costs": measured("annotate", annotate.costs),
+    "annotate-limits": measured("annotate", annotate.limits),
+    "annotate-endurance": measured("annotate", annotate.endurance),
     "growth": measured("growth", growth.markdown, "Time and memory by faces, by megapixels and by workers"),
 }
 

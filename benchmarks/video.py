@@ -48,19 +48,21 @@ print(last.result.frames, len(last.result.people), wall, used.ru_utime + used.ru
 """
 
 
-def make_video(path: Path, seconds: float) -> None:
-    """Write a video of two astronauts who move over a still background."""
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
+def make_video(path: Path, seconds: float, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
+    """Write a video of two astronauts who move over a still background, with frames of `(width, height)`."""
+    width, height = size
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
     ground = np.random.default_rng(0).integers(70, 150, (9, 16, 3), dtype=np.uint8)
-    ground = cv2.resize(ground, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    ground = cv2.resize(ground, size, interpolation=cv2.INTER_CUBIC)
     photo = astronaut()[:280, 90:370, ::-1]
+    unit = height / HEIGHT
     for i in range(round(seconds * FPS)):
         frame = ground.copy()
         for k, person in enumerate((photo, photo[:, ::-1])):
             phase = i / FPS + 2 * k
-            side = round(330 + 40 * math.sin(0.8 * phase))
-            x = round(WIDTH * (0.25 + 0.5 * k) - side / 2 + 90 * math.sin(1.3 * phase))
-            y = round(170 + 40 * math.cos(phase))
+            side = round(unit * (330 + 40 * math.sin(0.8 * phase)))
+            x = round(width * (0.25 + 0.5 * k) - side / 2 + unit * 90 * math.sin(1.3 * phase))
+            y = round(unit * (170 + 40 * math.cos(phase)))
             frame[y : y + side, x : x + side] = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
         writer.write(frame)
     writer.release()

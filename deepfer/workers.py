@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
+import queue
 import signal
 import threading
 import traceback
@@ -20,6 +22,7 @@ Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
 AHEAD = 16  # default of `WorkerPool`
+QUEUED = 2  # tasks that a worker has: the second one waits in it, so that the worker never waits for the parent
 TRIES = 2  # workers that a task may lose; the first one may have been killed for another reason
 GRACE_S = 5  # seconds for a worker to finish its task when it is no longer needed
 
@@ -68,7 +71,7 @@ class WorkerPool(Generic[Task, Answer]):
         """Run tasks; one map at a time.
 
         Args:
-            tasks: The tasks. Each is taken from the sequence when a worker is free, so the sequence can be lazy.
+            tasks: The tasks, possibly lazy: each is taken from the sequence shortly before a worker is free.
 
         Yields:
             The result of each task, in order.
@@ -81,20 +84,24 @@ class WorkerPool(Generic[Task, Answer]):
         deaths: Counter[int] = Counter()
         done: dict[int, Answer | WorkerKilled] = {}
         next_up = 0  # the task whose result is yielded next
-        self._end([worker for worker in self._workers if worker.task is not None])  # of a map that was not exhausted
+        self._end([worker for worker in self._workers if worker.tasks])  # of a map that was not exhausted
         while len(self._workers) < min(self._count, len(tasks)):
             self._workers.append(_Worker(self._prepare))
         while next_up < len(tasks):
-            for worker in self._workers:
-                if worker.task is None and waiting and waiting[0] < next_up + self._ahead * self._count:
-                    number = waiting.popleft()
-                    worker.start(number, tasks[number])
-            busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
+            while waiting and waiting[0] < next_up + self._ahead * self._count:
+                worker = min(self._workers, key=lambda worker: len(worker.tasks))
+                # The last tasks are for workers that are free: none of them waits for a slow one.
+                if len(worker.tasks) == (QUEUED if len(waiting) > self._count else 1):
+                    break
+                number = waiting.popleft()
+                worker.start(number, tasks[number])
+            busy = {worker.pipe: worker for worker in self._workers if worker.tasks}
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
                 task, result = worker.finish()
                 if isinstance(result, WorkerKilled):
                     self._workers[self._workers.index(worker)] = _Worker(self._prepare)
+                    waiting.extendleft(reversed(worker.tasks))
                     deaths[task] += 1
                     if deaths[task] < TRIES:
                         waiting.appendleft(task)
@@ -113,27 +120,26 @@ class WorkerPool(Generic[Task, Answer]):
 
 
 class _Worker:
-    """A process and the number of its current task."""
+    """A process, and the numbers of its tasks: of the one that it is doing, and of those that wait in it."""
 
     def __init__(self, prepare: Callable[[], Callable[[Any], Any]]) -> None:
         # Not forked: a fork lacks the threads of OpenCV and LiteRT, and their locks may stay held forever.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.task: int | None = None
+        self.tasks: deque[int] = deque()
         self._process = context.Process(target=_work, args=(theirs, prepare), daemon=True)
         with _interrupts_ignored():  # the process inherits this: only the parent handles Ctrl-C
             self._process.start()
         theirs.close()
 
     def start(self, number: int, task: Any) -> None:
-        self.task = number
+        self.tasks.append(number)
         with contextlib.suppress(OSError):  # it was killed while idle, which receiving its result will show
             self.pipe.send(task)
 
     def finish(self) -> tuple[int, Any]:
         """The current task's number and its result, which is `WorkerKilled` if the process has died."""
-        task, self.task = self.task, None
-        assert task is not None
+        task = self.tasks.popleft()
         try:
             result, error = self.pipe.recv()
         except (EOFError, OSError):
@@ -169,16 +175,30 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _work(pipe: Connection, prepare: Callable[[], Callable[[Any], Any]]) -> None:
-    """A worker's loop, until the parent closes the pipe or exits."""
+    """A worker's loop, until the parent closes the pipe or exits.
+
+    A thread receives the tasks, so that sending one never blocks the parent while the worker sends a result. They are
+    unpickled only when their turn comes, so that one that kills the process is known as the one being done.
+    """
+    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    closed = threading.Event()
+    threading.Thread(target=_receive, args=(pipe, tasks, closed), daemon=True).start()
     do = None
-    with contextlib.suppress(EOFError, ConnectionError):
-        while True:
-            task = pipe.recv()
+    with contextlib.suppress(ConnectionError):
+        while (task := tasks.get()) and not closed.is_set():
             answer: tuple[Any, Exception | None]
             try:
                 do = do or prepare()
-                answer = do(task), None
+                answer = do(pickle.loads(task)), None
             except Exception as error:
                 error.add_note(f"in a worker:\n{traceback.format_exc()}")
                 answer = None, error
             pipe.send(answer)
+
+
+def _receive(pipe: Connection, tasks: queue.SimpleQueue[bytes], closed: threading.Event) -> None:
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            tasks.put(pipe.recv_bytes())
+    closed.set()
+    tasks.put(b"")  # wakes the worker

@@ -21,16 +21,17 @@ import pyarrow.parquet as pq
 import pytest
 from annotated import deadly_job, each_once, rows_of
 from hub_server import TOKEN, HubServer
+from photo_server import PhotoServer
 from PIL import Image
 from waiting import within
 
-from deepfer import EmotionRecognizer, read_image
-from deepfer.annotate import AnnotationError, annotate
+from deepfer import EmotionRecognizer, read_image, video_reader
+from deepfer.annotate import AnnotationError, annotate, recognition
 from deepfer.annotate.__main__ import main
 from deepfer.annotate.local import Annotator
 from deepfer.annotate.manifest import locked
 from deepfer.annotate.recognition import recognize_item
-from deepfer.annotate.shards import TEXT, WHOLE
+from deepfer.annotate.shards import INTEGERS, STRINGS
 from deepfer.annotate.source import open_source, pin_source, public_name
 from deepfer.result import COLUMNS
 
@@ -87,7 +88,7 @@ def test_a_folder_gives_the_rows_of_the_command_line(
     for row, wanted in zip(rows, expected, strict=True):
         assert tuple(row) == COLUMNS
         for name, value in row.items():
-            if name in (*TEXT, *WHOLE):
+            if name in (*STRINGS, *INTEGERS):
                 assert ("" if value is None else str(value)) == wanted[name], name
             else:
                 assert value is None or value == np.float32(wanted[name])
@@ -151,6 +152,7 @@ def test_a_rerun_keeps_what_is_there_and_mixes_nothing_in(
         (["words.parquet", "out"], "words.parquet has no column of images: its columns are text"),
         (["damaged.parquet", "out"], "damaged.parquet cannot be read: Parquet magic bytes not found in footer"),
         (["empty.txt", "out"], "empty.txt is not a text file with a path or URL per line"),
+        (["boxes.txt", "out"], "dropbox:// cannot be read: "),
         (["nothing://bucket/x", "out"], "nothing://bucket/x cannot be read: Protocol not known: nothing"),
         (["zip://::nothing.zip", "out"], "cannot be read"),
         (["photos", "photos/out"], "is inside the source: choose a folder outside it"),
@@ -171,6 +173,7 @@ def test_wrong_usage(
     for name in ("a.png", "photos/a.png"):
         shutil.copy(photo, name)
     Path("empty.txt").touch()
+    Path("boxes.txt").write_text("a.png\ndropbox://a.png")  # a file system whose package nobody installs here
     Path("damaged.parquet").write_bytes(b"no table of any kind")
     pq.write_table(pa.table({"text": ["word"]}), "words.parquet")
     pq.write_table(pa.table({"text": ["word"]}), "other/data/train-00000.parquet")
@@ -211,6 +214,33 @@ def test_a_tree_below_a_url(photos: Path, tmp_path: Path) -> None:
     url = f"zip://photos::{tmp_path}/photos.zip"
     assert recognized(url) == (NAMES, ["error", "1", "0", "2", "1"])
     assert recognized(photos.as_uri()) == (NAMES, ["error", "1", "0", "2", "1"])
+
+
+def test_a_response_without_an_end_is_cut_off(photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognition, "WAITS_S", ())
+    for module in (recognition, video_reader):
+        monkeypatch.setattr(module, "MAX_VIDEO_BYTES", 3_000_000)
+    with PhotoServer(photo) as server:
+        lines = [f"{server.url}/{name}" for name in ("a.png", "b.mp4")]
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        source, recognizer = open_source(str(tmp_path / "list.txt")), EmotionRecognizer.from_pretrained()
+        assert recognize_item(recognizer, None, source[0])[0]["faces"] == 1
+        server.endless = bytes(1_000_000)
+        errors = [recognize_item(recognizer, None, source[number])[0]["error"] for number in range(2)]
+    assert errors == [f"{lines[0]}: larger than 100 MB", f"{lines[1]}: larger than 0.003 GB"]
+
+
+def test_a_script_of_a_data_set_is_never_run(photos: Path, tmp_path: Path, hub: HubServer) -> None:
+    (image,) = bytes_of(photos, "sub/a.png")
+    mark = tmp_path / "run"
+    script = f"open({str(mark)!r}, 'w')".encode()
+    hub.commit("datasets/user/scripted", {"scripted.py": script, "a.png": image})
+    assert recognized("user/scripted") == (["a.png"], ["1"])
+    hub.commit("datasets/user/empty", {"empty.py": script})
+    with pytest.raises(AnnotationError, match="holds no images, videos or Parquet files"):
+        open_source(pin_source("user/empty"))
+    assert not mark.exists()
+    assert not any(".py" in request for request in hub.requests)
 
 
 def test_parquet_files_with_a_struct_or_bytes(photos: Path, tmp_path: Path) -> None:
@@ -280,7 +310,10 @@ def test_from_the_hub_to_the_hub(
     ("name", "public"),
     [
         ("https://me:secret@host/x.parquet?token=1", "https://host/x.parquet"),
+        ("ftp://me:p@ss@host/photos", "ftp://host/photos"),
         ("s3://bucket/photos", "s3://bucket/photos"),
+        ((ROOT / "tests").as_uri(), "tests"),
+        (f"zip://photos::{ROOT}/README.md", "zip://photos::README.md"),
         ("user/faces@main", "user/faces@main"),
         (str(ROOT / "tests"), "tests"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import breakdown, growth
+from benchmarks.annotate import tables as annotate
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import environments, tables
 
@@ -65,6 +66,24 @@ def test_how_cost_grows(tmp_path: Path) -> None:
     assert {key: point["found"] for key, point in result["faces"]["photo"].items()} == {"1": 1, "2": 2}
     one, two = (run["memory_mb"] for run in result["workers"]["runs"].values())
     assert 40 < one < two
+
+
+def test_annotating(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    for options in (("--photos", "32", "--repeats", "1"), ("--many", "400", "--chunk", "10")):
+        command = [sys.executable, "-m", "benchmarks.annotate", *options, "--workers", "1", "--out", out]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    result = json.loads(out.read_text())
+    assert done.stdout.rstrip("\n").endswith(annotate.markdown(result))
+    for size in ("640x480", "4000x3000"):
+        run = result["throughput"][size]["local 1"]
+        assert run["per_second"] > 0
+        assert 0 < run["worker_ms"] <= run["all_ms"]
+        assert 0 <= run["idle"] < 1
+    killed = result["endurance"]["photos"]
+    assert killed["inputs"] == killed["faces"] == 400
+    assert 13 <= killed["kept_shards"] <= killed["shards"] == 40
+    assert killed["read_twice"] <= 10
 
 
 def test_a_library_that_cannot_be_installed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from waiting import within
 
 from deepfer.workers import WorkerKilled, WorkerPool, process_map
 
@@ -95,6 +96,37 @@ def test_a_pool_works_in_a_thread() -> None:
     thread.start()
     thread.join()
     assert answers == [0.0]
+
+
+def measuring() -> Callable[[bytes], bytes]:
+    return lambda task: task * 2
+
+
+def test_tasks_and_results_larger_than_a_pipe_do_not_block() -> None:
+    tasks = [bytes([number]) * 3_000_000 for number in range(12)]
+    assert list(process_map(2, measuring, tasks)) == [task * 2 for task in tasks]
+
+
+def test_a_task_behind_one_that_kills_its_worker_is_done(tmp_path: Path) -> None:
+    answers = list(
+        process_map(1, partial(dying, tmp_path, 9), range(12))
+    )  # 0 and 10 kill, and another waits behind each
+    assert answers == [WorkerKilled("Killed") if task % 10 == 0 else -task for task in range(12)]
+
+
+def meeting(mark: Path) -> Callable[[int], bool]:
+    """The first task waits until the last one is done."""
+
+    def do(task: int) -> bool:
+        if task == 2:
+            mark.touch()
+        return within(60, mark.exists) if task == 0 else True
+
+    return do
+
+
+def test_the_last_tasks_do_not_wait_behind_a_slow_one(tmp_path: Path) -> None:
+    assert list(process_map(2, partial(meeting, tmp_path / "mark"), range(3))) == [True] * 3
 
 
 class Unreadable(Sequence[int]):

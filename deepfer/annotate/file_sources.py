@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from deepfer.annotate.errors import AnnotationError
 from deepfer.annotate.fingerprint import fingerprint
 from deepfer.annotate.item import Item
 from deepfer.media import find_media
-from deepfer.text import printable
+from deepfer.text import first_line, printable
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Files:
     names: Sequence[str]
     root: str = ""
     filesystem: Any = None
-    errors: Mapping[int, str] | None = None
+    errors: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,7 +43,7 @@ class Files:
         name = self.names[number]
         location = name if "://" in name else os.path.join(self.root, name)
         is_video = os.path.splitext(name)[1].lower() in video_reader.SUFFIXES
-        return Item(as_id(name), is_video, location, error=(self.errors or {}).get(number))
+        return Item(as_id(name), is_video, location, error=self.errors.get(number))
 
     def item_id(self, number: int) -> str:
         """As in `Source`."""
@@ -74,7 +74,7 @@ def list_source(file: Path) -> Files:
     """The paths and URLs in a text file, one per line, relative to the file's folder; repeated lines count once.
 
     Raises:
-        AnnotationError: The file cannot be read, is not text, or is empty.
+        AnnotationError: The file cannot be read, is not text, or is empty; or the package for its URLs is missing.
     """
     try:
         lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -83,6 +83,7 @@ def list_source(file: Path) -> Files:
     names = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names or any("\0" in name for name in names):
         raise AnnotationError(f"{printable(file)} is not a text file with a path or URL per line")
+    _check_packages(names)
     root = os.path.join(file.absolute().parent, "")
     return Files("list", fingerprint("list", map(as_id, names)), names, root)
 
@@ -101,6 +102,19 @@ def tree_source(filesystem: Any, root: str, sizes: Mapping[str, int], version: s
     names = _sorted(short)
     parts = ([name, sizes[short[name]]] for name in names)
     return Files("files", fingerprint("files", [version, *parts]), names, prefix, filesystem)
+
+
+def _check_packages(names: Sequence[str]) -> None:
+    """Raise an `AnnotationError` if a URL needs a package that is missing: it would be missing for each of them."""
+    from fsspec import get_filesystem_class
+
+    for protocol in {name.partition("://")[0] for name in names if "://" in name}:
+        try:
+            get_filesystem_class(protocol)
+        except ImportError as error:
+            raise AnnotationError(f"{printable(protocol)}:// cannot be read: {first_line(error)}") from error
+        except ValueError:  # no such protocol: that is an error of its rows
+            pass
 
 
 def _sorted(names: Mapping[str, object]) -> list[str]:

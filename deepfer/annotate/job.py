@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import cv2
 
@@ -81,26 +79,18 @@ class _Items(Sequence[Item]):
             return 0
         return (len(self._chunks) - 1) * self._job.chunk + len(self._job.numbers(self._chunks[-1]))
 
-    @overload
-    def __getitem__(self, at: int) -> Item: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Item]: ...
-    def __getitem__(self, at: int | slice) -> Item | Sequence[Item]:
-        if isinstance(at, slice):
-            return [self[number] for number in range(*at.indices(len(self)))]
+    def __getitem__(self, at: int) -> Item:  # type: ignore[override]  # slices are not needed
         chunk, offset = divmod(at, self._job.chunk)
         return self._job.source[self._chunks[chunk] * self._job.chunk + offset]
 
 
 def digests(recognizer: EmotionRecognizer) -> tuple[str, str]:
     """The sha256 of the model's file and of the detector's."""
-    return sha256(recognizer.classifier.checkpoint.folder / MODEL), _detector_sha256(recognizer.detector)
+    return sha256(recognizer.classifier.checkpoint.folder / MODEL), sha256(_detector_file(recognizer.detector))
 
 
-def _detector_sha256(detector: Detector) -> str:
-    path = Path(detector.source)
+def _detector_file(detector: Detector) -> Path:
     if detector.name == "haar":
-        path = Path(cv2.__file__).parent / "data" / HAAR_FILE
-    elif path.is_dir():
-        path /= MODEL
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return Path(cv2.__file__).parent / "data" / HAAR_FILE
+    path = Path(detector.source)
+    return path / MODEL if path.is_dir() else path

@@ -11,9 +11,9 @@ from deepfer.annotate.job import Job
 from deepfer.annotate.recognition import Rows, error_rows, prepare
 from deepfer.annotate.shards import write_shard
 from deepfer.recognizer import EmotionRecognizer
-from deepfer.workers import WorkerKilled, WorkerPool
+from deepfer.workers import QUEUED, WorkerKilled, WorkerPool
 
-AHEAD = 1000  # high, because rows are small and a long video must not hold up the photos after it
+AHEAD = 1000  # inputs per worker; high, because rows are small and a long video must not hold up the photos after it
 
 
 class Annotator:
@@ -22,7 +22,9 @@ class Annotator:
     def __init__(self, job: Job, recognizer: EmotionRecognizer, workers: int) -> None:
         self._job, self._provenance = job, recognizer.provenance
         task = partial(prepare, recognizer.classifier.checkpoint, recognizer.detector.source, job.source.filesystem)
-        self._pool: WorkerPool[Item, Rows] = WorkerPool(workers, task, AHEAD)
+        # With the chunk that is being filled, a killed run loses at most one chunk per worker.
+        ahead = min(AHEAD, max(QUEUED, job.chunk * (workers - 1) // workers))
+        self._pool: WorkerPool[Item, Rows] = WorkerPool(workers, task, ahead)
 
     def __enter__(self) -> Annotator:
         return self

@@ -79,6 +79,7 @@ def _start(address: str | None) -> None:
         if address:
             ray.init(address, **quiet)
         else:
+            os.environ.setdefault("RAY_worker_niceness", "0")  # the default, 15, leaves the cores to any other program
             ray.init("local", include_dashboard=False, **quiet)
     except Exception as error:  # Ray has no exception class for these
         ray.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import time
@@ -10,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 
@@ -30,7 +31,7 @@ from deepfer.video import recognize_video
 Rows = list[dict[str, Any]]
 
 WAITS_S = (1.0, 4.0)  # before reading a remote file again; a file system's own retries come first
-COPY_BYTES = 1 << 20  # of a video, copied in one step
+COPY_BYTES = 1 << 20  # of a stream, read in one step
 
 
 def prepare(checkpoint: Checkpoint, detector: str, filesystem: Any) -> Callable[[Item], Rows]:
@@ -84,7 +85,7 @@ def _recognize_image(recognizer: EmotionRecognizer, filesystem: Any, item: Item)
         source = item.data
     else:
         remote, path = _remote(filesystem, item)
-        source = _again(lambda: remote.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
+        source = _again(lambda: _download(remote, path))
     try:
         rgb = read_image(source)
     except ImageError as error:
@@ -133,12 +134,27 @@ def _remote(filesystem: Any, item: Item) -> tuple[Any, str]:
     return found, str(path)
 
 
+def _download(filesystem: Any, path: str) -> bytes:
+    """The bytes of an image, of one that is too large only enough for `read_image` to refuse it."""
+    if "http" not in filesystem.protocol:
+        return bytes(filesystem.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
+    data = io.BytesIO()  # a web server may ignore a range
+    _copy(filesystem, path, data, MAX_FILE_BYTES)
+    return data.getvalue()
+
+
 def _fetch(filesystem: Any, path: str, copy: Path) -> None:
-    with filesystem.open(path, "rb") as file, open(copy, "wb") as target:
-        while data := file.read(COPY_BYTES):
+    """Copy a video, of one that is too large only enough for `recognize_video` to refuse it."""
+    with open(copy, "wb") as target:
+        _copy(filesystem, path, target, MAX_VIDEO_BYTES)
+
+
+def _copy(filesystem: Any, path: str, target: BinaryIO, limit: int) -> None:
+    # HTTP as a stream, without asking for the size first.
+    options = {"block_size": 0, "size": 1} if "http" in filesystem.protocol else {}
+    with filesystem.open(path, "rb", **options) as file:
+        while target.tell() <= limit and (data := file.read(COPY_BYTES)):
             target.write(data)
-            if target.tell() > MAX_VIDEO_BYTES:
-                raise VideoError(f"larger than {MAX_VIDEO_BYTES / 1e9:g} GB")
 
 
 def _again(read: Callable[[], Any]) -> Any:
@@ -146,7 +162,7 @@ def _again(read: Callable[[], Any]) -> Any:
     for wait_s in WAITS_S:
         try:
             return read()
-        except (FileNotFoundError, PermissionError, VideoError):
+        except (FileNotFoundError, PermissionError):
             raise
         except Exception:  # each file system has errors of its own
             time.sleep(wait_s)

@@ -14,8 +14,8 @@ from deepfer.result import COLUMNS
 from deepfer.text import first_line
 
 FOLDER = "data"
-TEXT = ("path", "model", "revision", "detector", "emotion", "error")
-WHOLE = ("width", "height", "faces", "face", "x1", "y1", "x2", "y2")  # the others are scores and probabilities
+STRINGS = ("path", "model", "revision", "detector", "emotion", "error")
+INTEGERS = ("width", "height", "faces", "face", "x1", "y1", "x2", "y2")  # the others are scores and probabilities
 SUMMARY = b"deepfer"  # the key of a shard's summary in its footer
 
 
@@ -37,7 +37,7 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {name: pa.string() for name in TEXT} | {name: pa.int32() for name in WHOLE}
+    types = {name: pa.string() for name in STRINGS} | {name: pa.int32() for name in INTEGERS}
     summary = json.dumps(Summary.of(rows).to_dict())
     schema = pa.schema([(name, types.get(name, pa.float32())) for name in COLUMNS], {SUMMARY: summary.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)

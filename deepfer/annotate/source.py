@@ -105,9 +105,12 @@ def open_source(name: str) -> Source:
 
 
 def public_name(name: str) -> str:
-    """A source's name for publication: the last part of a local path, or a URL without password and query."""
-    if "://" in name or "::" in name:
-        return re.sub(r"//[^/@]*@|[?#].*", lambda match: "//" if match[0].startswith("//") else "", name)
+    """A source's name for publication: the last part of a local path, or a URL without a password and a query."""
+    if "::" in name:  # of fsspec: a file in an archive, say
+        return "::".join(map(public_name, name.split("::")))
+    name = name.removeprefix("file://")
+    if "://" in name:
+        return re.sub(r"[?#].*", "", re.sub(r"//[^/]*@", "//", name))
     return Path(name).name if os.path.exists(name) else name
 
 

@@ -32,17 +32,17 @@ class Summary:
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Summary:
         """The summary of rows with `deepfer.result.COLUMNS` as keys."""
         emotions: Counter[str] = Counter()
-        without_face = failed = first = 0
+        with_face = without_face = failed = 0
         for row in rows:
             if face := row.get("face"):
                 emotions[row["emotion"]] += 1
-                first += face == 1
+                with_face += face == 1
             elif row.get("error"):
                 failed += 1
             else:
                 without_face += 1
         counted = {label: emotions[label] for label in LABELS}
-        return cls(first + without_face + failed, without_face, emotions.total(), failed, counted)
+        return cls(with_face + without_face + failed, without_face, emotions.total(), failed, counted)
 
     def __add__(self, other: Summary) -> Summary:
         return Summary(
