@@ -30,7 +30,7 @@ from ui.video_tab import Waiting, overview_html, people_html, progress_html, sta
 PLACEHOLDER = re.compile(r"%\(\w+\)[.\d]*[a-z]|%%|\{\w+\}")
 # Names, units and formats that are the same in every language.
 LATIN = re.compile(
-    r"DeepFER|Gradio|NASA|Eileen Collins|Custom CNN|cnn|ResNet50V2|FER2013|FER\+|fer2013|MIT|JSON|CSV|API|GB|MB|KB|"
+    r"DeepFER|Gradio|NASA|MCP|Eileen Collins|Custom CNN|cnn|ResNet50V2|FER2013|FER\+|fer2013|MIT|JSON|CSV|API|GB|MB|KB|"
     r"MP4|MOV|WebM|MKV|AVI|JPEG|\bms\b|metrics\.json|CI|https?://\w*|Ctrl\+V|\bfps\b|[\w-]+\.(jpg|webm|txt|mp4)"
 )
 SPOKEN = ("aria-label", "alt", "title", "placeholder", "data-label")  # attributes that people hear or read
@@ -43,6 +43,7 @@ GRADIOS = {
     "More tabs",
     "Stop Recording",
     "Upload file",
+    "Use via API or MCP",
 }
 SIX = [language for language in TRANSLATED if language not in ("ja", "zh-CN")]  # that have plurals
 

@@ -61,7 +61,7 @@ def test_the_documented_programs_run_as_printed(
         assert output == prints
     elif language == "python":  # the video
         assert "s done\n" in output
-        assert output.splitlines()[-1] == "2 happy 9 s"
+        assert output.splitlines()[-1] == "2 happy 8 s"
     else:
         assert "event: complete\ndata: [" in output
         assert '"emotion": "happy"' in output
@@ -69,7 +69,7 @@ def test_the_documented_programs_run_as_printed(
 
 def test_every_language_has_a_program() -> None:
     assert {language for language, _, _ in PROGRAMS} == {"python", "js", "sh"}
-    assert "`2 happy 9 s`" in DOC
+    assert "`2 happy 8 s`" in DOC
 
 
 def test_the_api_page_shows_programs_that_run(page: Any, server: AppServer, run: Callable[[str, str], str]) -> None:

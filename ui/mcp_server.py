@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from deepfer import DeepFERError, ImageError, __version__
+from deepfer import DeepFERError, __version__
 from ui.addresses import own_path
 from ui.limits import MAX_BODY_BYTES
 from ui.uploads import delete, is_stored, store
@@ -142,7 +142,7 @@ class McpServer:
     async def _call(self, name: str, arguments: dict[str, Any]) -> tuple[list[types.TextContent], dict[str, Any]]:
         """Run the tool. The message of an exception is its answer."""
         if name != TOOL:
-            raise ImageError(f"There is no tool {name[:80]!r}. The only one is {TOOL}.")
+            raise DeepFERError(f"There is no tool {name[:80]!r}. The only one is {TOOL}.")
         request = self._server.request_context.request
         assert request is not None
         headers = dict(request.headers)
@@ -161,11 +161,10 @@ class McpServer:
         """Send a stored photo to the endpoint.
 
         Raises:
-            ImageError: It is not stored, or cannot be read.
-            DeepFERError: The queue is full.
+            DeepFERError: It is not stored, or cannot be read; or the queue is full.
         """
         if not is_stored(path):
-            raise ImageError("Upload the photo first, or send it as a data URL. No other path or URL is read.")
+            raise DeepFERError("Upload the photo first, or send it as a data URL. No other path or URL is read.")
         data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
         kept = {name: headers[name] for name in FORWARDED if name in headers}
         transport = httpx.ASGITransport(self._app)
@@ -177,7 +176,7 @@ class McpServer:
         event, _, value = stream.strip().rpartition("\n\n")[2].partition("\ndata: ")
         answer = json.loads(value)
         if event != "event: complete":
-            raise ImageError(answer["error"] if isinstance(answer, dict) else "The photo could not be processed.")
+            raise DeepFERError(answer["error"] if isinstance(answer, dict) else "The photo could not be processed.")
         annotated, found = answer
         faces = [_brief(face) for face in found["faces"]]
         return {"width": found["width"], "height": found["height"], "faces": faces, "annotated_url": annotated["url"]}
@@ -195,7 +194,7 @@ def _decode(address: str) -> bytes:
     """The content of a data URL.
 
     Raises:
-        ImageError: It is not base64.
+        DeepFERError: It is not base64.
     """
     head, _, content = address.partition(",")
     try:
@@ -203,7 +202,7 @@ def _decode(address: str) -> bytes:
             return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
         pass
-    raise ImageError("This is not a complete data URL: it must be data:image/jpeg;base64, and the photo in base64.")
+    raise DeepFERError("This is not a complete data URL: it must be data:image/jpeg;base64, and the photo in base64.")
 
 
 def _brief(face: dict[str, Any]) -> dict[str, Any]:
