@@ -279,6 +279,7 @@ def test_the_served_page_is_in_the_language(server: AppServer | None, leave_out:
         assert httpx.get(f"{server.url}?lang={language}").text == page
     for other in ("nl", "x" * 300, "de;q=nan"):
         assert 'lang="en"' in httpx.get(server.url, headers={"accept-language": other}).text[:60]
+    assert "Accept-Language" in httpx.get(server.url).headers["vary"]  # so that caches keep the languages apart
     config = httpx.get(f"{server.url}config", headers={"accept-language": "de"}).json()
     assert {"Photo", "Webcam", "Video", "Model"} <= {c["props"].get("label") for c in config["components"]}
     info = httpx.get(f"{server.url}gradio_api/info", headers={"accept-language": "de"}).json()

@@ -217,6 +217,8 @@ class Gate:
         headers = {"x-content-type-options": "nosniff"}
         if template == FILE:  # it may show a person, so the browser must not keep a copy
             return headers | {"content-security-policy": FILE_POLICY, "cache-control": "no-store"}
+        if template == "/":
+            headers["vary"] = "Accept-Language"  # or a proxy's cache would serve one visitor's language to all
         policy = dict(POLICY)
         if os.environ.get("SPACE_HOST"):
             policy["frame-ancestors"] += f" {SPACES}"
