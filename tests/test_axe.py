@@ -79,5 +79,5 @@ def test_no_barrier_on_the_model_tab(page: Any) -> None:
     page.get_by_role("button", name="Use the astronaut example").click()
     page.wait_for_selector(".fer-compared")
     page.get_by_role("button", name="Custom CNN: model card").click()
-    page.get_by_text("48x48 grayscale input").wait_for()
+    page.get_by_text("48x48 grayscale image").wait_for()
     assert violations(page) == []

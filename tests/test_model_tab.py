@@ -89,7 +89,7 @@ def test_both_models_are_described_in_words(page: Any) -> None:
         assert rows["Accuracy"][column] == f"{100 * served['accuracy']:.1f}%"
         assert rows["Average accuracy across emotions"][column] == f"{100 * served['balanced_accuracy']:.1f}%"
     page.get_by_role("button", name="ResNet50V2: model card").click()
-    page.get_by_text("24.1 MB, 48x48 grayscale input").wait_for()
+    page.get_by_text("24.1 MB, and the input is a 48x48 grayscale image").wait_for()
     assert page.locator(".fer-model-card img").count() == 0
     assert "license: mit" not in page.content()
 
