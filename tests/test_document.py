@@ -88,7 +88,7 @@ def test_icons_come_in_no_other_size(server: AppServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("locale", "language", "words"), [("de-AT", "de", "Über API verwenden"), ("nl-NL", "en", "Use via API")]
+    ("locale", "language", "words"), [("de-AT", "de", "Mit Gradio erstellt"), ("nl-NL", "en", "Built with Gradio")]
 )
 def test_gradios_own_words_are_in_the_language(browser: Any, url: str, locale: str, language: str, words: str) -> None:
     with visit(browser, url, locale=locale) as page:
