@@ -83,9 +83,9 @@ def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a minute in 1080p, which takes long enough to be cancelled or waited for."""
+    """A minute in 1080p, which takes long enough to be cancelled or waited for, even while the machine is busy."""
     frames = [frame for frame, _ in clips.crossing(1920, 1080, FPS, people=1)]
-    return clips.write(tmp_path_factory.mktemp("clip") / "long.avi", frames * 30, FPS, "MJPG")
+    return clips.write(tmp_path_factory.mktemp("clip") / "long.avi", frames * 60, FPS, "MJPG")
 
 
 def uploads(folder: Path, name: str) -> list[Path]:
