@@ -84,7 +84,7 @@ def test_annotating(tmp_path: Path) -> None:
     assert killed["inputs"] == 400
     assert 100 < killed["faces"] <= 400  # the faces are tiny
     assert 13 <= killed["kept_shards"] <= killed["shards"] == 40
-    assert killed["read_twice"] <= 10
+    assert killed["read_twice"] <= 11  # the unfinished chunk of the killed driver, and the input of the killed worker
 
 
 def test_a_library_that_cannot_be_installed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
