@@ -24,7 +24,7 @@ from benchmarks.harness.camera import FPS, HEIGHT, WIDTH
 from benchmarks.harness.webcam_page import camera_on, page_served
 
 OUT = Path(__file__).parents[1] / "docs" / "webcam.webp"
-VIEWPORT = {"width": 1060, "height": 660}
+VIEWPORT = {"width": 1060, "height": 760}
 SHOWN_WIDTH = 760  # pixels
 LOOP_S = 8.0  # period of the portrait's movement, and the animation's length
 WARM_UP_S = 8.0  # the timeline then has something to show
