@@ -16,7 +16,7 @@ from training.data.loading import pack
 from training.data.split import Split, joined
 from training.data.synthetic import synthetic_split
 from training.report.conditions import find_face, measure_conditions
-from training.report.corruptions import CORRUPTIONS
+from training.report.corruptions import CORRUPTIONS, zoom
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +99,11 @@ def test_answers_without_an_image_are_no_answers() -> None:
 
 
 def test_crops_are_zoomed_around_their_middle() -> None:
-    image = np.zeros((1, 48, 48), np.uint8)
-    image[0, 20:28, 20:28] = 255
-    assert errors.zoom(image, 1)[0].tolist() == image[0].tolist()
+    image = np.zeros((48, 48), np.uint8)
+    image[20:28, 20:28] = 255
+    assert zoom(image, 1).tolist() == image.tolist()
     for scale in (0.5, 1.5):
-        zoomed = errors.zoom(image, scale)[0] > 127
+        zoomed = zoom(image, scale) > 127
         assert zoomed.sum() == pytest.approx(64 * scale**2, rel=0.15)
         assert (zoomed == zoomed[::-1, ::-1]).all()
 

@@ -1,4 +1,4 @@
-"""Analyse what a classifier gets wrong, into a page of tables and plots: for whom, under which conditions, and why.
+"""Analyse what a classifier gets wrong, into a page of tables and plots: which emotions, when, and why.
 
     python -m training.errors --checkpoint cnn --dataset PATH_OR_HUB_ID --out runs/errors
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from training.data.split import Split
 from training.exceptions import DataError
 from training.report import plots
 from training.report.conditions import UNITS, enlarge, find_face, measure_conditions
-from training.report.corruptions import CORRUPTIONS, corrupt
+from training.report.corruptions import CORRUPTIONS, corrupt, zoom
 from training.report.evaluation import best_truth, logits, probabilities
 from training.report.image_grid import image_grid, require_private
 from training.report.markdown import percent, table
@@ -53,18 +53,6 @@ class Answers:
         """Index of the first label, int `(N,)`; -1 where there is no answer."""
         known = ~np.isnan(self.probabilities[:, 0])
         return np.where(known, np.nan_to_num(self.probabilities).argmax(axis=1), -1)
-
-
-def zoom(images: np.ndarray, scale: float) -> np.ndarray:
-    """Enlarge uint8 `(N, S, S)` crops around their middle by `scale`, repeating the border."""
-    middle = (images.shape[1] - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), 0, scale)
-    return np.stack(
-        [
-            cv2.warpAffine(image, matrix, image.shape, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            for image in images
-        ]
-    )
 
 
 def sharpen(images: np.ndarray, amount: float) -> np.ndarray:
@@ -98,10 +86,6 @@ class ErrorAnalysis:
 
     def _answers(self) -> Iterator[Answers]:
         images, temperature = self.split.images, self.classifier.checkpoint.temperature["logits"]
-
-        def served(images: np.ndarray) -> np.ndarray:
-            return softmax(logits(self.classifier, images)["served"] / temperature)
-
         heads = logits(self.classifier, images)
         plain = softmax(heads["served"] / temperature)
         yield Answers("as served", plain)
@@ -114,12 +98,15 @@ class ErrorAnalysis:
         for power in (0.5, 1):
             weighted = plain / prior**power
             yield Answers(f"divided by frequency^{power:g}", weighted / weighted.sum(axis=1, keepdims=True))
-        yield Answers("with the mirror image", (plain + served(np.ascontiguousarray(images[:, :, ::-1]))) / 2)
-        yield from (Answers(f"crop enlarged by {scale:g}", served(zoom(images, scale))) for scale in SCALES)
-        yield Answers("sharpened", served(sharpen(images, 1)))
-        yield Answers("cropped by landmarks", self._through_pipeline(served))
+        mirrored = probabilities(self.classifier, np.ascontiguousarray(images[:, :, ::-1]))
+        yield Answers("with the mirror image", (plain + mirrored) / 2)
+        for scale in SCALES:
+            zoomed = np.stack([zoom(image, scale) for image in images])
+            yield Answers(f"crop enlarged by {scale:g}", probabilities(self.classifier, zoomed))
+        yield Answers("sharpened", probabilities(self.classifier, sharpen(images, 1)))
+        yield Answers("cropped by landmarks", self._through_pipeline())
 
-    def _through_pipeline(self, served: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def _through_pipeline(self) -> np.ndarray:
         found = np.array([face is not None for face in self.faces])
         answers = np.full((len(found), len(LABELS)), np.nan)
         geometry, size = self.classifier.checkpoint.geometry, self.classifier.input_size
@@ -129,7 +116,7 @@ class ErrorAnalysis:
             if face is not None
         ]
         if crops:
-            answers[found] = served(np.stack(crops))
+            answers[found] = probabilities(self.classifier, np.stack(crops))
         return answers
 
     def page(self, name: str, out: Path) -> str:

@@ -29,9 +29,9 @@ def throughput(result: dict[str, Any]) -> str:
                 )
             )  # fmt: skip
     note = (
-        f"{result['processor']}, Python {result['python']}; medians. Other programs ran on the machine (load "
-        f"{result['load']:.0f}): the photos per second say little, and an idle one takes less processor time. The "
-        "share of one core's rate times their number is calculated: a single worker's processor time per photo, "
+        f"{result['processor']}, Python {result['python']}; medians. The load average, which includes these "
+        f"runs, was {result['load']:.0f}. On a busy machine the photos per second say little, so the share of one "
+        "core's rate times the workers is calculated: a single worker's processor time per photo, "
         "relative to this run's, times the share of the cores that neither idle workers nor other processes take."
     )
     return f"{table(head, rows)}\n\n{note}"

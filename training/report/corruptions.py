@@ -73,7 +73,8 @@ def _shift(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndar
     return _warp(image, 1, 0, share * len(image) * np.array([np.cos(angle), np.sin(angle)]))
 
 
-def _zoom(image: np.ndarray, scale: float, _rng: np.random.Generator) -> np.ndarray:
+def zoom(image: np.ndarray, scale: float, _rng: np.random.Generator | None = None) -> np.ndarray:
+    """Enlarge a uint8 `(S, S)` crop around its middle by `scale`, repeating its border if that is below 1."""
     return _warp(image, scale, 0, np.zeros(2))
 
 
@@ -86,8 +87,8 @@ CORRUPTIONS = {
     "occlusion": Corruption("share of the crop", (0.1, 0.25), _cover),
     "rotation": Corruption("degrees, either way", (10, 20, 30), _rotate),
     "shifted crop": Corruption("share of the side, any way", (0.05, 0.1), _shift),
-    "loose crop": Corruption("scale", (0.9, 0.8), _zoom),
-    "tight crop": Corruption("scale", (1.1, 1.2), _zoom),
+    "loose crop": Corruption("scale", (0.9, 0.8), zoom),
+    "tight crop": Corruption("scale", (1.1, 1.2), zoom),
 }
 
 
