@@ -44,6 +44,32 @@ def build_cnn(
     return keras.Model(inputs, _heads(layers.Activation("linear", name=FEATURES)(x), dropout), name="cnn")
 
 
+def build_vgg(
+    size: int = 48,
+    widths: tuple[int, ...] = (32, 64, 128, 256),
+    blocks: tuple[int, ...] = (1, 2, 2, 2),
+    dropout: float = 0.3,
+) -> keras.Model:
+    """A plain network (Simonyan & Zisserman 2015) with batch normalization: as a teacher, it errs differently.
+
+    Args:
+        size: Side of the input, pixels.
+        widths: Channels of the stages; pooling halves the resolution between them.
+        blocks: Convolutions of each stage.
+        dropout: Share of pooled features dropped in training.
+
+    Returns:
+        Model of `(N, size, size, 1)` gray 0 to 255 to `{"fer2013": (N, 7), "ferplus": (N, 7)}` logits.
+    """
+    inputs = keras.Input((size, size, 1), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        x = layers.MaxPooling2D()(x) if stage else x
+        for _ in range(count):
+            x = _convolution(x, width)
+    return keras.Model(inputs, _heads(layers.Activation("linear", name=FEATURES)(x), dropout), name="vgg")
+
+
 def build_resnet50v2(
     size: int = 48, enlarged: int = 64, weights: str | None = "imagenet", dropout: float = 0.2
 ) -> keras.Model:
@@ -74,7 +100,11 @@ def build_resnet50v2(
     return keras.Model(inputs, _heads(x, dropout), name="resnet50v2")
 
 
-BUILDERS: dict[str, Callable[..., keras.Model]] = {"cnn": build_cnn, "resnet50v2": build_resnet50v2}
+BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    "cnn": build_cnn,
+    "resnet50v2": build_resnet50v2,
+    "vgg": build_vgg,
+}
 
 
 def set_trainable(model: keras.Model, which: str) -> None:

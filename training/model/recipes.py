@@ -80,6 +80,9 @@ _CNN_WIDE = replace(  # a wider network, initialized from the narrower one
     network={**_CNN.network, "widths": (48, 112, 224)},
 )
 
+# Teachers learn from the labels alone, so that each errs in its own way. Their mean is the student's soft target.
+_TEACHER = replace(_CNN_WIDE, warmup=2.0, distill=0.0, augmentation=_CNN.augmentation)
+
 # Without ImageNet weights, and within the time of two CPU cores: mostly soft targets, little augmentation.
 _RESNET = Phase(
     epochs=15,
@@ -141,6 +144,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         ),
         "seed": (replace(_SEED, network={"widths": (32, 64, 128), "blocks": 1, "stem": 16}),),
         "smoke": (replace(_SMOKE, network={"widths": (8, 16, 24), "blocks": 1, "stem": 8}),),
+        "teacher": (_TEACHER,),
     },
     "resnet50v2": {
         "default": (_RESNET, _RESNET_AGAIN, _RESNET_THIRD),
@@ -149,5 +153,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "seed": tuple(replace(_SEED, epochs=e, trainable=t, learning_rate=r, network=_IMAGENET)
                       for e, t, r in ((10, "heads", 1e-3), (30, "conv5", 1e-4))),
         "smoke": (replace(_SMOKE, epochs=1, network={"enlarged": 48, "weights": None}),),
+    },
+    "vgg": {
+        "teacher": (replace(_TEACHER, epochs=45, network={"dropout": 0.3}),),
+        "smoke": (replace(_SMOKE, network={"widths": (8, 16, 24), "blocks": (1, 1, 1)}),),
     },
 }  # fmt: skip
