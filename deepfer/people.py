@@ -62,7 +62,7 @@ class PeopleCounter:
         warning = None
         if self._dropped:
             count = format(self._limit, ",")
-            warning = Message("only the %(count)s people visible for longest are listed", count=count)
+            warning = Message("only the %(count)s faces that are on screen longest are listed", count=count)
         return sorted(self._left, key=lambda person: (person.first_s, person.track_id)), warning
 
     def _drop(self) -> None:

@@ -17,7 +17,7 @@ from photo_page import upload
 
 from benchmarks.harness.app_server import AppServer
 from deepfer import LABELS, Face, ImageError, LimitError, read_image
-from deepfer.errors import DeepFERError
+from deepfer.errors import DeepFERError, VideoError
 from deepfer.result import Person, Result, VideoResult
 from deepfer.text import Message
 from deepfer.video import Progress
@@ -150,7 +150,7 @@ def test_numbers_have_the_form_of_the_language() -> None:
                 percent(0.8342, 1),
             )
     assert shown["en"] == ("1 face tracked", "3 faces tracked", "83%", "<1%", "83.4%")
-    assert shown["de"] == ("1 Gesicht verfolgt", "3 Gesichter verfolgt", "83\xa0%", "<1\xa0%", "83,4\xa0%")
+    assert shown["de"] == ("1 Gesicht erfasst", "3 Gesichter erfasst", "83\xa0%", "<1\xa0%", "83,4\xa0%")
     assert shown["pt-BR"][:2] == ("1 rosto acompanhado", "3 rostos acompanhados")
     assert shown["ja"][:2] == ("1 人の顔を追跡", "3 人の顔を追跡")
     for language in SIX:
@@ -166,6 +166,8 @@ def test_an_error_is_explained_in_the_language_and_raised_in_english(tmp_path: P
         assert explain(caught.value).endswith("kein Bild in einem unterstützten Format (JPEG, PNG, WEBP, AVIF, GIF, "
                                               "BMP, DIB, TIFF, PPM, JPEG2000, HEIC) oder unvollständig")  # fmt: skip
         assert explain(LimitError("100% unknown")) == "100% unknown"
+        cut = VideoError("truncated or damaged: %(read).1f of %(length).1f s could be read", read=1.27, length=9)
+        assert explain(cut) == "unvollständig oder beschädigt: 1,3 von 9,0 s waren lesbar"
         assert explain(DeepFERError()) == ""
         assert explain("plain") == "plain"
 
@@ -350,7 +352,7 @@ def test_a_visitor_changes_the_language_and_keeps_the_tab(
         assert page.url.endswith("?lang=de#video")
         page.wait_for_selector("[role=tab][aria-selected=true]:text('Video')")
         page.get_by_role("button", name="Beispiel: gezeichnet").click()
-        page.wait_for_selector("#clip-overview h2:text('2 Gesichter verfolgt')", timeout=60_000)
+        page.wait_for_selector("#clip-overview h2:text('2 Gesichter erfasst')", timeout=60_000)
         assert page.locator("#clip label").first.inner_text() == "Ihr Video"
         assert not page.context.cookies()
         # What the server answers and what the scripts say is in that language, too.
@@ -362,4 +364,4 @@ def test_a_visitor_changes_the_language_and_keeps_the_tab(
         page.wait_for_selector("#results h2:text('Gesichter')")
         (tmp_path / "notes.txt").write_text("not an image")
         upload(page, tmp_path / "notes.txt")
-        page.wait_for_selector(".picker-notice:has-text('ist kein Bild, das wir öffnen können')")
+        page.wait_for_selector(".picker-notice:has-text('nicht als Foto öffnen')")

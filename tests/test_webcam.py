@@ -188,7 +188,7 @@ def test_from_start_to_the_summary(page: Any) -> None:
     assert card.locator("h3").inner_text().startswith("1 Face 1")
     assert "happy" in card.locator("li").first.inner_text()
 
-    name, timeline = saved(page, "Timeline CSV")
+    name, timeline = saved(page, "Timeline (CSV)")
     assert re.fullmatch(r"webcam-timeline-\d{4}-\d\d-\d\d-\d{6}\.csv", name)
     assert tuple(timeline[0]) == TABLE_COLUMNS
     assert {row["track_id"] for row in timeline} == {"1"}
@@ -198,7 +198,7 @@ def test_from_start_to_the_summary(page: Any) -> None:
         times
     )
     assert all(abs(sum(float(row[label]) for label in LABELS) - 1) < 0.01 for row in timeline)
-    _, (person,) = saved(page, "Summary CSV")
+    _, (person,) = saved(page, "Summary (CSV)")
     assert abs(float(person["seconds"]) - sum(float(person[f"{label}_s"]) for label in LABELS)) < 0.1
     assert float(person["happy_s"]) > 0.8 * float(person["seconds"]) > 0
 
@@ -259,7 +259,7 @@ def test_flip_opens_the_next_camera(playwright: Any, server: AppServer, leave_ou
         until(page, "live")
         camera = "document.querySelector('#webcam video').srcObject?.getVideoTracks()[0].label"
         first = page.evaluate(camera)
-        page.get_by_role("button", name="Flip camera").click()
+        page.get_by_role("button", name="Switch camera").click()
         page.wait_for_function(f"first => {camera} && {camera} !== first", arg=first)
         until(page, "live")
         assert page.locator("#webcam .cam-words").inner_text() == ""

@@ -11,8 +11,7 @@ from typing import Any
 from ui.limits import BODY_SILENCE_S, MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MIN_BODY_BYTES_S
 from ui.middleware import UPLOAD, Refused
 
-TOO_LARGE = (413, "The request body is too large.")
-TOO_SLOW = (408, "The request body arrived too slowly.")
+TOO_SLOW = (408, "The request body arrived too slowly. Try again with a faster connection.")
 
 
 class BodyLimit:
@@ -42,7 +41,7 @@ class BodyLimit:
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > max_bytes:
-                raise Refused(*TOO_LARGE)
+                raise Refused(413, f"The request body is larger than {max_bytes / 1e6:g} MB.")
             return message
 
         async def watched_send(message: dict[str, Any]) -> None:
@@ -52,7 +51,7 @@ class BodyLimit:
 
         try:
             if any(name == b"content-length" and int(value) > max_bytes for name, value in scope["headers"]):
-                raise Refused(*TOO_LARGE)
+                raise Refused(413, f"The request body is larger than {max_bytes / 1e6:g} MB.")
             await self._app(scope, limited_receive, watched_send)
         except Refused as refused:
             if not response_started:

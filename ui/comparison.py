@@ -94,7 +94,7 @@ def add_comparison(comparison: Comparison, titles: Sequence[str]) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=240):
             photo = gr.Image(
-                label=label("Photo to compare on"),
+                label=label("Your photo"),
                 sources=["upload"],
                 height=220,
                 placeholder=label("Drop a photo here\n- or -\nClick to choose one"),
@@ -118,7 +118,9 @@ def add_comparison(comparison: Comparison, titles: Sequence[str]) -> None:
 
 def empty_html() -> str:
     """What the page shows before there is a photo."""
-    return render("note.html", text=_("Add a photo or try the example: each model labels its faces here."))
+    return render(
+        "note.html", text=_("Add a photo or try the example. Each model's answer for each face will appear here.")
+    )
 
 
 def comparison_html(rgb: np.ndarray, answers: Sequence[Answer], titles: Sequence[str]) -> str:
@@ -129,6 +131,7 @@ def comparison_html(rgb: np.ndarray, answers: Sequence[Answer], titles: Sequence
     return render(
         "comparison.html",
         faces=faces,
+        most=MAX_FACES,
         titles=titles,
         milliseconds=[1000 * answer.seconds for answer in answers],
         differing=differing,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepfer.drawing import STYLES
+from deepfer.face import CLEAR_CONFIDENCE, CLEAR_LEAD
 from deepfer.result import Result, VideoResult
 from ui.emotions import emotion, heading, verdict
 from ui.language import _, decimal, explain, percent, translate, translate_count
@@ -69,7 +70,7 @@ _TEMPLATES = Environment(
     extensions=["jinja2.ext.i18n"],
 )
 _TEMPLATES.install_gettext_callables(translate, translate_count, newstyle=True)  # type: ignore[attr-defined]
-_TEMPLATES.globals["STYLES"] = STYLES
+_TEMPLATES.globals |= {"STYLES": STYLES, "CLEAR_CONFIDENCE": CLEAR_CONFIDENCE, "CLEAR_LEAD": CLEAR_LEAD}
 _TEMPLATES.filters |= {"percent": percent, "decimal": decimal, "time": format_time, "clock": format_clock}
 _TEMPLATES.filters |= {
     "emotion": emotion,

@@ -15,7 +15,7 @@ SPLITS = {
     "validation": N_("the validation split of %(dataset)s"),
 }
 VOTES = N_("the emotion that most human raters chose; photos without a clear choice are left out")
-OWN_LABELS = N_("the dataset's own labels")
+OWN_LABELS = N_("the dataset's own label")
 # What training.report.corruptions calls them. A model of one's own may have others, which stay as they are.
 CORRUPTIONS = (
     N_("unchanged"),

@@ -118,12 +118,12 @@ class _Handlers:
             return PhotoView(failed(self._recognizer, record, error))
 
     def recognize_image(self, image: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
-        """Find every face in an image and estimate its emotion.
+        """Find every face in an image and estimate the emotion that it shows.
 
         Takes JPEG, PNG, WebP, AVIF, HEIC, GIF (first frame), BMP or TIFF. Returns the annotated image, at most 2048
         pixels wide or high, and an object: width, height, model, revision, detector, and faces, largest first, each
         with its box [x1, y1, x2, y2] in pixels of the original image, detection_score, landmarks, emotion, confidence,
-        unclear (whether another emotion is nearly as likely) and the probabilities of the seven emotions.
+        unclear (whether no emotion stands out) and the probabilities of the seven emotions.
 
         Args:
             image: The image file.

@@ -43,6 +43,7 @@ LANGUAGES = {
 FOLDER = Path(__file__).parent / "languages"
 TRADITIONAL = {"hant", "tw", "hk", "mo"}  # Chinese whose readers would not choose the simplified script
 RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?")
+NUMBER = re.compile(r"%\((\w+)\)([.\d]*[fg])")  # a placeholder for one that need not be whole
 
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
 _static: dict[str, Callable[[], str]] = {}
@@ -130,7 +131,15 @@ def explain(error: Exception | str) -> str:
     if not isinstance(message, Message):
         return str(error)
     translated = translate(message.template)
-    return translated % message.values if message.values else translated
+    if not message.values:
+        return translated
+    return NUMBER.sub(lambda found: _number(found, message.values), translated) % message.values
+
+
+def _number(found: re.Match[str], values: dict[str, Any]) -> str:
+    """A placeholder for a number that need not be whole, filled in as `decimal` writes it."""
+    text = f"%{found[2]}" % values[found[1]]
+    return decimal(float(text), len(text.partition(".")[2]))
 
 
 def static(make: Callable[[], str]) -> str:

@@ -59,21 +59,21 @@ DESCRIPTION = """\
 Find every face in a photo and estimate which of seven emotions its expression shows.
 
 Returns JSON: width and height of the photo in pixels; faces, largest first; and annotated_url, the photo with the faces
-marked, for the user to open (deleted after about an hour). No faces means that none was found: a sharper photo, with
-faces at least 30 pixels wide, may help.
+marked, for the user to open (deleted after about an hour). If faces is empty, no face was found: suggest a sharper
+photo with faces at least 30 pixels wide.
 
 Each face has:
 - box: [x1, y1, x2, y2] in pixels, from the top left corner.
 - emotion: the most likely of angry, disgust, fear, happy, neutral, sad, surprise. "neutral" is an expression that shows
   none of the other six.
-- confidence: the probability of that emotion, 0 to 1. It is calibrated: of faces with 0.7, people would label about 70%
-  the same.
-- unclear: true if another emotion is nearly as likely (confidence below 0.5, or less than 0.15 ahead of the next). Then
+- confidence: the probability of that emotion, 0 to 1. It is calibrated: of all faces with 0.7, most
+  people would choose the same emotion for about 70%.
+- unclear: true if no emotion stands out (confidence below 0.5, or less than 0.15 ahead of the next). Then
   name the two most likely emotions instead of one.
-- probabilities: of all seven emotions; they sum to 1.
+- probabilities: one for each of the seven emotions; they add up to 1.
 
 What it is not: it describes how strangers would label an expression, not what the person feels, thinks or intends. Say
-"looks happy", not "is happy". It does not recognize who somebody is, nor age, sex or health. Do not use it to judge,
+"looks happy", not "is happy". It does not identify people or estimate their age, sex or health. Do not use it to judge,
 hire, grade, police or diagnose anyone."""
 IMAGE = f"""\
 The photo (JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF), in one of three forms:
@@ -82,7 +82,7 @@ The photo (JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF), in one of three forms
    SERVER is the address of this MCP server without /gradio_api/mcp.
 2. A data URL, data:image/jpeg;base64,..., of a photo of at most {MAX_DATA_KB} KB.
 3. To try the tool: SERVER/examples/astronaut.jpg, this server's own example.
-No other URL and no path on the user's computer can be read. Save such a photo to a file and upload it."""
+The server reads no other URL, and no path on the user's computer. Save such a photo to a file and upload it."""
 SCHEMA = {
     "type": "object",
     "properties": {"image": {"type": "string", "description": IMAGE}},
@@ -124,7 +124,11 @@ class McpServer:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answer a request to the server: ASGI."""
         if scope["method"] != "POST":  # a stream of messages without a request, of which there are none
-            response = JSONResponse({"detail": "This address is for AI assistants (MCP)."}, 405, {"Allow": "POST"})
+            response = JSONResponse(
+                {"detail": "This is an MCP server. Add its address to your AI assistant; a browser cannot open it."},
+                405,
+                {"Allow": "POST"},
+            )
             await response(scope, receive, send)
             return
         await self._manager.handle_request(scope, receive, send)

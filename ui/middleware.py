@@ -152,7 +152,7 @@ class Gate:
                 # Without an Origin, Gradio's response lacks the headers that would let another site read it.
                 scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"origin"]
             if self._is_one_client(client) and self._active[client] >= MAX_CLIENT_REQUESTS:
-                raise Refused(429, "Too many requests from your address are in progress.")
+                raise Refused(429, "Too many requests from your address are in progress. Try again in a moment.")
         except Refused as refused:
             await refused.respond(send_with_headers)
             return
@@ -179,7 +179,8 @@ class Gate:
         for host in requested_hosts(headers):
             name = _hostname(host)
             if name not in known and not _is_address(name):
-                raise Refused(421, f"Unknown host name {name[:80]!r}. To serve it, add it to DEEPFER_HOSTS.")
+                advice = "To serve the page under it, set DEEPFER_HOSTS in the server's environment."
+                raise Refused(421, f"Unknown host name {name[:80]!r}. {advice}")
 
     def _own_names(self) -> set[str]:
         """The host names in Gradio's root path, if that is a URL, and in its address on gradio.live."""
@@ -189,7 +190,7 @@ class Gate:
     @staticmethod
     def _check_body_type(media_type: str | None, headers: dict[str, str]) -> None:
         if media_type and headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
-            raise Refused(415, f"The body must be {media_type}.")
+            raise Refused(415, f"The request's Content-Type must be {media_type}.")
 
     def _is_own_origin(self, headers: dict[str, str]) -> bool:
         """Whether the request comes from this page, or from a program other than a browser, which sends no origin."""

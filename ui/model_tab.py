@@ -66,13 +66,15 @@ def measures(checkpoints: Sequence[Checkpoint], known: Sequence[Known]) -> dict[
     """The measures by which the models differ, in words, with each model's figure."""
 
     def shown(figure: Callable[[Figures], str]) -> list[str]:
-        return [figure(found) if found else _("unknown") for found, _reason in known]
+        return [figure(found) if found else _("no data") for found, _reason in known]
 
     return {
         _("Accuracy"): shown(lambda found: percent(found.accuracy, 1)),
         _("Average accuracy across emotions"): shown(lambda found: percent(found.balanced, 1)),
-        _("Calibration error"): shown(lambda found: _("%(number)s points", number=decimal(100 * found.ece, 1))),
-        _("File size"): [f"{decimal(size_mb(checkpoint), 1)} MB" for checkpoint in checkpoints],
+        _("Calibration error"): shown(
+            lambda found: _("%(number)s percentage points", number=decimal(100 * found.ece, 1))
+        ),
+        _("File size"): [_("%(size)s MB", size=decimal(size_mb(checkpoint), 1)) for checkpoint in checkpoints],
     }
 
 
@@ -105,8 +107,8 @@ def model_html(checkpoint: Checkpoint, detector: str, known: Known | None = None
     gray = checkpoint.channels == 1
     size = f"{checkpoint.input_size} \N{MULTIPLICATION SIGN} {checkpoint.input_size}"
     facts = {
-        _("File"): f"{decimal(size_mb(checkpoint), 1)} MB",
-        _("Input"): _("%(size)s pixels, gray", size=size) if gray else _("%(size)s pixels, colour", size=size),
+        _("File size"): _("%(size)s MB", size=decimal(size_mb(checkpoint), 1)),
+        _("Input"): _("%(size)s pixels, grey", size=size) if gray else _("%(size)s pixels, colour", size=size),
         _("Detector"): DETECTORS.get(detector, detector),
     }
     if checkpoint.revision:

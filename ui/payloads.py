@@ -83,7 +83,7 @@ class PayloadValidator:
         """
         session = body.get("session_hash")
         if session is not None and not (isinstance(session, str) and SESSION.fullmatch(session)):
-            raise Refused(400, "session_hash must be up to 64 letters, digits, - and _.")
+            raise Refused(400, "session_hash must be 1 to 64 characters: letters, digits, - or _.")
         blocks = self._gradio.get_blocks()
         if route.endswith("/component_server/"):
             component_id, fn_name = body.get("component_id"), body.get("fn_name")
@@ -164,7 +164,7 @@ def _is_integer(value: Any) -> TypeGuard[int]:
 def _check_data(function: BlockFunction, data: Any, headers: dict[str, str]) -> None:
     """Refuse values that a function of the page cannot take."""
     if not isinstance(data, list) or len(data) < len(function.inputs):
-        raise Refused(400, f"data must be a list of {len(function.inputs)} values, one for each input.")
+        raise Refused(400, f"data must be a list with one value for each input ({len(function.inputs)}).")
     for block, value in zip(function.inputs, data, strict=False):
         _check_value(block, value, headers)
 
@@ -179,7 +179,7 @@ def _check_value(block: Block, value: Any, headers: dict[str, str]) -> None:
         return
     if isinstance(block, gr.HTML) and isinstance(value, list):  # the photo tab's
         if len(value) > MAX_PHOTOS:
-            raise Refused(400, f"At most {MAX_PHOTOS} photos are taken at a time.")
+            raise Refused(400, f"Send at most {MAX_PHOTOS} photos at a time.")
         for record in value:
             _check_file(record, headers)
         return
@@ -189,7 +189,7 @@ def _check_value(block: Block, value: Any, headers: dict[str, str]) -> None:
 def _check_file(value: Any, headers: dict[str, str]) -> None:
     """Refuse anything but Gradio's record of an uploaded file, whose path may be a URL of this page."""
     if not isinstance(value, dict) or value.get("meta") != FILE_DATA or value.get("is_stream"):
-        raise Refused(400, f"A file must be an object with path and meta, which is {FILE_DATA}.")
+        raise Refused(400, 'A file must be an object: {"path": "…", "meta": {"_type": "gradio.FileData"}}.')
     try:
         value["path"] = own_path(str(value.get("path")), headers)
     except StorageFull as error:

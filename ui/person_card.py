@@ -43,8 +43,8 @@ class PersonCard(NamedTuple):
         first, second = sorted(person.seconds, key=lambda label: -person.seconds[label])[:2]
         if not person.seconds[second]:  # the same emotion all the time, but never plainly
             return cls(person, timeline, unclear(*ranking(person.probabilities)[:2]), "", True, portrait_uri)
-        shares = ", ".join(
+        shares = _(", ").join(
             f"{emotion(label)} {percent(person.seconds[label] / person.seen_s)}" for label in (first, second)
         )
         title = _("mixed: %(first)s and %(second)s", first=emotion(first), second=emotion(second))
-        return cls(person, timeline, title, _("%(share)s of the time", share=shares), True, portrait_uri)
+        return cls(person, timeline, title, _("share of the time: %(shares)s", shares=shares), True, portrait_uri)

@@ -54,7 +54,7 @@ class PhotoView:
         clear = [item for item in counts.most_common() if item[0] != "unclear"]
         rest = [("unclear", counts["unclear"])] if counts["unclear"] else []
         named = [(emotion(label or ""), count) for label, count in clear + rest]
-        return ", ".join(_("%(count)s %(emotion)s", count=count, emotion=name) for name, count in named)
+        return _(", ").join(_("%(count)s %(emotion)s", count=count, emotion=name) for name, count in named)
 
     @property
     def summary(self) -> str:
@@ -63,7 +63,7 @@ class PhotoView:
         if not faces:
             return _("No face found")
         said = [verdict(face) if face.unclear else f"{verdict(face)} {percent(face.confidence)}" for face in faces]
-        text = ", ".join(said) if len(faces) < CROWD else self.tally
+        text = _(", ").join(said) if len(faces) < CROWD else self.tally
         return ngettext("%(num)s face: %(faces)s", "%(num)s faces: %(faces)s", len(faces), faces=text)
 
 

@@ -20,7 +20,7 @@ from deepfer.video_writer import video_suffix
 from ui.api_page import set_example
 from ui.components import Download, facts, format_time, render
 from ui.language import _, decimal, explain, label, of_request, speaking, static, steps_in
-from ui.limits import MAX_VIDEO_LINE
+from ui.limits import MAX_UPLOAD_BYTES, MAX_VIDEO_LINE
 from ui.line import POLL_S, Line, Place
 from ui.person_card import PersonCard
 from ui.scripts import bundle
@@ -48,7 +48,7 @@ def video_tab(recognizer: EmotionRecognizer) -> None:
                 )
             with gr.Column():
                 output = gr.Video(
-                    label=label("Faces found"),
+                    label=label("Annotated video"),
                     height="var(--fer-picture-height)",
                     interactive=False,
                     buttons=["download"],
@@ -186,14 +186,14 @@ class _Handlers:
         return None, None, message, "", gr.update(visible=False)
 
     def recognize_video(self, clip: dict[str, Any] | None) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
-        """Follow every face through a video and estimate its emotions.
+        """Follow every face through a video and estimate the emotions that it shows.
 
         Takes MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or Ogg, by default up to ten minutes. Returns the
         annotated video; timeline.csv, a row for each frame and face with time_s, track_id, box, emotion, confidence and
         the probabilities of the seven emotions; and an object: width, height, model, revision, detector, duration_s,
         fps, frames, and people, each with track_id, first_s, last_s, seen_s, their most frequent emotion, the seconds
-        of each of the seven, and their mean probabilities. Until then the object holds done_s, total_s and left_s, or,
-        while other videos are first, ahead: their number.
+        of each of the seven, and their mean probabilities. While the video is processed, the object holds done_s,
+        total_s and left_s. While it waits, the object holds ahead, the number of videos before it.
 
         Args:
             clip: The video file.
@@ -224,8 +224,9 @@ def empty_html() -> str:
     """What the page shows before there is a video."""
     minutes = MAX_VIDEO_S / 60
     text = _(
-        "Add a video of up to %(minutes)s minutes. Each face will get a number and a timeline here.",
+        "Add a video of up to %(minutes)s minutes and %(size)s MB. Each face will get a number and a timeline here.",
         minutes=decimal(minutes, 0 if minutes.is_integer() else 1),
+        size=decimal(MAX_UPLOAD_BYTES / 1e6),
     )
     return render("note.html", text=text)
 

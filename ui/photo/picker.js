@@ -63,9 +63,9 @@ export class Picker {
       const blobs = await Promise.all(found.map(([item, type]) => item.getType(type)));
       const files = blobs.map((blob) => new File([blob], `pasted.${blob.type.slice(6)}`, { type: blob.type }));
       if (files.length) this.choose(files);
-      else this.warn([t("There is no image on the clipboard.")]);
+      else this.warn([t("There is no photo on the clipboard.")]);
     } catch {
-      this.warn([t("The browser did not let the page read the clipboard. Try Ctrl+V instead.")]);
+      this.warn([t("The browser did not let this page read the clipboard. Press Ctrl+V instead (on a Mac, Cmd+V).")]);
     }
   }
 
@@ -74,7 +74,7 @@ export class Picker {
     const { formats, max_bytes: bytes } = this.props;
     const { name } = file;
     if (file.type.startsWith("video/")) return t("{name} is a video. Open it in the Video tab.", { name });
-    if (OTHER.test(file.type)) return t("{name} is not an image that we can open. Try {formats}.", { name, formats });
+    if (OTHER.test(file.type)) return t("DeepFER can't open {name} as a photo. Try {formats}.", { name, formats });
     const limit = decimal(bytes / 1e6);
     if (file.size > bytes) return t("{name} is too large. The limit is {limit} MB.", { name, limit });
     return null;
@@ -86,14 +86,14 @@ export class Picker {
     const chosen = photos.slice(0, this.props.max_photos);
     if (photos.length > chosen.length) {
       const left = photos.slice(chosen.length).map((file) => file.name);
-      const some = left.slice(0, 3).join(", ");
+      const some = left.slice(0, 3).join(t(", "));
       const more = left.length - 3;
       const names = more > 0 ? plural(more, "{some} and {count} more", "{some} and {count} more", { some }) : some;
       warnings.push(
         plural(
           chosen.length,
-          "At most {count} photo is taken at a time. Left out: {names}.",
-          "At most {count} photos are taken at a time. Left out: {names}.",
+          "You can add {count} photo at a time. Not added: {names}.",
+          "You can add up to {count} photos at a time. Not added: {names}.",
           { names },
         ),
       );
@@ -104,13 +104,13 @@ export class Picker {
     for (const file of chosen) {
       const values = { name: file.name, number: records.length + 1, total: chosen.length };
       this.say(
-        chosen.length > 1 ? t("Sending {name} ({number} of {total})…", values) : t("Sending {name}…", values),
+        chosen.length > 1 ? t("Uploading {name} ({number} of {total})…", values) : t("Uploading {name}…", values),
       );
       try {
         const { path } = await this.upload(file);
         records.push(record(path, file));
       } catch {
-        const reason = t("{name} could not be sent. Check your connection and try again.", values);
+        const reason = t("{name} could not be uploaded. Check your connection and try again.", values);
         if (number === this.choice) this.fail(reason);
         return;
       }

@@ -10,6 +10,6 @@ export const isVideo = ({ name, type }) => type.startsWith("video/") || SUFFIX.t
 // What is wrong with files; "" if they are one video.
 export function fault(files) {
   const wrong = files.find((file) => !isVideo(file));
-  if (wrong) return t("{name} is not a video we can open. Try MP4, MOV, WebM, MKV or AVI.", { name: wrong.name });
+  if (wrong) return t("DeepFER can't open {name} as a video. Try MP4, MOV, WebM, MKV or AVI.", { name: wrong.name });
   return files.length > 1 ? t("Please add one video at a time.") : "";
 }

@@ -4,7 +4,7 @@ import { t } from "../languages/translate.js";
 import { fault } from "./files.js";
 import { Timelines } from "./timelines.js";
 
-const NO_PREVIEW = t("Your browser has no preview of this kind of video. It is processed all the same.");
+const NO_PREVIEW = t("Your browser can't play this video. DeepFER will process it anyway.");
 const LEFT_BUTTON = 1; // in MouseEvent.buttons
 
 export class VideoTab {

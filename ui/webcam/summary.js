@@ -44,8 +44,8 @@ export class Summary {
     if (!any) return;
     const date = stamp(session.date);
     place.append(
-      fileLink(t("Summary CSV"), `webcam-summary-${date}.csv`, session.summaryCsv()),
-      fileLink(t("Timeline CSV"), `webcam-timeline-${date}.csv`, session.timelineCsv()),
+      fileLink(t("Summary (CSV)"), `webcam-summary-${date}.csv`, session.summaryCsv()),
+      fileLink(t("Timeline (CSV)"), `webcam-timeline-${date}.csv`, session.timelineCsv()),
     );
   }
 }
@@ -61,7 +61,7 @@ function personCard(person, palette) {
   const parts = personParts(person, palette);
   const longestFirst = [...parts].sort((a, b) => b.seconds - a.seconds);
   const chart = card.querySelector(".cam-chart");
-  chart.setAttribute("aria-label", longestFirst.map(partText).join("; "));
+  chart.setAttribute("aria-label", longestFirst.map(partText).join(t(", ")));
   chart.append(...parts.map(chartPart));
   card.querySelector("ul").append(...longestFirst.map(listPart));
   return card;
