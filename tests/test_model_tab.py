@@ -42,12 +42,12 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:
     headline = page.locator(".fer-figures li")
     assert f"{100 * served['accuracy']:.1f}%" in headline.nth(0).inner_text()
     low, high = served["accuracy_interval"]
-    photos = f"{served['n']:,} photos from the test split of fer2013 (95% CI {100 * low:.1f}% to {100 * high:.1f}%)"
-    assert photos in headline.nth(0).inner_text()
+    interval = f"(95% confidence interval: {100 * low:.1f}% to {100 * high:.1f}%)"
+    assert f"{served['n']:,} photos from the test split of fer2013 {interval}" in headline.nth(0).inner_text()
     without = f"training data: {100 * served['without_near_duplicates']['accuracy']:.1f}%"
     assert without in headline.nth(0).inner_text()
     assert f"{100 * served['balanced_accuracy']:.1f}%" in headline.nth(1).inner_text()
-    assert f"{100 * served['ece']:.1f} points" in headline.nth(2).inner_text()
+    assert f"{100 * served['ece']:.1f} percentage points" in headline.nth(2).inner_text()
     each = page.locator(".fer-each").first.locator("tbody tr")
     assert each.count() == len(LABELS)
     for i, label in enumerate(LABELS):
@@ -66,7 +66,7 @@ def test_the_page_shows_what_was_measured(page: Any) -> None:
     tab = page.get_by_role("tabpanel").filter(has=page.locator(".fer-models")).inner_text()
     assert "does not know what a person feels" in tab
     assert "Nobody has measured how well these models work by age, sex or skin colour" in tab
-    assert "The figure for “disgust” rests on 22 photos." in tab
+    assert "The figure for “disgust” is based on only 22 photos." in tab
     page.set_viewport_size({"width": 320, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     right = page.locator(".fer-confusion").first.bounding_box()
@@ -152,7 +152,7 @@ def test_a_dataset_without_votes_and_without_one_emotion(folder: Path) -> None:
     (folder / METRICS).write_text(json.dumps(altered))
     html = rendered(folder)
     assert "the validation split of user/smiles@0123abc" in html
-    assert "the dataset&#39;s own labels" in html
+    assert "the dataset&#39;s own label" in html
     assert html.count("<td>–</td>") == 2 + len(LABELS)
     assert "Harder photos" not in html
 

@@ -165,7 +165,7 @@ def test_a_photo_is_uploaded_and_a_wrong_file_is_named(page: Visitor) -> None:
     assert page.read("document.querySelectorAll('.fer-card').length") == 1
     page.choose("#picture input[type=file]", ROOT / "README.md")
     page.until("!document.querySelector('.picker-notice').hidden")
-    assert "README.md is not an image that we can open" in page.text(".picker-notice")
+    assert "DeepFER can't open README.md as a photo" in page.text(".picker-notice")
 
 
 def test_the_webcam_starts_and_stops(page: Visitor) -> None:

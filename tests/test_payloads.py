@@ -82,7 +82,7 @@ def test_a_list_of_photos_is_checked(server: AppServer, uploaded: str) -> None:
         return post(server, "queue/join", json.dumps(call).encode())
 
     assert join([photo] * 12).status_code == 200
-    assert "At most 12" in join([photo] * 13).text
+    assert "Send at most 12" in join([photo] * 13).text
     for wrong in (5, None, [photo], {"path": str(ASTRONAUT), "meta": META}, {"path": uploaded}):
         refused(server, join([photo, wrong]))
 

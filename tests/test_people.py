@@ -40,7 +40,7 @@ def test_the_people_visible_for_longest_are_kept() -> None:
     assert most <= 12
     shown, warning = people.summary(2_100.0)
     assert [person.track_id for person in shown] == [96, 97, 98, 99, 100]
-    assert warning == "only the 5 people visible for longest are listed"
+    assert warning == "only the 5 faces that are on screen longest are listed"
 
 
 def test_a_person_who_soon_returns_is_counted_once() -> None:

@@ -237,7 +237,7 @@ def test_a_video_without_a_preview_is_no_error(page: Any, tmp_path: Path) -> Non
     frames = [frame for frame, _ in clips.crossing(480, 270, 2 * FPS, people=1)][: FPS // 2]
     page.set_input_files("#clip input[type=file]", clips.write(tmp_path / "walk.avi", frames, FPS, "MJPG"))
     page.wait_for_selector(".fer-person")
-    page.wait_for_selector("#clip[data-hint^='Your browser has no preview']")
+    page.wait_for_selector("#clip[data-hint*='play this video']")
     page.wait_for_function("document.querySelector('#annotated-clip video').readyState >= 2")  # it plays
     assert page.locator(".toast-body").count() == 0
 
@@ -245,7 +245,7 @@ def test_a_video_without_a_preview_is_no_error(page: Any, tmp_path: Path) -> Non
 def test_a_file_that_is_no_video_is_named(page: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("these are words\n")
     page.set_input_files("#clip input[type=file]", tmp_path / "notes.txt")
-    page.wait_for_selector("#clip-alert [role=alert]:text('notes.txt is not a video')")
+    page.wait_for_selector("#clip-alert [role=alert]:text('open notes.txt as a video')")
     drop = """([name, type]) => {
         const data = new DataTransfer();
         data.items.add(new File(["words"], name, { type }));
@@ -253,7 +253,7 @@ def test_a_file_that_is_no_video_is_named(page: Any, tmp_path: Path) -> None:
         document.querySelector("#clip button").dispatchEvent(event);
     }"""
     page.evaluate(drop, ["letter.pdf", "application/pdf"])
-    page.wait_for_selector("#clip-alert [role=alert]:text('letter.pdf is not a video')")
+    page.wait_for_selector("#clip-alert [role=alert]:text('open letter.pdf as a video')")
     assert page.locator(".toast-body").count() == 0
 
 
@@ -274,7 +274,7 @@ def test_a_timeline_with_a_gap_and_a_change() -> None:
     result = VideoResult("walk.webm", "cnn", None, "deepfer", 480, 270, 10.0, 20.0, 200, [person])
     html = " ".join(people_html(result).split())
     assert "Face 3 · mixed: sad and surprise" in html
-    assert "sad 50%, surprise 50% of the time · on screen 0:01–0:05, for 3.2 s of it" in html
+    assert "share of the time: sad 50%, surprise 50% · on screen for 3.2 s between 0:01 and 0:05" in html
     assert re.findall(r">(\d:\d\d)</span>", html) == ["0:00", "0:02", "0:04", "0:06", "0:08"]
     strip = re.findall(r'left: ([\d.]+)%; width: ([\d.]+)%; [^"]*" data-start="[\d.]+" data-label="(\w+)', html)
     assert [(float(left), float(width), label) for left, width, label in strip] == [
@@ -296,7 +296,7 @@ def card(**shares: float) -> PersonCard:
 
 def test_an_emotion_that_does_not_stand_out_is_mixed() -> None:
     assert card(happy=0.8, sad=0.2)[2:5] == ("happy most often", "80% of the time", False)
-    assert card(happy=0.52, sad=0.48)[2:5] == ("mixed: happy and sad", "happy 52%, sad 48% of the time", True)
+    assert card(happy=0.52, sad=0.48)[2:5] == ("mixed: happy and sad", "share of the time: happy 52%, sad 48%", True)
 
 
 def test_ticks_are_whole_seconds_that_fit() -> None:

@@ -13,7 +13,7 @@ const speak = (language, messages = {}) => {
 afterEach(() => delete globalThis.deepfer);
 
 test("without a catalogue, messages are in English", () => {
-  assert.equal(t("Uploading {name}…", { name: "$& {name}.jpg" }), "Sending $& {name}.jpg…");
+  assert.equal(t("Uploading {name}…", { name: "$& {name}.jpg" }), "Uploading $& {name}.jpg…");
   assert.equal(plural(1, "{count} photo", "{count} photos"), "1 photo");
   assert.equal(plural(2, "{count} photo", "{count} photos"), "2 photos");
 });
