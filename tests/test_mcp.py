@@ -100,7 +100,7 @@ def test_one_tool_is_offered_and_explained(mcp: str) -> None:
     assert tool.inputSchema["required"] == ["image"]
     (image,) = tool.inputSchema["properties"].values()
     assert image["type"] == "string"
-    for word in ("upload_file_to_gradio", "/gradio_api/upload", "data:image/jpeg;base64,", "No other URL"):
+    for word in ("upload_file_to_gradio", "/gradio_api/upload", "data:image/jpeg;base64,", "no other URL"):
         assert word in image["description"]
     assert tool.annotations.readOnlyHint
 

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("notes.txt", "text/plain", "not an image"),
-        ("paper.pdf", "application/pdf", "not an image"),
+        ("notes.txt", "text/plain", "can't open"),
+        ("paper.pdf", "application/pdf", "can't open"),
         ("walk.mp4", "video/mp4", "Video tab"),
         ("unknown", "", "not an image"),
         ("notes.jpg", "image/jpeg", "not an image"),
@@ -87,7 +87,7 @@ def test_a_lost_connection_is_a_message(page: Any) -> None:
     page.route("**/gradio_api/upload*", lambda route: route.abort())
     upload(page, ASTRONAUT)
     settled(page, "failed")
-    assert "astronaut.jpg could not be sent" in page.locator(".picker-notice").inner_text()
+    assert "astronaut.jpg could not be uploaded" in page.locator(".picker-notice").inner_text()
 
 
 def test_a_photo_dropped_on_the_one_shown_replaces_it(page: Any, tmp_path: Path) -> None:
