@@ -68,7 +68,7 @@ def image_tab(recognizer: EmotionRecognizer) -> gr.HTML:
         )
         image = gr.Image(visible=False, label="Your photo", format="jpeg")  # the endpoint's argument and results
         set_example(image, "/examples/astronaut.jpg")
-        output = gr.Image(visible=False, label="Faces found", format="jpeg")
+        output = gr.Image(visible=False, label="Annotated photo", format="jpeg")
         faces = gr.JSON(visible=False, label="Faces")
 
         # No `preprocess`: gr.Image would open each file itself and show just "Error" for an invalid one. `read_image`
