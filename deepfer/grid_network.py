@@ -98,20 +98,27 @@ class _Runner:
         threads = min(max(1, cv2.getNumThreads()), MAX_THREADS)
         self._interpreter = QuietInterpreter(model_content=model, num_threads=threads)
         self._padding = padding
-        self._input = self._interpreter.get_input_details()[0]["index"]
+        given = self._interpreter.get_input_details()[0]
+        if given["dtype"] != np.float32:
+            raise ValueError("its input is not float32")
+        self._input = given["index"]
         self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
-        self._pixels = np.empty(0, np.float32)
+        self._shape: tuple[int, ...] = ()
 
     def __call__(self, rgb: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
         """The grids `(h, w, C)` for an image that fits into an input of `shape`, in the file's order."""
-        (height, width), pad = rgb.shape[:2], self._padding
-        if self._pixels.shape != shape:
+        if self._shape != shape:
             self._interpreter.resize_tensor_input(self._input, shape)
             self._interpreter.allocate_tensors()
-            self._pixels = np.zeros(shape, np.float32)
-        self._pixels[0, pad : height + pad, pad : width + pad] = rgb
-        self._pixels[0, height + pad :] = 0
-        self._pixels[0, :, width + pad :] = 0
-        self._interpreter.set_tensor(self._input, self._pixels)
+            self._shape = shape
+        self._fill(rgb)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+
+    def _fill(self, rgb: np.ndarray) -> None:
+        """Write the image into the input. LiteRT reuses its memory in between, so the padding is written every time."""
+        (height, width), pad = rgb.shape[:2], self._padding
+        pixels = self._interpreter.tensor(self._input)()[0]  # in place: a copy of a photo takes several megabytes
+        pixels[:pad] = pixels[:, :pad] = 0
+        pixels[pad : height + pad, pad : width + pad] = rgb
+        pixels[height + pad :] = pixels[:, width + pad :] = 0
