@@ -87,6 +87,7 @@ test("videos are known by their type or their name", () => {
 test("a message names the file that is not a video", () => {
   const video = { name: "a.mp4", type: "video/mp4" };
   assert.equal(fault([video]), "");
-  assert.match(fault([video, { name: "$& notes.txt", type: "text/plain" }]), /^DeepFER can't open \$& notes\.txt as a video/);
+  const notes = { name: "$& notes.txt", type: "text/plain" };
+  assert.match(fault([video, notes]), /^DeepFER can't open \$& notes\.txt as a video/);
   assert.equal(fault([video, video]), "Please add one video at a time.");
 });

@@ -5,23 +5,35 @@ import { t } from "../languages/translate.js";
 export const WORDS = {
   idle: [
     t("Your camera's video will appear here, with the emotion that each face shows."),
-    t("Small frames from your camera are sent to the server, analysed in memory and never saved. A snapshot is uploaded like a photo."),
+    t(
+      "Small frames from your camera are sent to the server, analysed in memory and never saved. " +
+        "A snapshot is uploaded like a photo.",
+    ),
   ],
   stopped: [t("Camera off"), t("You can start it again at any time.")],
   left: [t("Camera off"), t("It was switched off because you left this tab. Start it again with one click.")],
   asking: [t("Waiting for the camera…"), t("If your browser asks, allow this page to use it.")],
   insecure: [
     t("This page can't use a camera."),
-    t("Open the page at an address that starts with https://, or at http://localhost. Browsers allow cameras only there."),
+    t(
+      "Open the page at an address that starts with https://, or at http://localhost. " +
+        "Browsers allow cameras only there.",
+    ),
   ],
   denied: [
     t("Camera access is blocked."),
     t("Allow the camera in the address bar or in the browser's settings. It will then start automatically."),
   ],
-  forbidden: [t("Camera access is turned off for this page."), t("If this page is shown inside another site, open it in a tab of its own.")],
+  forbidden: [
+    t("Camera access is turned off for this page."),
+    t("If this page is shown inside another site, open it in a tab of its own."),
+  ],
   missing: [t("No camera was found."), t("Connect a camera or turn it on. It will then start automatically.")],
   unplugged: [t("The camera was disconnected."), t("Connect it again. It will then start automatically.")],
-  used: [t("Another program or page is using the camera."), t("Close that program or page. The camera will then start automatically.")],
+  used: [
+    t("Another program or page is using the camera."),
+    t("Close that program or page. The camera will then start automatically."),
+  ],
   broken: [t("The camera didn't start."), t("Try again, or use another camera.")],
 };
 export const NOTES = {
