@@ -35,6 +35,7 @@ HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 HAAR_SIDE = 1024  # pixels of the longer side: the cascade's time grows with the image
 HAAR_NEIGHBOURS = 4  # windows that must agree; with 3, folds of cloth pass as faces
 PHOTO = SearchConfig(threshold=0.5, overview=640, glance=192, max_pixels=6_000_000)
+FRAME_DOUBT = 0.45  # weaker candidates in frames: half of those to verify, and 1 in 100 a face (validation photos)
 SURE = 0.8  # our network's candidates below this score are verified, to tell small and rotated faces from texture
 
 
@@ -56,7 +57,9 @@ class NetworkDetector:
 
     def for_frames(self, long_side: int) -> NetworkDetector:
         """The same network for video frames: a single view with a longer side of `long_side` pixels."""
-        config = replace(self.config, threshold=self._frame_threshold, overview=long_side, glance=0, max_pixels=0)
+        config = replace(
+            self.config, threshold=self._frame_threshold, overview=long_side, glance=0, max_pixels=0, doubt=FRAME_DOUBT
+        )
         return NetworkDetector(self.name, self.source, self._network, config, self._frame_threshold)
 
     def detect(self, rgb: np.ndarray) -> list[Face]:

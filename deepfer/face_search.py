@@ -28,6 +28,7 @@ class SearchConfig:
         threshold: The score from which a candidate is a face, 0 to 1.
         sure: The score below which a candidate is verified in a view of its own; its score is then the geometric mean
             of both scores. With 0, no candidate is verified.
+        doubt: The score below which a candidate is dropped without verification.
         overview: Pixels of the image's longer side in the first view; larger images are shrunk to it.
         glance: The same for a second, smaller view, which finds faces that fill the image; 0 for none.
         max_pixels: The size up to which an image is searched at full resolution, in tiles; larger images are shrunk to
@@ -41,6 +42,7 @@ class SearchConfig:
     glance: int = 0
     max_pixels: float = 0
     sure: float = 0
+    doubt: float = 0
     tile: int = 768
     overlap: int = 96
 
@@ -62,7 +64,8 @@ def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[
     """Every face in an RGB uint8 `(H, W, 3)` image, largest first, at most `MAX_FACES`."""
     found: list[Face] = []
     # Verification takes the geometric mean with a score of at most 1, which can lift the square to the threshold.
-    least = config.threshold**2 if config.sure else config.threshold
+    product = config.threshold**2
+    least = min(config.threshold, max(product, config.doubt)) if config.sure else config.threshold
     for view in views(rgb.shape[1], rgb.shape[0], config):
         found += look(network, rgb, view, least)
     left = MAX_VERIFIED
@@ -71,7 +74,7 @@ def search(network: GridNetwork, rgb: np.ndarray, config: SearchConfig) -> list[
         score = face.detection_score or 0.0
         if score < config.sure and left:
             left -= 1
-            score = math.sqrt(score * verify(network, rgb, face, min(least / score, 0.99)))
+            score = math.sqrt(score * verify(network, rgb, face, min(product / score, 0.99)))
         if score >= config.threshold:
             faces.append(replace(face, detection_score=score))
     return largest_first(faces)
