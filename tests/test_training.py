@@ -355,6 +355,13 @@ def test_soft_targets(trained: Path, dataset: Path, tmp_path: Path, capsys: pyte
     for head, said in load_soft_targets(tmp_path / "both.npz", split).items():
         assert np.array_equal(said, taught[head])
     assert np.mean(taught["fer2013"].argmax(axis=1) == split.labels) > 0.25  # 1 in 7 by chance
+    again = words("--teacher", file, "--teacher", file, "--dataset", dataset, "--out", tmp_path / "again.npz")
+    assert teachers.main(again) == 0  # the file stands for the network
+    alone, _, mean = (line.partition("validation: ")[2] for line in capsys.readouterr().out.splitlines()[:3])
+    assert alone == mean
+    assert float(mean.split()[1].rstrip("%,")) > 25
+    for head, said in load_soft_targets(tmp_path / "again.npz", split).items():
+        assert said == pytest.approx(taught[head], abs=1e-3)
     voteless = Split(split.images, split.labels, np.zeros_like(split.votes), np.full(len(split), -1))
     wanted = batches.make_targets(voteless, 0.0, taught, 0.25)
     onehot = np.eye(7)[split.labels]
