@@ -19,7 +19,7 @@ from deepfer.errors import ImageError
 from deepfer.exif import is_honest
 from deepfer.heic import HEIC_SUFFIXES, is_heic, open_heic
 from deepfer.jpeg import read_scans, with_honest_exif
-from deepfer.limits import MAX_DECODE_S, MAX_FILE_BYTES, MAX_PIXELS
+from deepfer.limits import MAX_DECODE_S, MAX_FILE_BYTES, MAX_HEIC_DECODE_S, MAX_PIXELS
 from deepfer.text import first_line, printable
 
 ImageSource = np.ndarray | Image.Image | str | Path  # what `as_rgb` accepts
@@ -66,7 +66,7 @@ WRITERS: dict[str, tuple[str, dict[str, Any]]] = {  # for each suffix, Pillow's 
 
 
 def read_image(
-    source: str | Path | bytes | BinaryIO, *, max_side: int | None = None, max_decode_s: float = MAX_DECODE_S
+    source: str | Path | bytes | BinaryIO, *, max_side: int | None = None, max_decode_s: float | None = None
 ) -> np.ndarray:
     """Read an image of any common format.
 
@@ -76,7 +76,8 @@ def read_image(
     Args:
         source: A path, a file's bytes, or an open binary file, which is read to its end.
         max_side: The maximum width and height in pixels, if stricter than `MAX_PIXELS`.
-        max_decode_s: The maximum decoding time in seconds, as estimated from the header.
+        max_decode_s: The maximum decoding time in seconds, as estimated from the header. The default is
+            `MAX_HEIC_DECODE_S` for HEIC and `MAX_DECODE_S` for other formats.
 
     Returns:
         RGB, `uint8 (H, W, 3)`.
@@ -186,7 +187,7 @@ def _read_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
     return name, data
 
 
-def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -> Image.Image:
+def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float | None) -> Image.Image:
     """The image's first frame, upright, in the mode in which it is stored. Limits are checked before decoding."""
     try:
         with warnings.catch_warnings():
@@ -214,6 +215,8 @@ def _decode(name: str, data: bytes, max_side: int | None, max_decode_s: float) -
                     "%(name)s: more than %(limit)g megapixels in a tile", name=name, limit=MAX_PIXELS / 1e6
                 )
             seconds = decoding_s(image, data, scans)
+            if max_decode_s is None:
+                max_decode_s = MAX_HEIC_DECODE_S if heic else MAX_DECODE_S
             if seconds > max_decode_s:
                 raise ImageError(
                     "%(name)s: would take about %(seconds).2g s to decode (%(width)dx%(height)d %(format)s); "

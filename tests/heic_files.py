@@ -72,3 +72,11 @@ def assemble(
         + box(b"idat", content),
     )
     return box(b"ftyp", brand + b"\0\0\0\0mif1" + brand) + meta
+
+
+def tiled(tile: bytes, side: int, rows: int, columns: int, width: int, height: int) -> bytes:
+    """A grid whose tiles are all the square image of the file `tile`, `side` pixels wide."""
+    record, stream = picture(tile)
+    tiles = range(2, 2 + rows * columns)
+    items = [(1, b"grid", grid(rows, columns, width, height), (3,)), *((i, b"hvc1", stream, (1, 2)) for i in tiles)]
+    return assemble(items, [record, size_box(side, side), size_box(width, height)], [(b"dimg", 1, list(tiles))])

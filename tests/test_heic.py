@@ -7,7 +7,7 @@ import heic_files
 import numpy as np
 import pillow_heif
 import pytest
-from heic_files import assemble, box, encode, grid, size_box
+from heic_files import assemble, box, encode, grid, size_box, tiled
 from PIL import Image
 
 from deepfer import ImageError, read_image
@@ -29,14 +29,6 @@ PROPERTIES = (RECORD, size_box(SIDE, SIDE))
 def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float = 12) -> None:
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected).max() <= tolerance
-
-
-def tiled(rows: int, columns: int, width: int, height: int, tile: bytes = DATA, side: int = SIDE) -> bytes:
-    """A grid whose tiles are all the image of `tile`."""
-    record, stream = heic_files.picture(tile)
-    tiles = range(2, 2 + rows * columns)
-    items = [(1, b"grid", grid(rows, columns, width, height), (3,)), *((i, b"hvc1", stream, (1, 2)) for i in tiles)]
-    return assemble(items, [record, size_box(side, side), size_box(width, height)], [(b"dimg", 1, list(tiles))])
 
 
 def with_turns(count: int) -> bytes:
@@ -108,7 +100,7 @@ def test_the_main_image_of_several_is_read() -> None:
 
 
 def test_a_grid_of_tiles_is_put_together() -> None:
-    data = tiled(2, 3, 180, 128)
+    data = tiled(DATA, SIDE, 2, 3, 180, 128)
     assert_close(read_image(data), np.tile(COLOURS, (2, 3, 1))[:, :180])
     assert pixels_decoded(data) == 180 * 128 + 6 * SIDE * SIDE
 
@@ -148,8 +140,8 @@ def test_a_folder_is_searched_for_them(
 
 LARGE = encode(Image.new("RGB", (2_000, 2_000)), quality=10)
 HOSTILE = {
-    "a canvas past the limit": (tiled(1, 1, 8_001, 8_000), "64 megapixels"),
-    "300 tiles larger than the canvas": (tiled(15, 20, 512, 512, LARGE, 2_000), r"take about .* to decode \(512x512"),
+    "a canvas past the limit": (tiled(DATA, SIDE, 1, 1, 8_001, 8_000), "64 megapixels"),
+    "300 tiles larger than the canvas": (tiled(LARGE, 2_000, 15, 20, 512, 512), r"take about .* to decode \(512x512"),
     "one tile 60,000 times": (
         assemble(
             [(1, b"grid", grid(240, 250, 8_000, 8_000), (2,)), (2, *TILE)], PROPERTIES, [(b"dimg", 1, [2] * 60_000)]
@@ -225,7 +217,7 @@ def test_a_header_that_is_cut_is_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [DATA, tiled(2, 3, 180, 128)], ids=["one image", "a grid"])
+@pytest.mark.parametrize("data", [DATA, tiled(DATA, SIDE, 2, 3, 180, 128)], ids=["one image", "a grid"])
 def test_damage_is_always_an_image_error(data: bytes) -> None:
     rng = np.random.default_rng(0)
     refused = 0
@@ -240,7 +232,9 @@ def test_damage_is_always_an_image_error(data: bytes) -> None:
     assert refused > 50
 
 
-def test_a_photo_of_a_phone_is_within_the_budget(astronaut: np.ndarray) -> None:
-    """12 megapixels in tiles of 512 pixels, as iPhones write them."""
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_photo_of_a_phone_is_within_the_budget(scale: int, astronaut: np.ndarray) -> None:
+    """12 or 48 megapixels in tiles of 512 pixels, as iPhones write them."""
     data = encode(Image.fromarray(astronaut), quality=60)
-    assert read_image(tiled(6, 8, 4_032, 3_024, data, 512)).shape == (3_024, 4_032, 3)
+    photo = tiled(data, 512, 6 * scale, 8 * scale, 4_032 * scale, 3_024 * scale)
+    assert read_image(photo).shape == (3_024 * scale, 4_032 * scale, 3)

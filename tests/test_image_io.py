@@ -10,6 +10,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import heic_files
 import numpy as np
 import pytest
 from PIL import Image
@@ -242,9 +243,14 @@ def test_50_megapixels() -> None:
     assert found[6_000, 7_000].tolist() == found[-1, -1].tolist() == [200, 200, 200]
 
 
-def test_the_largest_images_leave_memory_for_others(tmp_path: Path) -> None:
-    path = tmp_path / "large.tif"
-    Image.new("F", (6_400, 6_400), 3.5).save(path, compression="tiff_adobe_deflate")
+@pytest.mark.parametrize("suffix", ["tif", "heic"])
+def test_the_largest_images_leave_memory_for_others(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"large.{suffix}"
+    if suffix == "tif":
+        Image.new("F", (6_400, 6_400), 3.5).save(path, compression="tiff_adobe_deflate")
+    else:
+        tile = heic_files.encode(Image.new("RGB", (512, 512)), quality=50)
+        path.write_bytes(heic_files.tiled(tile, 512, 15, 15, 7_680, 7_680))
     code = (
         "import re, sys, deepfer; print(*deepfer.read_image(sys.argv[1]).shape)\n"
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
@@ -252,7 +258,7 @@ def test_the_largest_images_leave_memory_for_others(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shape, peak = done.stdout.splitlines()
-    assert shape == "6400 6400 3"
+    assert shape == ("6400 6400 3" if suffix == "tif" else "7680 7680 3")
     assert int(peak) < 800_000
 
 
