@@ -185,7 +185,7 @@ def recognizes(server: AppServer, downloads: Path) -> bool:
 
 def test_a_page_that_sleeps_keeps_its_folder(tmp_path: Path) -> None:
     """A stopped process stands for a sleeping machine. Only a killed page loses its folder."""
-    env = {"GRADIO_TEMP_DIR": str(tmp_path / "both"), "DEEPFER_UPLOAD_AGE_S": "1"}
+    env = {"GRADIO_TEMP_DIR": str(tmp_path / "both"), "DEEPFER_UPLOAD_AGE_S": "8"}
     for name in ("asleep", "awake"):
         (tmp_path / name).mkdir()
     with serve(tmp_path / "asleep", env=env) as asleep:
