@@ -50,7 +50,7 @@ MAX_FILE_BYTES = limit("MAX_FILE_BYTES", 100_000_000)
 MAX_PIXELS = limit("MAX_PIXELS", 64_000_000)
 # Decoding time on one core, estimated from an image's header. A 50-megapixel JPEG of 40 MB takes about one second.
 MAX_DECODE_S = limit("MAX_DECODE_S", 2.0)
-# The same for HEIC, whose decoder is slower: 48 megapixels from a phone, 5 to 15 MB, take four to six seconds.
+# The same for HEIC, whose decoder is slower. For 48 megapixels from a phone, 5 to 15 MB, the estimate is 3.2 to 4.3.
 MAX_HEIC_DECODE_S = limit("MAX_HEIC_DECODE_S", 5.0)
 # The largest faces are kept. This is more than a class photo holds; it bounds time and memory.
 MAX_FACES = limit("MAX_FACES", 256)
